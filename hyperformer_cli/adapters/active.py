@@ -1,0 +1,51 @@
+"""The adapters of the forward pass that is running: what the hooks on the backbone read."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hyperformer_cli.adapters.sites import AdapterSite
+from hyperformer_cli.adapters.weights import AdapterWeights
+
+
+class ActiveAdapters:
+    """Adapter weights by site, and which row of the batch takes which.
+
+    Args:
+        weights: a site's weights: of one adapter, or with a leading dimension of the batch's distinct tasks.
+        rows: (batch,) index into that dimension, or None where one adapter serves all rows.
+    """
+
+    def __init__(self, weights: dict[AdapterSite, AdapterWeights], rows: Tensor | None):
+        self._weights, self._rows = weights, rows
+        self._gathered: dict[tuple[AdapterSite, int], AdapterWeights] = {}
+
+    def at(self, site: AdapterSite, batch: int) -> AdapterWeights:
+        """The weights for `batch` hidden states at a site.
+
+        With beam search `batch` is a multiple of the inputs' rows, those of one input next to each other.
+        """
+        weights = self._weights[site]
+        if self._rows is None:
+            return weights
+        beams, rest = divmod(batch, len(self._rows))
+        if rest:
+            raise ValueError(f"{len(self._rows)} task ids for a batch of {batch}")
+        key = (site, beams)
+        if key in self._gathered:
+            return self._gathered[key]
+        rows = self._rows.repeat_interleave(beams) if beams > 1 else self._rows
+        gathered = weights.map(lambda tensor: tensor.index_select(0, rows))
+        if not torch.is_grad_enabled():  # decoding asks again at every token
+            self._gathered[key] = gathered
+        return gathered
+
+
+def distinct_tasks(task_ids: Sequence[int]) -> tuple[list[int], list[int] | None]:
+    """Splits a batch's task ids into the distinct ones and each row's index into them (None for a single task)."""
+    distinct = sorted(set(task_ids))
+    if len(distinct) == 1:
+        return distinct, None
+    place = {task: i for i, task in enumerate(distinct)}
+    return distinct, [place[task] for task in task_ids]

@@ -1,0 +1,138 @@
+"""Backbones: where they come from, how they are named in a run folder, and how they are built without weights."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedConfig, PreTrainedModel, T5Config
+
+from hyperformer_cli import hub
+from hyperformer_cli.errors import InputError, did_you_mean
+
+# Shapes of published checkpoints, for counting and random initialisation without network.
+_T5 = {"vocab_size": 32128, "d_kv": 64}
+_V1_1 = {**_T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+_SHAPES: dict[str, dict[str, Any]] = {
+    "t5-small": {**_T5, "d_model": 512, "d_ff": 2048, "num_layers": 6, "num_heads": 8},
+    "t5-base": {**_T5, "d_model": 768, "d_ff": 3072, "num_layers": 12, "num_heads": 12},
+    "t5-large": {**_T5, "d_model": 1024, "d_ff": 4096, "num_layers": 24, "num_heads": 16},
+    "t5-3b": {**_T5, "d_model": 1024, "d_kv": 128, "d_ff": 16384, "num_layers": 24, "num_heads": 32},
+    "t5-11b": {**_T5, "d_model": 1024, "d_kv": 128, "d_ff": 65536, "num_layers": 24, "num_heads": 128},
+    "t5-v1_1-small": {**_V1_1, "d_model": 512, "d_ff": 1024, "num_layers": 8, "num_heads": 6},
+    "t5-v1_1-base": {**_V1_1, "d_model": 768, "d_ff": 2048, "num_layers": 12, "num_heads": 12},
+    "t5-v1_1-large": {**_V1_1, "d_model": 1024, "d_ff": 2816, "num_layers": 24, "num_heads": 16},
+    "t5-v1_1-xl": {**_V1_1, "d_model": 2048, "d_ff": 5120, "num_layers": 24, "num_heads": 32},
+}
+_OWNERS = {"google-t5/": "t5-", "google/t5-v1_1-": "t5-v1_1-", "google/flan-t5-": "t5-v1_1-"}
+
+
+@dataclass(frozen=True)
+class BackboneSource:
+    """Where a backbone comes from; what a run folder needs to find it again.
+
+    Attributes:
+        name: a name on the hub, or a folder.
+        revision: branch, tag or commit; a commit once it is loaded.
+        init: `pretrained`, or `random`: the shape of `name` without its weights, drawn from `seed`.
+        config: values that replace those of the named configuration; all of it where there is no name.
+        seed: of the random initialisation.
+        dtype: of the frozen weights; trained ones are float32.
+    """
+
+    name: str | None
+    revision: str | None = None
+    init: str = "pretrained"
+    config: dict[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    dtype: str = "float32"
+
+    @classmethod
+    def of(cls, backbone: PreTrainedModel) -> "BackboneSource":
+        """What a loaded backbone knows of itself; without a name where it was built from a configuration."""
+        config = backbone.config
+        dtype = str(backbone.dtype).removeprefix("torch.")
+        return cls(config.name_or_path or None, getattr(config, "_commit_hash", None), dtype=dtype)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def load_backbone(source: BackboneSource) -> PreTrainedModel:
+    """Loads or builds a backbone.
+
+    Raises:
+        InputError: an unknown configuration key, no such model, or no connection and no copy on disk.
+    """
+    dtype = getattr(torch, source.dtype)
+    if source.init == "random":
+        config = backbone_config(source.name, source.config, source.revision)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(source.seed or 0)
+            return AutoModelForSeq2SeqLM.from_config(config).to(dtype)
+    if source.config:
+        raise InputError("model.config replaces values of a model without weights; it needs model.init=random")
+    if source.name is None:
+        raise InputError("the backbone was built in memory and has no name: pass backbone= to from_pretrained")
+    return _from_hub(AutoModelForSeq2SeqLM, source.name, source.revision, dtype=dtype)
+
+
+def backbone_config(name: str | None, overrides: dict[str, Any], revision: str | None = None) -> PreTrainedConfig:
+    """The configuration `name` has, with `overrides`; published T5 shapes are known without network.
+
+    Raises:
+        InputError: a key that such a configuration does not have, or a name that cannot be resolved.
+    """
+    shape = _SHAPES.get(_short_name(name)) if name else None
+    if name is None:
+        config = AutoConfig.for_model(overrides.get("model_type", "t5"))
+    elif shape is not None and not Path(name).is_dir():
+        config = T5Config(**shape, decoder_start_token_id=0)
+    else:
+        config = _from_hub(AutoConfig, name, revision)
+    values = config.to_dict()
+    for key in overrides:
+        if key not in values:
+            raise InputError(f"model.config.{key}: a {config.model_type} configuration has no such key; {did_you_mean(key, values)}")
+    merged = {**values, **overrides}
+    if "num_layers" in overrides and "num_decoder_layers" not in overrides:
+        merged["num_decoder_layers"] = overrides["num_layers"]
+    if merged.get("decoder_start_token_id") is None:
+        merged["decoder_start_token_id"] = merged.get("pad_token_id") or 0
+    return type(config).from_dict(merged)
+
+
+def configuration_hash(config: PreTrainedConfig) -> str:
+    """SHA-256 of what determines the tensors' shapes and arithmetic, to recognise a wrong backbone."""
+    keys = (
+        "model_type", "vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_decoder_layers", "num_heads",
+        "relative_attention_num_buckets", "relative_attention_max_distance", "layer_norm_epsilon",
+        "feed_forward_proj", "tie_word_embeddings",
+    )  # fmt: skip
+    return hashlib.sha256(json.dumps([getattr(config, key, None) for key in keys]).encode()).hexdigest()
+
+
+def _short_name(name: str) -> str:
+    """`google-t5/t5-small` and `t5-small` to `t5-small`; `google/flan-t5-base` to its shape, `t5-v1_1-base`."""
+    for owner, short in _OWNERS.items():
+        if name.startswith(owner):
+            return name.replace(owner, "" if owner == "google-t5/" else short, 1)
+    return name
+
+
+def _from_hub(loader: type, name: str, revision: str | None, **options: Any) -> Any:
+    """`loader.from_pretrained` with errors for the person at the terminal."""
+    is_folder = Path(name).is_dir()
+    offline = not is_folder and not hub.is_reachable()
+    try:
+        return loader.from_pretrained(name, revision=revision or "main", local_files_only=offline, **options)
+    except (OSError, ValueError) as error:
+        if offline:
+            raise InputError(
+                f"model '{name}' is not on this machine and the hub cannot be reached: give model.name a folder, "
+                "or run once with a connection"
+            ) from error
+        first_line = str(error).strip().splitlines()[0]
+        raise InputError(f"model '{name}' (revision {revision or 'main'}) cannot be loaded: {first_line}") from error

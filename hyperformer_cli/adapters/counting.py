@@ -1,0 +1,70 @@
+"""The parameter columns of the paper's tables, counted on real modules on the meta device."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AutoModelForSeq2SeqLM, PreTrainedConfig
+
+from hyperformer_cli.adapters.backbones import backbone_config
+from hyperformer_cli.adapters.model import AdaptedModel
+from hyperformer_cli.config.adapter import AdapterConfig
+
+
+@dataclass(frozen=True)
+class ParameterCounts:
+    """Parameters of one adapted model for `tasks` tasks.
+
+    Attributes:
+        backbone: of the backbone alone.
+        total: backbone and what the method adds.
+        trained: of those, the trained ones.
+        tasks: how many tasks share them.
+    """
+
+    backbone: int
+    total: int
+    trained: int
+    tasks: int
+
+    @property
+    def total_ratio(self) -> float:
+        """Total relative to the backbone (1.02 for HyperFormer++ BASE)."""
+        return self.total / self.backbone
+
+    @property
+    def trained_per_task(self) -> float:
+        """Trained parameters per task relative to the backbone, as a fraction (0.0029 for HyperFormer++ BASE)."""
+        return self.trained / self.tasks / self.backbone
+
+
+def count_parameters(
+    *,
+    method: str,
+    backbone: str | PreTrainedConfig = "t5-small",
+    tasks: int | Sequence[str] = 8,
+    **options: Any,
+) -> ParameterCounts:
+    """Counts parameters without weights and without network (for published T5 shapes).
+
+    Args:
+        method: a method of `AdapterConfig`.
+        backbone: a published T5 name, a folder or hub name, or a transformers configuration.
+        tasks: how many tasks, or their names.
+        **options: further fields of `AdapterConfig`, such as `reduction_factor`.
+
+    Raises:
+        ValueError: the options do not fit the method.
+        InputError: the backbone is unknown.
+    """
+    names = [f"task{i}" for i in range(tasks)] if isinstance(tasks, int) else list(tasks)
+    config = AdapterConfig(method=method, tasks=names, **options)
+    shape = backbone_config(backbone, {}) if isinstance(backbone, str) else backbone
+    with torch.device("meta"):
+        module = AutoModelForSeq2SeqLM.from_config(shape)
+        bare = sum(parameter.numel() for parameter in module.parameters())
+        model = AdaptedModel.attach(module, config)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    trained = sum(parameter.numel() for parameter in model.trained_parameters().values())
+    return ParameterCounts(backbone=bare, total=total, trained=trained, tasks=len(names))

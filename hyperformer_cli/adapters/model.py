@@ -1,0 +1,259 @@
+"""`AdaptedModel`: a frozen T5 with a bank of adapters attached through forward hooks."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers.activations import ACT2FN
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+from transformers.modeling_outputs import Seq2SeqLMOutput
+
+from hyperformer_cli.adapters import pretrained, reference
+from hyperformer_cli.adapters.active import ActiveAdapters, distinct_tasks
+from hyperformer_cli.adapters.backbones import BackboneSource
+from hyperformer_cli.adapters.banks import FrozenBank, TaskAdapterBank
+from hyperformer_cli.adapters.hypernetworks import HypernetworkBank
+from hyperformer_cli.adapters.sites import AdapterSite, find_sites
+from hyperformer_cli.adapters.weights import AdapterWeights, apply_adapter
+from hyperformer_cli.config.adapter import AdapterConfig
+from hyperformer_cli.errors import InputError, did_you_mean
+
+
+class AdaptedModel(nn.Module):
+    """A backbone, a bank of adapter weights, and the hooks that bring them together. Build it with `attach`.
+
+    Attributes:
+        backbone: the transformers model; its frozen parameters have `requires_grad=False`.
+        bank: the adapters' source, or None for methods without adapters.
+        config: the `AdapterConfig`.
+        source: where the backbone came from, if known.
+    """
+
+    def __init__(self, backbone: nn.Module, config: AdapterConfig, source: BackboneSource | None = None):
+        super().__init__()
+        self.config, self.backbone, self.source = config, backbone, source
+        self.bank: nn.Module | None = None
+        self._active: ActiveAdapters | None = None
+        _choose_trained_parameters(backbone, config)
+        if config.has_bank:
+            self._attach_bank()
+
+    @classmethod
+    def attach(
+        cls, backbone: nn.Module, config: AdapterConfig, source: BackboneSource | None = None
+    ) -> "AdaptedModel":
+        """Attaches a method to a backbone, freezing what the method does not train.
+
+        Args:
+            backbone: a `T5ForConditionalGeneration` or another encoder-decoder of the T5 family. It is changed in
+                place: hooks on its sub-layers, `requires_grad` of its parameters.
+            config: the method. New weights are drawn from torch's global generator.
+            source: where the backbone came from, for `from_pretrained`; by default what the backbone itself knows.
+
+        Raises:
+            InputError: if the backbone has no sites, or the reduction factor leaves no bottleneck.
+        """
+        return cls(backbone, config, source or BackboneSource.of(backbone))
+
+    def _attach_bank(self) -> None:
+        sites = find_sites(self.backbone)
+        hidden = self.backbone.config.d_model
+        bottleneck = hidden // self.config.reduction_factor
+        if bottleneck < 1:
+            raise InputError(f"reduction_factor {self.config.reduction_factor} leaves no bottleneck of {hidden} units")
+        bank = HypernetworkBank if self.config.has_hypernetwork else TaskAdapterBank
+        with torch.device(self.device):
+            self.bank = bank(self.config, list(sites), hidden, bottleneck)
+        self.sites = list(sites)
+        self._activation = ACT2FN[self.config.non_linearity]
+        for site, sublayer in sites.items():
+            sublayer.register_forward_hook(partial(self._adapt, site))
+
+    @property
+    def device(self) -> torch.device:
+        return self.backbone.device
+
+    @property
+    def tasks(self) -> list[str]:
+        return self.config.tasks
+
+    # Running
+
+    def forward(
+        self, *, task: str | None = None, task_ids: Tensor | Sequence[int] | None = None, **inputs: Tensor
+    ) -> Seq2SeqLMOutput:
+        """Runs the backbone with the adapters of one task, or of one task a row.
+
+        Args:
+            task: the task of all rows.
+            task_ids: (batch,) ids in the order of `config.tasks`; ids on a GPU cost a synchronisation.
+            **inputs: the backbone's own, such as `input_ids`, `attention_mask` and `labels`, each (batch, length).
+
+        Returns:
+            `.logits` (batch, target length, vocabulary) and, given labels (-100 is ignored), `.loss`, the mean
+            cross-entropy over tokens.
+
+        Raises:
+            InputError: an unknown task, an id out of range, or not exactly one of `task` and `task_ids`.
+        """
+        with self._adapters_of(task, task_ids), self._reduced_precision():
+            return self.backbone(**inputs)
+
+    @torch.no_grad()
+    def generate(self, *, task: str | None = None, task_ids: Tensor | Sequence[int] | None = None, **inputs) -> Tensor:
+        """The backbone's `generate` with adapters made once for all decoding steps; arguments as in `forward`."""
+        with self._adapters_of(task, task_ids), self._reduced_precision():
+            if "past_key_values" not in inputs and inputs.get("use_cache", True) and self._depths_differ():
+                # transformers sizes the cache by the encoder's depth; a deeper decoder needs one that grows.
+                inputs["past_key_values"] = EncoderDecoderCache(DynamicCache(), DynamicCache())
+            return self.backbone.generate(**inputs)
+
+    def adapter_weights(self, task: str) -> dict[AdapterSite, AdapterWeights]:
+        """The weights of every site for one task, in float32; empty for methods without adapters."""
+        return {} if self.bank is None else self._weights_by_site([self.task_id(task)])
+
+    @contextmanager
+    def frozen_adapters(self) -> Iterator[None]:
+        """Within the block the adapters of all tasks are generated once and kept: for evaluation, without gradients."""
+        bank = self.bank
+        if bank is not None:
+            with torch.no_grad():
+                self.bank = FrozenBank(bank(range(len(self.tasks))))
+        try:
+            yield
+        finally:
+            self.bank = bank
+
+    def task_id(self, task: str) -> int:
+        """The id of a task by name.
+
+        Raises:
+            InputError: the model has no such task.
+        """
+        if task not in self.tasks:
+            raise InputError(f"the model has no task {task!r}: {did_you_mean(str(task), self.tasks)}")
+        return self.tasks.index(task)
+
+    # Changing and keeping
+
+    def add_task(self, name: str, init_from: str | None = None) -> None:
+        """Adds a task at the end, its embedding (or adapters) copied from a trained task, or new without one.
+
+        The grown tensors are new parameters: build the optimizer afterwards.
+
+        Raises:
+            InputError: the name is taken, or `init_from` is not a task of the model.
+        """
+        if name in self.tasks:
+            raise InputError(f"the model already has a task {name!r}")
+        copied = None if init_from is None else self.task_id(init_from)
+        if self.bank is not None:
+            self.bank.add_task(copied)
+        self.config = self.config.with_task(name)
+
+    def trained_parameters(self) -> dict[str, nn.Parameter]:
+        """What the method trains, by name; what checkpoints and `save_pretrained` hold."""
+        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    def load_reference_state_dict(self, state_dict: dict[str, Tensor]) -> None:
+        """Loads parameters under the names of the reference code (rabeehk/hyperformer), the backbone's included.
+
+        Raises:
+            InputError: a tensor is missing, left over, or has another shape.
+        """
+        reference.load(self, state_dict)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes `hyperformer.json` and `hyperformer.safetensors` (trained tensors only)."""
+        pretrained.save(self, Path(folder))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, backbone: nn.Module | None = None) -> "AdaptedModel":
+        """Loads what `save_pretrained` wrote; the backbone comes from where it came from, unless it is given.
+
+        Raises:
+            InputError: a missing or damaged file, another format version, or a backbone of another shape.
+        """
+        return pretrained.load(cls, Path(folder), backbone)
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Recomputes activations in the backward pass, with the adapters that the forward pass had."""
+        options = {"use_reentrant": False, "context_fn": self._recompute_contexts}
+        self.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
+
+    # The hooks and their state
+
+    def _adapt(self, site: AdapterSite, _module: nn.Module, _inputs: tuple, output: Tensor | tuple) -> Tensor | tuple:
+        if self._active is None:
+            raise RuntimeError("call the AdaptedModel with task= or task_ids=, not its backbone")
+        hidden = output[0] if isinstance(output, tuple) else output
+        adapted = apply_adapter(hidden, self._active.at(site, len(hidden)), self._activation)
+        return (adapted, *output[1:]) if isinstance(output, tuple) else adapted
+
+    @contextmanager
+    def _adapters_of(self, task: str | None, task_ids: Tensor | Sequence[int] | None) -> Iterator[None]:
+        ids = self._checked_ids(task, task_ids)
+        if self.bank is None:
+            yield
+            return
+        distinct, rows = distinct_tasks(ids)
+        weights = self._weights_by_site(distinct)
+        with self._activate(ActiveAdapters(weights, rows and torch.tensor(rows, device=self.device))):
+            yield
+
+    @contextmanager
+    def _activate(self, active: ActiveAdapters | None) -> Iterator[None]:
+        before, self._active = self._active, active
+        try:
+            yield
+        finally:
+            self._active = before
+
+    def _recompute_contexts(self) -> tuple:
+        return nullcontext(), self._activate(self._active)
+
+    def _weights_by_site(self, tasks: list[int]) -> dict[AdapterSite, AdapterWeights]:
+        with torch.autocast(self.device.type, enabled=False):  # small, and every position of the batch depends on it
+            stacks = self.bank(tasks)
+        per_site = []
+        for weights in stacks.values():
+            single = weights.map(lambda tensor: tensor.squeeze(1)) if len(tasks) == 1 else weights
+            per_site += single.unbind()
+        return dict(zip(self.sites, per_site, strict=True))
+
+    def _checked_ids(self, task: str | None, task_ids: Tensor | Sequence[int] | None) -> list[int]:
+        if task is not None and task_ids is not None:
+            raise InputError("give task or task_ids, not both")
+        if task is not None:
+            return [self.task_id(task)]
+        if task_ids is None:
+            if self.bank is None:
+                return []
+            raise InputError(f"method '{self.config.method}' needs task or task_ids")
+        ids = task_ids.tolist() if isinstance(task_ids, Tensor) else list(task_ids)
+        outside = [i for i in ids if not (isinstance(i, int) and 0 <= i < len(self.tasks))]
+        if outside or not ids:
+            raise InputError(f"task ids must be integers from 0 to {len(self.tasks) - 1}, one a row; got {outside or ids}")
+        return ids
+
+    def _depths_differ(self) -> bool:
+        return len(self.backbone.encoder.block) != len(self.backbone.decoder.block)
+
+    def _reduced_precision(self):
+        """A backbone in half precision computes under autocast: what is trained stays in float32."""
+        dtype = self.backbone.get_input_embeddings().weight.dtype
+        if dtype not in (torch.bfloat16, torch.float16) or torch.is_autocast_enabled(self.device.type):
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=dtype)
+
+
+def _choose_trained_parameters(backbone: nn.Module, config: AdapterConfig) -> None:
+    for name, parameter in backbone.named_parameters():
+        is_layer_norm = name.endswith("layer_norm.weight")
+        trained = config.method == "finetune" or (config.train_layer_norms and is_layer_norm)
+        parameter.requires_grad_(trained)
+        if trained:
+            parameter.data = parameter.data.float()

@@ -1,0 +1,106 @@
+"""The two files of a trained model: `hyperformer.json` and `hyperformer.safetensors` (trained tensors only)."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from hyperformer_cli.adapters.backbones import BackboneSource, configuration_hash, load_backbone
+from hyperformer_cli.atomic import atomic_path, write_json
+from hyperformer_cli.config.adapter import AdapterConfig
+from hyperformer_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from hyperformer_cli.adapters.model import AdaptedModel
+
+FORMAT_VERSION = 1
+CONFIG_FILE = "hyperformer.json"
+WEIGHTS_FILE = "hyperformer.safetensors"
+
+
+def save(model: "AdaptedModel", folder: Path) -> None:
+    """Writes both files, the configuration last, so that a folder with a configuration is whole."""
+    with atomic_path(folder / WEIGHTS_FILE) as temporary:
+        save_file(detached(model.trained_parameters()), temporary, metadata={"format": "pt"})
+    source = model.source or BackboneSource(None)
+    backbone = {**source.as_dict(), "configuration_sha256": configuration_hash(model.backbone.config)}
+    if source.init == "random":
+        backbone["frozen_sha256"] = frozen_hash(model)
+    description = {"format_version": FORMAT_VERSION, "adapter": model.config.model_dump(), "backbone": backbone}
+    write_json(folder / CONFIG_FILE, description)
+
+
+def load(cls: type["AdaptedModel"], folder: Path, backbone: nn.Module | None) -> "AdaptedModel":
+    """The inverse of `save`; see `AdaptedModel.from_pretrained`."""
+    description = _read_description(folder)
+    stored = dict(description["backbone"])
+    expected_config, expected_frozen = stored.pop("configuration_sha256"), stored.pop("frozen_sha256", None)
+    source = BackboneSource(**stored)
+    backbone = backbone if backbone is not None else load_backbone(source)
+    if configuration_hash(backbone.config) != expected_config:
+        raise InputError(f"{folder}: trained on a backbone of another configuration than the one given")
+    try:
+        config = AdapterConfig(**description["adapter"])
+    except ValidationError as error:
+        raise InputError(f"{folder / CONFIG_FILE}: {error.errors()[0]['msg']}") from error
+    model = cls.attach(backbone, config, source)
+    if expected_frozen is not None and frozen_hash(model) != expected_frozen:
+        raise InputError(f"{folder}: the randomly initialised backbone cannot be drawn again here (other torch version?)")
+    load_trained(model, folder / WEIGHTS_FILE)
+    return model
+
+
+def load_trained(model: "AdaptedModel", file: Path) -> None:
+    """Copies the tensors of a file into the model's trained parameters: all of them, and no others.
+
+    Raises:
+        InputError: the file is missing, damaged, or of another model.
+    """
+    try:
+        tensors = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{file}: missing or damaged ({error})") from error
+    parameters = model.trained_parameters()
+    if tensors.keys() != parameters.keys():
+        odd = sorted(tensors.keys() ^ parameters.keys())
+        raise InputError(f"{file}: not the tensors of this model; {len(odd)} differ, the first is {odd[0]}")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            if tensors[name].shape != parameter.shape:
+                raise InputError(f"{file}: {name} has shape {list(tensors[name].shape)}, not {list(parameter.shape)}")
+            parameter.copy_(tensors[name])
+
+
+def detached(parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Contiguous tensors on the CPU, as safetensors writes them."""
+    return {name: parameter.detach().cpu().contiguous() for name, parameter in parameters.items()}
+
+
+def frozen_hash(model: "AdaptedModel") -> str:
+    """SHA-256 over the frozen parameters' bytes in order of name."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        if not parameter.requires_grad:
+            digest.update(name.encode())
+            digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _read_description(folder: Path) -> dict:
+    file = folder / CONFIG_FILE
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{folder}: no {CONFIG_FILE} here; give a folder that save_pretrained wrote") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: damaged ({error})") from error
+    version = description.get("format_version") if isinstance(description, dict) else None
+    if version != FORMAT_VERSION:
+        raise InputError(f"{file}: format version {version}; this release reads {FORMAT_VERSION}")
+    return description

@@ -1,0 +1,146 @@
+"""From a file name to a `Recipe`: shipped recipes, `extends`, overrides, and errors that name file, line and key."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from hyperformer_cli.config import yaml_lines
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.errors import InputError, did_you_mean
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that come with the package, by stem; files with a leading underscore are bases, not recipes."""
+    folder = _PACKAGE / "recipes"
+    folder = folder if folder.is_dir() else _PACKAGE.parent / "recipes"  # in a checkout they stand beside the package
+    return {path.stem: path for path in sorted(folder.glob("[!_]*.yaml"))}
+
+
+def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Loads and checks a recipe.
+
+    Args:
+        recipe: a YAML file, or the stem of a shipped recipe where there is no such file.
+        overrides: `dotted.key=value`, the value in YAML, applied in order.
+
+    Raises:
+        InputError: naming file, line, key, what was found, what is allowed and the nearest valid name.
+    """
+    values, origins = _read(_find(recipe), ())
+    for override in overrides:
+        _override(values, origins, override)
+    return build_recipe(values, origins)
+
+
+def build_recipe(values: dict[str, Any], origins: dict[str, str] | None = None) -> Recipe:
+    """Validates plain values; `origins` says for each dotted key where it came from."""
+    try:
+        loaded = Recipe.model_validate(values)
+    except ValidationError as error:
+        raise InputError("\n".join(_explain(error, origins or {}))) from error
+    loaded._origins.update(origins or {})
+    return loaded
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """A resolved recipe as YAML, every key stated."""
+    return yaml.safe_dump(recipe.as_dict(), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _find(recipe: str | Path) -> Path:
+    path = Path(recipe)
+    if path.is_file():
+        return path
+    shipped = shipped_recipes()
+    if str(recipe) in shipped:
+        return shipped[str(recipe)]
+    if path.is_dir():
+        raise InputError(f"{recipe}: a folder, not a recipe file")
+    raise InputError(f"no recipe '{recipe}': no such file, and no shipped recipe of that name; {did_you_mean(path.stem, shipped)}")
+
+
+def _read(path: Path, inheriting: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str, str]]:
+    """A file merged over what it extends, and where each value came from."""
+    if path.resolve() in inheriting:
+        raise InputError(f"{path}: extends itself by way of {inheriting[-1].name}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 (byte {error.start})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    values, lines = yaml_lines.parse(text, str(path))
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: a recipe is a mapping of keys to values, found {type(values).__name__}")
+    origins = {key: f"{path}:{line}" for key, line in lines.items()}
+    base = values.pop("extends", None)
+    if base is None:
+        return values, origins
+    if not isinstance(base, str) or not (path.parent / base).is_file():
+        beside = [file.name for file in path.parent.glob("*.yaml")]
+        raise InputError(f"{origins['extends']}: extends: no file {base!r} beside it; {did_you_mean(str(base), beside)}")
+    inherited, inherited_origins = _read(path.parent / base, (*inheriting, path.resolve()))
+    return _merge(inherited, values), inherited_origins | origins
+
+
+def _merge(base: Any, over: Any) -> Any:
+    if isinstance(base, dict) and isinstance(over, dict):
+        return base | {key: _merge(base[key], value) if key in base else value for key, value in over.items()}
+    return over
+
+
+def _override(values: dict[str, Any], origins: dict[str, str], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise InputError(f"override '{override}': expected dotted.key=value, such as training.max_steps=1000")
+    value, _ = yaml_lines.parse(text, f"override '{override}'")
+    section = values
+    for i, part in enumerate(parts[:-1]):
+        section = section.setdefault(part, {})
+        if not isinstance(section, dict):
+            raise InputError(f"override '{override}': '{'.'.join(parts[: i + 1])}' is a value, not a section")
+    section[parts[-1]] = None if text.strip() == "" else value
+    origins[".".join(parts)] = f"override '{override}'"
+
+
+def _explain(error: ValidationError, origins: dict[str, str]) -> Iterator[str]:
+    """One line an error."""
+    for problem in error.errors():
+        path = [str(part) for part in problem["loc"] if not str(part).startswith(("function-", "constrained-"))]
+        key = ".".join(path)
+        at = next((origins[k] for k in _prefixes(path) if k in origins), "recipe")
+        kind, found = problem["type"], problem.get("input")
+        if kind == "extra_forbidden":
+            yield f"{at}: unknown key '{key}'; {did_you_mean(path[-1], _valid_keys(path[:-1]))}"
+        elif kind == "missing":
+            yield f"{at}: key '{key}' is missing"
+        elif kind == "literal_error":
+            allowed = [name.strip(" '") for name in problem["ctx"]["expected"].replace(" or ", ", ").split(",")]
+            yield f"{at}: {key}: found {found!r}; {did_you_mean(str(found), allowed)}"
+        elif kind == "value_error":
+            yield f"{at}: {key + ': ' if key else ''}{problem['ctx']['error']}"
+        else:
+            message = problem["msg"].replace("Input should be", "should be").replace("a valid ", "a ")
+            yield f"{at}: {key}: found {found!r}, {message}"
+
+
+def _prefixes(path: list[str]) -> Iterator[str]:
+    for length in range(len(path), 0, -1):
+        yield ".".join(path[:length])
+
+
+def _valid_keys(path: list[str]) -> list[str]:
+    """The keys of the section at `path`."""
+    model: type[BaseModel] = Recipe
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    keys = set(model.model_fields)
+    return sorted(keys - {"tasks"} if path == ["adapter"] else keys | {"extends"} if not path else keys)

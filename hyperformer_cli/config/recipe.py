@@ -1,0 +1,168 @@
+"""The recipe: everything that determines a run, as pydantic models that know no torch.
+
+Keys, defaults and meaning are a contract with users. A section's fields are in the order in which recipes state them.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+
+from hyperformer_cli.config.adapter import AdapterConfig
+
+Split = Literal["train", "validation", "test"]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A mapping of a recipe: unknown keys are errors, values are not coerced, nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class PaperRow(Section):
+    """Which row of the paper a recipe reproduces, and what is printed there.
+
+    `expected` holds per cent by task and metric and the `average` of all; `parameters` the two printed columns.
+    """
+
+    table: int | str
+    row: str
+    expected: dict[str, float | dict[str, float]] | None = None
+    parameters: "PrintedParameters | None" = None
+
+
+class PrintedParameters(Section):
+    """The printed parameter columns: total relative to the backbone, trained per task in per cent of it."""
+
+    total: str
+    per_task: float
+
+
+class ModelSection(Section):
+    """The backbone. `init: random` builds its configuration, changed by `config`, without weights."""
+
+    name: str | None = None
+    revision: str = "main"
+    tokenizer: str | None = None
+    init: Literal["pretrained", "random"] = "pretrained"
+    config: dict[str, Any] = Field(default_factory=dict)
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    gradient_checkpointing: bool = False
+
+    @model_validator(mode="after")
+    def _has_a_shape(self) -> "ModelSection":
+        if self.init == "pretrained" and self.name is None:
+            raise ValueError("name is needed: a model on the hub or a folder (or init: random with a config)")
+        if self.name is None and not self.config:
+            raise ValueError("init: random needs a name or a config")
+        if self.name is None and self.tokenizer is None:
+            raise ValueError("tokenizer is needed where the model has no name")
+        return self
+
+
+class SamplingSection(Section):
+    """How training batches are drawn: task by n_task^(1/temperature), examples uniformly within a task."""
+
+    temperature: float = Field(10, gt=0)
+    mixed_batches: bool = False
+    length_grouping: bool = False
+
+
+class DataSection(Section):
+    """Where examples come from and how they are cut. `source` is `hub` or a folder of `<task>/<split>.<format>`."""
+
+    source: str = "hub"
+    protocol: Literal["paper", "reference"] = "paper"
+    max_source_length: Positive = 128
+    max_target_length: Positive = 128
+    samples_per_task: Positive | None = None
+    sampling: SamplingSection = Field(default_factory=SamplingSection)
+
+    @model_validator(mode="after")
+    def _reference_draws_as_it_does(self) -> "DataSection":
+        if self.protocol == "reference" and (self.sampling.mixed_batches or self.sampling.length_grouping):
+            raise ValueError("protocol: reference replays the reference's draws; no mixed_batches, no length_grouping")
+        return self
+
+
+class TrainingSection(Section):
+    """The optimization. `batch_size` is global; accumulation follows from it, `micro_batch_size` and the world size."""
+
+    max_steps: Positive = 65536
+    batch_size: Positive = 128
+    micro_batch_size: Positive = 32
+    learning_rate: float = Field(3e-4, gt=0)
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_steps: int = Field(500, ge=0)
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    loss_reduction: Literal["sum", "mean"] = "sum"
+    max_grad_norm: float | None = Field(1.0, gt=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = False
+    save_every: Positive = 1000
+    keep_checkpoints: Positive = 2
+    log_every: Positive = 100
+    report_to: list[Literal["tensorboard", "wandb", "mlflow", "comet_ml", "clearml", "aim", "trackio"]] = []
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _no_float16(cls, value: Any) -> Any:
+        if value == "float16":
+            raise ValueError("float16 is refused: T5's activations overflow in it; use bfloat16 or float32")
+        return value
+
+
+class EvaluationSection(Section):
+    """What is evaluated, when, and how predictions are made. `metric` chooses the best checkpoint."""
+
+    every: Positive = 1000
+    splits: list[Split] = ["validation", "test"]
+    metric: Literal["average"] = "average"
+    method: Literal["generate"] = "generate"
+    num_beams: Positive = 1
+    batch_size: Positive = 128
+    max_examples: Positive | None = None
+
+
+class Recipe(Section):
+    """One run, resolved: a recipe file, what it extends, and overrides on the command line."""
+
+    name: str = Field(min_length=1)
+    paper: PaperRow | None = None
+    model: ModelSection
+    adapter: AdapterConfig
+    tasks: list[str] = Field(min_length=1)
+    joint: bool = True
+    data: DataSection = Field(default_factory=DataSection)
+    training: TrainingSection = Field(default_factory=TrainingSection)
+    evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
+    seed: int = Field(42, ge=0, lt=2**32)
+    output_dir: str = Field(default="", validate_default=True)
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _adapter_knows_the_tasks(cls, given: Any) -> Any:
+        """`tasks` stand at the top of a recipe; the method needs them too."""
+        if not isinstance(given, dict) or not isinstance(given.get("adapter"), dict):
+            return given
+        if "tasks" in given["adapter"]:
+            raise ValueError("tasks stand at the top of the recipe, not under adapter")
+        return {**given, "adapter": {**given["adapter"], "tasks": given.get("tasks")}}
+
+    @field_validator("output_dir")
+    @classmethod
+    def _named_after_the_recipe(cls, value: str, info: ValidationInfo) -> str:
+        return value or str(Path("outputs") / info.data.get("name", "run"))
+
+    def where(self, key: str) -> str:
+        """`file:line` (or the override) that a dotted key's value came from, for error messages."""
+        while key and key not in self._origins:
+            key = key.rpartition(".")[0]
+        return self._origins.get(key, self.name)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values under the recipe's own keys; `load_recipe` reads them again."""
+        return self.model_dump(exclude={"adapter": {"tasks"}})

@@ -1,0 +1,155 @@
+"""Which examples an optimizer step sees.
+
+One step's global batch holds one task, drawn with probability proportional to n_task^(1/temperature) (paper, Section
+3). Both samplers are asked for a step and answer with the whole batch or one rank's slice of it, so that every rank
+sees the same task and 2 x 16 examples are 1 x 32.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+
+LENGTH_POOL = 8  # batches' worth of candidates from which one batch of similar lengths is taken
+
+Example = tuple[int, int]  # task id, row
+
+
+class BatchSampler(Protocol):
+    """What the training loop needs of a sampler."""
+
+    batch_size: int
+
+    def batch(self, step: int) -> list[Example]:
+        """The examples of one optimizer step over all processes."""
+
+
+def task_distribution(sizes: Sequence[int], temperature: float) -> np.ndarray:
+    """Probability of each task: (n_i / N)^(1/T), normalised; float64."""
+    weights = (np.asarray(sizes, dtype=np.float64) / sum(sizes)) ** (1 / temperature)
+    return weights / weights.sum()
+
+
+def rank_slice(batch: list[Example], rank: int, world: int) -> list[Example]:
+    """The consecutive part of a global batch that one rank computes.
+
+    Raises:
+        ValueError: the batch cannot be cut into equal parts.
+    """
+    part, rest = divmod(len(batch), world)
+    if rest:
+        raise ValueError(f"a batch of {len(batch)} does not divide over {world} processes")
+    return batch[rank * part : (rank + 1) * part]
+
+
+@dataclass(frozen=True)
+class TemperatureSampler:
+    """The sampler of the `paper` protocol: a pure function of (seed, step).
+
+    Within a step no example comes twice, unless the task has fewer than are needed: then all are drawn with
+    replacement.
+
+    Attributes:
+        sizes: training examples of each task.
+        batch_size: of the global batch.
+        temperature: 1 draws tasks by size, infinity evenly.
+        seed: of all draws.
+        mixed_batches: every row draws its own task.
+        lengths: tokens of every example of each task; given, a batch holds examples of similar lengths, every
+            example still being equally likely.
+    """
+
+    sizes: Sequence[int]
+    batch_size: int
+    temperature: float = 10
+    seed: int = 42
+    mixed_batches: bool = False
+    lengths: Sequence[np.ndarray] | None = None
+
+    def batch(self, step: int) -> list[Example]:
+        """The examples of optimizer step `step`, as (task id, row)."""
+        # A counter-based generator: any step can be asked for first.
+        generator = np.random.Generator(np.random.Philox(key=(self.seed << 64) | step))
+        distribution = task_distribution(self.sizes, self.temperature)
+        rows = self.batch_size if self.mixed_batches else 1
+        tasks = generator.choice(len(self.sizes), size=rows, p=distribution)
+        if not self.mixed_batches:
+            task = int(tasks[0])
+            return [(task, int(row)) for row in self._draw(generator, task, self.batch_size)]
+        drawn = {task: iter(self._draw(generator, task, count)) for task, count in _counts(tasks).items()}
+        return [(int(task), int(next(drawn[int(task)]))) for task in tasks]
+
+    def _draw(self, generator: np.random.Generator, task: int, count: int) -> np.ndarray:
+        n = self.sizes[task]
+        if n < count:
+            return generator.integers(n, size=count)
+        if self.lengths is None:
+            return generator.choice(n, size=count, replace=False)
+        batches = min(LENGTH_POOL, n // count)
+        pool = generator.choice(n, size=count * batches, replace=False)
+        pool = pool[np.argsort(self.lengths[task][pool], kind="stable")]
+        chosen = generator.integers(batches)
+        return generator.permutation(pool[chosen * count : (chosen + 1) * count])
+
+
+def _counts(tasks: np.ndarray) -> dict[int, int]:
+    distinct, counts = np.unique(tasks, return_counts=True)
+    return dict(zip(distinct.tolist(), counts.tolist(), strict=True))
+
+
+@dataclass
+class ReferenceSampler:
+    """Replays the reference's draws (its data/multitask_sampler.py): the sampler of the `reference` protocol.
+
+    Its `replicas` processes each draw `micro_batch_size` examples, with replacement, from their shard of a
+    permutation of the task's examples; a step's global batch is theirs one after the other. The generator is
+    sequential within an epoch, so a step in the middle of one costs the draws before it.
+    """
+
+    sizes: Sequence[int]
+    micro_batch_size: int
+    replicas: int = 1
+    temperature: float = 10
+    seed: int = 0  # the reference never sets another
+    _epoch: int = field(default=-1, init=False, repr=False)
+    _position: int = field(default=0, init=False, repr=False)
+
+    @property
+    def batch_size(self) -> int:
+        return self.micro_batch_size * self.replicas
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return math.ceil(sum(self.sizes) / self.micro_batch_size) // self.replicas
+
+    def batch(self, step: int) -> list[Example]:
+        """The examples of optimizer step `step`, as (task id, row)."""
+        epoch, position = divmod(step, self.batches_per_epoch)
+        if epoch != self._epoch or position < self._position:
+            self._start(epoch)
+        while self._position < position:
+            self._draw()
+        task, positions = self._draw()
+        shards = (self._orders[task][replica : self._used(task) : self.replicas] for replica in range(self.replicas))
+        return [(task, row) for shard in shards for row in shard[positions].tolist()]
+
+    def _start(self, epoch: int) -> None:
+        self._generator = torch.Generator().manual_seed(self.seed + epoch)
+        self._orders = [torch.randperm(size, generator=self._generator) for size in self.sizes]
+        weights = torch.from_numpy(task_distribution(self.sizes, self.temperature))
+        self._tasks = torch.multinomial(weights, self.batches_per_epoch, replacement=True, generator=self._generator)
+        self._epoch, self._position = epoch, 0
+
+    def _draw(self) -> tuple[int, torch.Tensor]:
+        """The task of the next batch, and positions in every replica's shard."""
+        task = int(self._tasks[self._position])
+        self._position += 1
+        shard = self.sizes[task] // self.replicas
+        return task, torch.randint(shard, (self.micro_batch_size,), generator=self._generator)
+
+    def _used(self, task: int) -> int:
+        """Examples that divide evenly over the replicas; the reference drops the rest."""
+        return self.sizes[task] // self.replicas * self.replicas

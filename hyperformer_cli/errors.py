@@ -1,0 +1,23 @@
+"""The two kinds of failure the command line knows, and the nearest valid name for a typing error."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class HyperformerError(Exception):
+    """A run-time fault with a message for the person at the terminal. Exit code 1."""
+
+    exit_code = 1
+
+
+class InputError(HyperformerError):
+    """Something the caller gave is wrong: a recipe, an option, a data file. Exit code 2."""
+
+    exit_code = 2
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """A closing half-sentence: the nearest valid name, or all of them when none is near."""
+    names = sorted(valid)
+    near = get_close_matches(name, names, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"valid: {', '.join(names)}"
