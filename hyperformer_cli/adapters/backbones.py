@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,11 @@ class BackboneSource:
         config = backbone.config
         dtype = str(backbone.dtype).removeprefix("torch.")
         return cls(config.name_or_path or None, getattr(config, "_commit_hash", None), dtype=dtype)
+
+    def resolved(self, backbone: PreTrainedModel) -> "BackboneSource":
+        """The same with the branch or tag replaced by the commit that was loaded, where the hub told it."""
+        commit = getattr(backbone.config, "_commit_hash", None)
+        return replace(self, revision=commit) if commit else self
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -72,8 +72,8 @@ class Task:
             raise InputError(f"label {label!r} in column '{self.label_column}'; expected {allowed}") from None
 
     def possible_targets(self) -> Sequence[str]:
-        """Every target text a classification task has; the widest ones of a regression task."""
-        return self.labels or ("0.0", "1.5", "2.5", "3.3", "4.8", "5.0")
+        """Every text a prediction should be: the label texts, or the numbers from 0.0 to 5.0."""
+        return self.labels or [str(tenths / 10) for tenths in range(51)]
 
 
 def get_task(name: str) -> Task:

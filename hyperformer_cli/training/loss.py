@@ -3,11 +3,11 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-IGNORED_LABEL = -100
+from hyperformer_cli.data.collation import IGNORED_LABEL
 
 
-def label_smoothed_sum(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """(1 - eps) * sum(nll) + eps / V * sum(-log p) over the tokens whose label is not -100.
+def label_smoothed_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """(1 - eps) * sum(nll) + eps / V * sum(-log p) over the tokens of each row whose label is not -100.
 
     Args:
         logits: (batch, length, V).
@@ -15,11 +15,13 @@ def label_smoothed_sum(logits: Tensor, labels: Tensor, smoothing: float) -> Tens
         smoothing: eps.
 
     Returns:
-        A scalar: the sum over tokens, not the mean, as the reference does.
+        (batch,): sums over tokens, not means. The reference's loss is the sum of them.
     """
-    kept = labels != IGNORED_LABEL
-    log_probabilities = F.log_softmax(logits[kept].float(), dim=-1)
-    nll = -log_probabilities.gather(-1, labels[kept].unsqueeze(-1)).sum()
-    if smoothing == 0:
-        return nll
-    return (1 - smoothing) * nll - smoothing / logits.shape[-1] * log_probabilities.sum()
+    losses = F.cross_entropy(
+        logits.float().flatten(0, 1),
+        labels.flatten(),
+        ignore_index=IGNORED_LABEL,
+        reduction="none",
+        label_smoothing=smoothing,
+    )
+    return losses.view(labels.shape).sum(dim=1)

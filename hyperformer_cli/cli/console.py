@@ -1,0 +1,64 @@
+"""What commands share at the terminal: results to stdout, the rest to stderr, errors as exit codes."""
+
+import functools
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Annotated, Any, ParamSpec
+
+import typer
+
+from hyperformer_cli.errors import HyperformerError
+
+P = ParamSpec("P")
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe, e.g. training.max_steps=1000. Repeatable."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of text.")]
+
+
+def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Turns our errors into a message on stderr and their exit code; anything else is a bug and keeps its traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        quiet_libraries()
+        try:
+            command(*args, **kwargs)
+        except HyperformerError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            # The reader of a pipeline left. Python would complain again while closing stdout.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(141) from None
+
+    return wrapped
+
+
+def quiet_libraries() -> None:
+    """Warnings and bars of libraries would run into our own lines; their errors still come through."""
+    warnings.filterwarnings("ignore")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    for name in ("accelerate", "torch", "datasets", "evaluate"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that prints; launchers set RANK."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,76 @@
+"""`hyperformer count-params`."""
+
+from typing import Annotated, Any
+
+import typer
+
+from hyperformer_cli.cli.console import AsJson, Overrides, print_json, reports_errors
+
+
+@reports_errors
+def count_params(
+    recipes: Annotated[list[str] | None, typer.Argument(metavar="RECIPE", help="The paper's rows by default.")] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count parameters as the paper's tables do, beside the printed figures; needs no weights and no network.
+
+    total: backbone and adapters relative to the backbone. per task: trained parameters, divided by the tasks that
+    share them, in per cent of the backbone.
+    """
+    from hyperformer_cli.config.loading import load_recipe, shipped_recipes
+
+    loaded = [load_recipe(name, overrides or ()) for name in recipes or shipped_recipes()]
+    if not recipes:
+        loaded = [recipe for recipe in loaded if recipe.paper and recipe.paper.parameters]
+    rows = [_count(recipe) for recipe in loaded]
+    if as_json:
+        print_json(rows)
+        return
+    from hyperformer_cli.cli.tables import stdout_console, table
+
+    columns = ("recipe", "row", "total", "printed", "per task", "printed", "trained")
+    cells = [
+        (
+            row["recipe"],
+            row["row"] or "",
+            row["total"],
+            row["printed_total"] or "",
+            f"{row['per_task_percent']:.2f} %",
+            "" if row["printed_per_task_percent"] is None else f"{row['printed_per_task_percent']:g} %",
+            f"{row['trained']:,}",
+        )
+        for row in rows
+    ]
+    stdout_console().print(table("Parameters relative to the backbone", columns, cells, left=2))
+
+
+def _count(recipe: Any) -> dict[str, Any]:
+    from hyperformer_cli.adapters.backbones import backbone_config
+    from hyperformer_cli.adapters.counting import count_parameters
+
+    # Tasks trained each alone have a model each: the columns are of one, the total of all beside one backbone.
+    tasks = recipe.tasks if recipe.joint else recipe.tasks[:1]
+    shape = backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
+    counts = count_parameters(backbone=shape, **{**recipe.adapter.model_dump(exclude_none=True), "tasks": tasks})
+    return {
+        "recipe": recipe.name,
+        "row": recipe.paper and recipe.paper.row,
+        "total": _total(counts, 1 if recipe.joint else len(recipe.tasks)),
+        "printed_total": recipe.paper and recipe.paper.parameters and recipe.paper.parameters.total,
+        "per_task_percent": round(100 * counts.trained_per_task, 2),
+        "printed_per_task_percent": recipe.paper and recipe.paper.parameters and recipe.paper.parameters.per_task,
+        "backbone": counts.backbone,
+        "all": counts.total,
+        "trained": counts.trained,
+        "tasks": counts.tasks,
+    }
+
+
+def _total(counts: Any, models: int) -> str:
+    """As the paper prints it: 1.04x, 8.0x, or 1+8x0.01 for several small models beside one backbone."""
+    if models == 1:
+        return f"{counts.total_ratio:.{1 if counts.total_ratio == 1 else 2}f}x"
+    if counts.trained == counts.backbone:
+        return f"{models:.1f}x"
+    return f"1+{models}x{counts.trained / counts.backbone:.2f}"

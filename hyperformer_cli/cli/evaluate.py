@@ -1,0 +1,36 @@
+"""`hyperformer eval`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hyperformer_cli.cli.console import AsJson, Overrides, is_main_process, print_json, reports_errors
+
+
+@reports_errors
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    split: Annotated[list[str] | None, typer.Option(help="train, validation or test; the recipe's by default. Repeatable.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Comma-separated; all of the run's by default.")] = None,
+    weights: Annotated[str, typer.Option(help="best or last.")] = "best",
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a run again, on any split, tasks or data (--set data.source=FOLDER)."""
+    from hyperformer_cli.errors import InputError, did_you_mean
+
+    if weights not in ("best", "last"):
+        raise InputError(f"--weights {weights}: {did_you_mean(weights, ('best', 'last'))}")
+    from hyperformer_cli.cli.tables import results_tables, stdout_console
+    from hyperformer_cli.evaluation.run import evaluate_run
+
+    chosen = [name.strip() for name in tasks.split(",") if name.strip()] if tasks else None
+    results = evaluate_run(run, split, chosen, overrides or (), weights)
+    if not is_main_process():
+        return
+    if as_json:
+        print_json({"run": str(run), **results})
+        return
+    for made in results_tables(results):
+        stdout_console().print(made)

@@ -1,0 +1,35 @@
+"""The command line. Every subcommand is a file of its own; heavy imports happen inside the commands."""
+
+import typer
+
+from hyperformer_cli.cli import count_params, evaluate, train
+
+app = typer.Typer(
+    help="Multi-task adapter tuning of T5 with shared hypernetworks: HyperFormer, HyperFormer++, and the baselines.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train.train)
+app.command("eval")(evaluate.evaluate)
+app.command("count-params")(count_params.count_params)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from hyperformer_cli import __version__
+
+        typer.echo(f"hyperformer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """The console script."""
+    app()

@@ -1,0 +1,143 @@
+"""Progress on stderr: a live panel on a terminal, a plain line every so often elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from hyperformer_cli.cli.console import is_main_process
+from hyperformer_cli.cli.tables import scores_table, table
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.training.observer import Observer
+
+
+@contextmanager
+def make_observer() -> Iterator[Observer]:
+    """The observer for this stderr; silent on all processes but the first."""
+    if not is_main_process():
+        yield Observer()
+        return
+    console = Console(stderr=True, highlight=False)
+    if not sys.stderr.isatty():
+        yield PlainProgress(console)
+        return
+    with LiveProgress(console) as observer:
+        yield observer
+
+
+class PlainProgress(Observer):
+    """One line an event, for logs."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        self.last_step = self.first_step = 0
+        self.start = time.monotonic()
+
+    def say(self, line: str) -> None:
+        self.console.print(line, soft_wrap=True, markup=False)
+
+    def started(self, recipe: Recipe, parameters: dict[str, Any], examples: dict[str, dict[str, int]]) -> None:
+        self.last_step, self.start = recipe.training.max_steps, time.monotonic()
+        training = sum(sizes["train"] for sizes in examples.values())
+        self.say(
+            f"{recipe.name}: {recipe.adapter.method}, {len(examples)} tasks, {training:,} training examples; "
+            f"{parameters['trained']:,} of {parameters['total']:,} parameters are trained"
+        )
+
+    def resumed(self, step: int, faults: Sequence[str]) -> None:
+        self.first_step = step
+        for fault in faults:
+            self.say(f"skipped {fault}")
+        self.say(f"continuing after step {step}")
+
+    def logged(self, record: dict[str, Any]) -> None:
+        done = record["step"] - self.first_step
+        left = (self.last_step - record["step"]) * (time.monotonic() - self.start) / max(done, 1)
+        losses = " ".join(f"{task}={loss:.4f}" for task, loss in record["loss_by_task"].items())
+        self.say(
+            f"step {record['step']}/{self.last_step} loss={record['loss']:.4f} {losses} "
+            f"lr={record['learning_rate']:.2e} {record['examples_per_second']:.1f} examples/s, {_duration(left)} left"
+        )
+
+    def evaluated(self, record: dict[str, Any]) -> None:
+        if record["kind"] == "final":
+            what = f"{record['split']} (weights of step {record['step']})"
+        else:
+            what = f"step {record['step']} validation{' (best)' if record['best'] else ''}"
+        scores = " ".join(f"{r['task']}/{r['metric']}={r['value']:.2f}" for r in record["results"])
+        self.say(f"{what}: average={record['average']:.2f} {scores}")
+
+    def already_complete(self, path: str) -> None:
+        self.say(f"{path} is complete; nothing to do")
+
+
+class LiveProgress(Observer):
+    """A panel that stays in place: bar, losses by task, the last evaluation."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.bars = Progress(*columns, console=console)
+        self.steps = self.bars.add_task("training", total=None)
+        self.status, self.losses, self.scores = Text("loading data and model"), Table(box=None), Text()
+        self.live = Live(self, console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> "LiveProgress":
+        self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.live.stop()
+
+    def __rich__(self) -> Group:
+        return Group(self.bars, self.status, self.losses, self.scores)
+
+    def started(self, recipe: Recipe, parameters: dict[str, Any], examples: dict[str, dict[str, int]]) -> None:
+        self.bars.update(self.steps, description=recipe.name, total=recipe.training.max_steps)
+        self.status = Text(f"{recipe.adapter.method}: training {parameters['trained']:,} of {parameters['total']:,} parameters")
+        columns = ("task", "train", "validation", "test")
+        rows = [(task, *(f"{sizes[s]:,}" if s in sizes else "" for s in columns[1:])) for task, sizes in examples.items()]
+        self.losses = table("examples", columns, rows)
+
+    def resumed(self, step: int, faults: Sequence[str]) -> None:
+        for fault in faults:
+            self.console.print(f"skipped {fault}", markup=False)
+        self.console.print(f"continuing after step {step}")
+        self.bars.reset(self.steps, completed=step)
+
+    def stepped(self, step: int) -> None:
+        self.bars.update(self.steps, completed=step)
+
+    def logged(self, record: dict[str, Any]) -> None:
+        self.status = Text(
+            f"loss {record['loss']:.4f}   {record['examples_per_second']:.1f} examples/s   "
+            f"learning rate {record['learning_rate']:.2e}   gradient norm {record['gradient_norm']}"
+        )
+        rows = [(task, f"{loss:.4f}") for task, loss in record["loss_by_task"].items()]
+        self.losses = table("", ("task", "loss"), rows)
+
+    def evaluating(self, task: str, split: str, examples: int) -> None:
+        self.status = Text(f"evaluating {split}: {task}")
+
+    def evaluated(self, record: dict[str, Any]) -> None:
+        if record["kind"] == "final":
+            where = f"{record['split']}, weights of step {record['step']}"
+        else:
+            where = f"validation at step {record['step']}{' (best so far)' if record['best'] else ''}"
+        self.scores = scores_table(where, record["results"], {"metrics": record["average"]})
+
+    def already_complete(self, path: str) -> None:
+        self.console.print(f"{path} is complete; nothing to do", markup=False)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

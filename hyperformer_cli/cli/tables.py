@@ -1,0 +1,47 @@
+"""Results and plans as tables."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+WIDE = 200  # columns where nobody's window cuts lines: pipes and files
+
+
+def stdout_console() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], left: int = 1) -> Table:
+    """A table whose first `left` columns are text and whose others are numbers."""
+    made = Table(title=title, title_justify="left", title_style="bold", header_style="", box=None, pad_edge=False)
+    for i, column in enumerate(columns):
+        made.add_column(column, justify="left" if i < left else "right", no_wrap=i >= left)
+    for row in rows:
+        made.add_row(*(str(cell) for cell in row))
+    return made
+
+
+def scores_table(title: str, results: Sequence[Mapping[str, Any]], average: Mapping[str, float] | None = None) -> Table:
+    """One row a task and metric, with what always answering the most frequent label would score."""
+    rows = [
+        (r["task"], r["metric"], f"{r['value']:.2f}", f"{r['majority']:.2f}", r["examples"]) for r in results
+    ]
+    for name, label in (("metrics", "mean of metrics"), ("tasks", "mean of tasks")):
+        if average and name in average:
+            rows.append(("average", label, f"{average[name]:.2f}", "", ""))
+    return table(title, ("task", "metric", "%", "majority", "examples"), rows, left=2)
+
+
+def results_tables(results: Mapping[str, Any]) -> list[Table]:
+    """The figures of results.json, a table a split."""
+    by_split: dict[str, list[Mapping[str, Any]]] = {}
+    for result in results["results"]:
+        by_split.setdefault(result["split"], []).append(result)
+    return [
+        scores_table(f"{results['name']}: {split}", scores, results["average"].get(split))
+        for split, scores in by_split.items()
+    ]

@@ -1,0 +1,104 @@
+"""From a recipe's data section to the tokenised examples of a task's split."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from hyperformer_cli import hub
+from hyperformer_cli.config.recipe import DataSection, Recipe
+from hyperformer_cli.data.sources import load_rows
+from hyperformer_cli.data.splits import Cut, cut, source_split_of
+from hyperformer_cli.data.tasks import SplitName, Task, get_task
+from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit
+from hyperformer_cli.errors import InputError
+
+Splits = dict[str, TokenizedSplit]  # by task
+
+
+def recipe_tasks(recipe: Recipe) -> list[Task]:
+    """The declarations of a recipe's tasks, in its order.
+
+    Raises:
+        InputError: an unknown name, with the line it stands on.
+    """
+    tasks = []
+    for i, name in enumerate(recipe.tasks):
+        try:
+            tasks.append(get_task(name))
+        except InputError as error:
+            raise InputError(f"{recipe.where(f'tasks.{i}')}: tasks: {error}") from None
+    return tasks
+
+
+def tokenization(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Tokenization:
+    """How a recipe's text becomes token ids. Only plain fine-tuning puts the task's name before its inputs."""
+    lengths = recipe.data.max_source_length, recipe.data.max_target_length
+    return Tokenization(tokenizer, *lengths, task_prefix=recipe.adapter.method == "finetune")
+
+
+def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
+    """The tokenizer of the recipe's model, or the one it names.
+
+    Raises:
+        InputError: there is none, or the hub is needed and out of reach.
+    """
+    name = recipe.model.tokenizer or recipe.model.name
+    offline = not Path(name).is_dir() and not hub.is_reachable()
+    try:
+        return AutoTokenizer.from_pretrained(name, revision=recipe.model.revision, local_files_only=offline)
+    except Exception as error:  # OSError, ValueError, and what the tokenizers library raises of its own
+        reason = (
+            "it is not on this machine and the hub cannot be reached; give model.tokenizer a folder"
+            if offline
+            else str(error).strip().splitlines()[0]
+        )
+        raise InputError(f"{recipe.where('model.tokenizer')}: tokenizer '{name}': {reason}") from error
+
+
+def load_splits(recipe: Recipe, tasks: list[Task], split: SplitName, tokenizer: PreTrainedTokenizerBase) -> Splits:
+    """Every task's examples in one role."""
+    how = tokenization(recipe, tokenizer)
+    return {task.name: load_split(task, split, recipe.data, how, recipe.seed) for task in tasks}
+
+
+def load_split(task: Task, split: SplitName, data: DataSection, how: Tokenization, seed: int) -> TokenizedSplit:
+    """One task's examples in one role, tokenised.
+
+    Args:
+        task: the declaration.
+        split: the role.
+        data: source, protocol, subsampling.
+        how: the tokenisation.
+        seed: draws `data.samples_per_task` training examples in the paper's protocol.
+    """
+    rows = load_rows(task, source_split_of(task, split), data.source)
+    chosen = choose(task, split, data, {source_split_of(task, split): rows.table.num_rows}, seed)
+    if chosen.indices is not None and not chosen.indices:
+        raise InputError(f"{rows.origin}: {rows.table.num_rows} rows leave none for the {split} split of '{task.name}'")
+    return how.apply(task, rows).select(chosen.indices)
+
+
+def choose(task: Task, split: SplitName, data: DataSection, sizes: dict[str, int], seed: int) -> Cut:
+    """The rows a role takes, by the recipe's protocol.
+
+    Raises:
+        InputError: `data.samples_per_task` asks for more training examples than there are.
+    """
+    chosen = cut(task, split, sizes, data.protocol, data.samples_per_task, seed)
+    available = chosen.size(sizes[chosen.source_split])
+    if split == "train" and data.samples_per_task is not None and available < data.samples_per_task:
+        raise InputError(f"data.samples_per_task: {data.samples_per_task}, but '{task.name}' has {available} to train on")
+    return chosen
+
+
+def longest_target(tasks: Iterable[Task], tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+    """New tokens each task's predictions may have: its longest tokenised target without the end-of-sequence token.
+
+    As in the reference, whose limit counts the start token that decoding begins with in its place.
+    """
+    return {task.name: _longest(tokenizer, task.possible_targets()) - 1 for task in tasks}
+
+
+def _longest(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> int:
+    return max(len(ids) for ids in tokenizer(list(texts))["input_ids"])

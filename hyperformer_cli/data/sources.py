@@ -1,0 +1,101 @@
+"""Where rows come from: a folder of files in the hub's column schema, or the hub."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import csv, json, parquet
+
+from hyperformer_cli import hub
+from hyperformer_cli.data.tasks import Task
+from hyperformer_cli.errors import InputError, did_you_mean
+
+_READERS = {
+    ".parquet": lambda path: parquet.read_table(path, memory_map=True),
+    ".jsonl": lambda path: json.read_json(path),
+    ".csv": lambda path: csv.read_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True)),
+    ".tsv": lambda path: csv.read_csv(path, parse_options=csv.ParseOptions(delimiter="\t", newlines_in_values=True)),
+}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One split of a data set.
+
+    Attributes:
+        table: its columns.
+        origin: file, or data set and split: what messages call it.
+        fingerprint: changes whenever the content does.
+    """
+
+    table: pa.Table
+    origin: str
+    fingerprint: str
+
+
+def load_rows(task: Task, split: str, source: str) -> Rows:
+    """Loads one split of a task's data set, with all its columns.
+
+    Args:
+        task: the declaration.
+        split: the data set's own name for the split.
+        source: `hub`, or a folder of `<task>/<split>.parquet|jsonl|csv|tsv`.
+
+    Raises:
+        InputError: no such file, an unreadable one, a missing column, no rows, or the hub out of reach.
+    """
+    rows = _from_hub(task, split) if source == "hub" else _from_folder(task, split, Path(source))
+    missing = [column for column in task.columns if column not in rows.table.column_names]
+    if missing:
+        raise InputError(
+            f"{rows.origin}: no column '{missing[0]}', which task '{task.name}' needs; "
+            f"found: {', '.join(rows.table.column_names)}"
+        )
+    if rows.table.num_rows == 0:
+        raise InputError(f"{rows.origin}: has no rows")
+    return rows
+
+
+def _from_folder(task: Task, split: str, root: Path) -> Rows:
+    if not root.is_dir():
+        raise InputError(f"data.source: '{root}' is neither 'hub' nor a folder")
+    folder = root / task.name
+    if not folder.is_dir():
+        present = [path.name for path in root.iterdir() if path.is_dir()]
+        raise InputError(f"data.source: {root} has no folder '{task.name}'; {did_you_mean(task.name, present)}")
+    found = [path for suffix in _READERS if (path := folder / f"{split}{suffix}").is_file()]
+    if not found:
+        present = sorted(path.name for path in folder.iterdir())
+        raise InputError(f"{folder}: no {split}.parquet, .jsonl, .csv or .tsv; found: {', '.join(present) or 'nothing'}")
+    path = found[0]
+    try:
+        table = _READERS[path.suffix](path)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
+    with path.open("rb") as file:
+        return Rows(table, str(path), hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def _from_hub(task: Task, split: str) -> Rows:
+    """The only place where the project asks the hub for data.
+
+    `datasets` runs no loading scripts: what was a script is read from the hub's own conversion, whose configurations
+    are folders (`data_dir`).
+    """
+    reachable = hub.is_reachable()
+    import datasets  # takes a second, and after the answer, which decides whether it may use the network
+
+    converted = task.revision == "refs/convert/parquet"
+    selection = {"data_dir": task.configuration} if converted else {"name": task.configuration}
+    try:
+        dataset = datasets.load_dataset(task.path, revision=task.revision, split=split, **selection)
+    except Exception as error:  # the library lets through whatever its file systems raise
+        reason = (
+            str(error).strip().splitlines()[0]
+            if reachable
+            else "it is not on this machine and the hub cannot be reached; set data.source to a folder of files"
+        )
+        origin = "/".join(filter(None, (task.path, task.configuration)))
+        raise InputError(f"task '{task.name}': data set {origin} (split {split}): {reason}") from error
+    return Rows(dataset.data.table, f"{task.path} ({split})", str(dataset._fingerprint))

@@ -1,0 +1,66 @@
+"""Evaluation of a finished run, from its folder alone."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from hyperformer_cli.adapters.model import AdaptedModel
+from hyperformer_cli.adapters.pretrained import CONFIG_FILE
+from hyperformer_cli.config.loading import load_recipe
+from hyperformer_cli.data.loading import load_splits
+from hyperformer_cli.data.tasks import SPLITS, get_task
+from hyperformer_cli.errors import InputError, did_you_mean
+from hyperformer_cli.evaluation.scoring import averages, evaluate_split
+from hyperformer_cli.runs.devices import make_accelerator
+from hyperformer_cli.runs.folder import RunFolder
+
+
+def evaluate_run(
+    folder: Path,
+    splits: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    overrides: Sequence[str] = (),
+    weights: str = "best",
+    after_batch: Callable[[str, int], None] = lambda task, examples: None,
+) -> dict[str, Any]:
+    """Scores a run's weights again.
+
+    Args:
+        folder: the run folder.
+        splits: by default those of its recipe.
+        tasks: by default all of the model's.
+        overrides: changes to its recipe, such as `data.source=...` or `evaluation.max_examples=64`.
+        weights: `best` or `last`.
+        after_batch: called with task and examples done.
+
+    Returns:
+        `results` and `average` as in results.json.
+
+    Raises:
+        InputError: not a run, a task it was not trained on, or a split that does not exist.
+    """
+    run = RunFolder(folder)
+    run.recipe()  # says what is wrong with the folder, before its recipe is read with overrides
+    recipe = load_recipe(run.recipe_file, overrides)
+    for split in splits or ():
+        if split not in SPLITS:
+            raise InputError(f"unknown split '{split}'; {did_you_mean(split, SPLITS)}")
+    saved = run.best if weights == "best" else run.last
+    if not (saved / CONFIG_FILE).is_file():
+        raise InputError(f"{folder}: no {saved.name}/ weights yet; the run has not been evaluated")
+    model = AdaptedModel.from_pretrained(saved)
+    for task in tasks or ():
+        model.task_id(task)
+    declared = [get_task(task) for task in tasks or model.tasks]
+    tokenizer = AutoTokenizer.from_pretrained(saved)
+    accelerator = make_accelerator(recipe.training.precision)
+    model = model.to(accelerator.device).eval()
+    scores, average = [], {}
+    for split in splits or recipe.evaluation.splits:
+        data = load_splits(recipe, declared, split, tokenizer)
+        found = evaluate_split(model, declared, data, split, tokenizer, accelerator, recipe.evaluation, after_batch)
+        scores += [score.as_dict() for score in found]
+        average[split] = {key: round(value, 4) for key, value in averages(found).items()}
+    return {"name": recipe.name, "weights": saved.name, "results": scores, "average": average}

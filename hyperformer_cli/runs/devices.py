@@ -1,0 +1,30 @@
+"""Devices, precision and processes: one `Accelerator`, set up the same way for every command."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+
+
+def make_accelerator(precision: str, run: Path | None = None, trackers: Sequence[str] = ()) -> Accelerator:
+    """The processes' common view of where they run.
+
+    Args:
+        precision: `float32`, or `bfloat16` for autocast.
+        run: where trackers that write files put them.
+        trackers: names of accelerate's trackers.
+    """
+    has_gpu = torch.cuda.is_available()
+    if has_gpu:
+        # A resumed run equals an uninterrupted one only where kernels are deterministic.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    return Accelerator(
+        cpu=not has_gpu,
+        mixed_precision="bf16" if precision == "bfloat16" else "no",
+        log_with=list(trackers) or None,
+        project_dir=run if trackers else None,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=False, broadcast_buffers=False)],
+    )

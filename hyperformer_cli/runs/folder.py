@@ -1,0 +1,141 @@
+"""The run folder: what lies where, who may write, and whether it belongs to this recipe.
+
+    recipe.yaml  environment.json  best/  last/  checkpoint-N/  metrics.jsonl  results.json
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hyperformer_cli.atomic import write_text
+from hyperformer_cli.config.loading import dump_recipe, load_recipe
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.errors import HyperformerError, InputError
+
+# What may differ when a run is started again: none of it changes the weights that come out.
+_FREE_TO_CHANGE = (
+    "name", "paper", "output_dir", "training.save_every", "training.keep_checkpoints", "training.log_every",
+    "training.report_to", "evaluation.splits",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run."""
+
+    path: Path
+
+    @property
+    def recipe_file(self) -> Path:
+        return self.path / "recipe.yaml"
+
+    @property
+    def environment_file(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def results_file(self) -> Path:
+        return self.path / "results.json"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last"
+
+    def recipe(self) -> Recipe:
+        """The resolved recipe the run was started with.
+
+        Raises:
+            InputError: the folder is not a run.
+        """
+        if not self.recipe_file.is_file():
+            raise InputError(f"{self.path}: not a run folder (it has no recipe.yaml)")
+        return load_recipe(self.recipe_file)
+
+    def is_complete(self) -> bool:
+        return self.results_file.is_file()
+
+    def claim(self, recipe: Recipe) -> None:
+        """Writes the recipe into a new folder, or checks that an old one was started with the same.
+
+        Raises:
+            InputError: the folder holds a run of another recipe.
+        """
+        if self.recipe_file.is_file():
+            different = _differences(self.recipe().as_dict(), recipe.as_dict())
+            if different:
+                key, (there, here) = next(iter(different.items()))
+                raise InputError(
+                    f"{self.path} holds a run of another recipe: {key} is {there!r} there and {here!r} here; "
+                    "choose another output_dir, or remove the folder"
+                )
+            return
+        write_text(self.recipe_file, dump_recipe(recipe))
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps a second process from writing here; the kernel releases the lock however this one ends.
+
+        Raises:
+            HyperformerError: another process has it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / ".lock").open("a+")
+        except OSError as error:
+            raise InputError(f"output_dir {self.path}: cannot be written: {error.strerror}") from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                owner = file.read().strip() or "unknown"
+                raise HyperformerError(f"{self.path} is in use by another process ({owner})") from None
+            file.truncate(0)
+            file.write(f"pid {os.getpid()} on {os.uname().nodename}")
+            file.flush()
+            yield
+
+    def append_metrics(self, record: dict[str, Any]) -> None:
+        """Adds a line to metrics.jsonl."""
+        with self.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def forget_metrics_after(self, step: int) -> None:
+        """Drops lines of steps that a resumed run will do again, and a line that was cut off."""
+        if not self.metrics_file.is_file():
+            return
+        kept = []
+        for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except ValueError:
+                continue
+        write_text(self.metrics_file, "".join(line + "\n" for line in kept))
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Dotted keys whose values differ, except those that are free to change."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in there.keys() | here.keys():
+        dotted, old, new = f"{prefix}{key}", there.get(key), here.get(key)
+        if old == new or dotted in _FREE_TO_CHANGE:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            found |= _differences(old, new, f"{dotted}.")
+        else:
+            found[dotted] = (old, new)
+    return found

@@ -1,0 +1,47 @@
+"""results.json: every final figure of a run."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hyperformer_cli.adapters.model import AdaptedModel
+from hyperformer_cli.config.recipe import Recipe
+
+FORMAT_VERSION = 1
+
+
+def parameter_counts(model: AdaptedModel) -> dict[str, int | float]:
+    """Total and trained parameters of the whole model, and per task."""
+    total = sum(parameter.numel() for parameter in model.parameters())
+    added = 0 if model.bank is None else sum(parameter.numel() for parameter in model.bank.parameters())
+    trained = sum(parameter.numel() for parameter in model.trained_parameters().values())
+    backbone = total - added
+    return {
+        "backbone": backbone,
+        "total": total,
+        "trained": trained,
+        "total_ratio": round(total / backbone, 6),
+        "trained_per_task_percent": round(100 * trained / len(model.tasks) / backbone, 6),
+    }
+
+
+def build_results(
+    recipe: Recipe,
+    parameters: Mapping[str, Any],
+    seconds: Mapping[str, float],
+    scores: Sequence[Mapping[str, Any]],
+    average: Mapping[str, Mapping[str, float]],
+    best: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The content of results.json; metrics in per cent."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "name": recipe.name,
+        "method": recipe.adapter.method,
+        "seed": recipe.seed,
+        "protocol": recipe.data.protocol,
+        "parameters": dict(parameters),
+        "seconds": {key: round(value, 3) for key, value in seconds.items()},
+        "best": dict(best),
+        "results": [dict(score) for score in scores],
+        "average": {split: {key: round(v, 4) for key, v in values.items()} for split, values in average.items()},
+    }

@@ -1,0 +1,274 @@
+"""Training, from recipe to results: prepare, (resume,) step, log, evaluate, save, and score the best weights.
+
+The loop is our own because one optimizer step holds one task, its loss is summed over the global batch, and a run
+that was killed must go on bit for bit.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from hyperformer_cli.adapters.pretrained import WEIGHTS_FILE, load_trained
+from hyperformer_cli.atomic import write_json
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.data.collation import IGNORED_LABEL, collate
+from hyperformer_cli.data.sampling import rank_slice
+from hyperformer_cli.evaluation.scoring import Score, averages, evaluate_split
+from hyperformer_cli.runs import checkpoints
+from hyperformer_cli.runs.devices import make_accelerator
+from hyperformer_cli.runs.environment import describe_environment
+from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.runs.results import build_results, parameter_counts
+from hyperformer_cli.training.loss import label_smoothed_loss
+from hyperformer_cli.training.meter import LossMeter
+from hyperformer_cli.training.observer import Observer
+from hyperformer_cli.training.setup import Setup, prepare
+from hyperformer_cli.training.state import RunState, restore_checkpoint, save_checkpoint
+from hyperformer_cli.training.stopping import Stopped, StopRequest
+
+_STOP_AGREED_EVERY = 10  # steps between which several processes do not ask each other for signals
+
+
+def train(recipe: Recipe, observer: Observer | None = None) -> RunFolder:
+    """Trains a recipe, or goes on with it where its folder holds a checkpoint, and evaluates the best weights.
+
+    Args:
+        recipe: resolved; its `output_dir` is the run folder.
+        observer: hears of progress, on the first process only.
+
+    Returns:
+        The run folder, with `results.json`.
+
+    Raises:
+        InputError: the recipe or the data are wrong; nothing has been trained.
+        HyperformerError: the loss is not finite, or another process uses the folder.
+        Stopped: by a signal, after saving.
+    """
+    run = RunFolder(Path(recipe.output_dir))
+    accelerator = make_accelerator(recipe.training.precision, run.path, recipe.training.report_to)
+    observer = observer if observer is not None and accelerator.is_main_process else Observer()
+    if run.is_complete():
+        run.claim(recipe)
+        observer.already_complete(str(run.path))
+        return run
+    setup = prepare(recipe, accelerator)  # before the folder exists: a recipe that cannot run leaves nothing behind
+    with run.lock() if accelerator.is_main_process else nullcontext(), StopRequest().listening() as stop:
+        if accelerator.is_main_process:
+            run.claim(recipe)
+            write_json(run.environment_file, describe_environment(accelerator.num_processes))
+        accelerator.wait_for_everyone()
+        Training(recipe, setup, run, observer, stop).run_to_the_end()
+    return run
+
+
+class _EvaluationStopped(Exception):
+    """A signal arrived between two batches of an evaluation."""
+
+
+class Training:
+    """One run in progress."""
+
+    def __init__(self, recipe: Recipe, setup: Setup, run: RunFolder, observer: Observer, stop: StopRequest):
+        self.recipe, self.setup, self.run, self.observer, self.stop = recipe, setup, run, observer, stop
+        self.accelerator: Accelerator = setup.accelerator
+        self.trained = list(setup.adapted.trained_parameters().values())
+        self.splits = [setup.data["train"][task.name] for task in setup.tasks]
+        self.state = RunState()
+        self.gradient_norm: Tensor | None = None
+
+    def run_to_the_end(self) -> None:
+        """The whole run, from wherever it stands."""
+        self._start_or_resume()
+        every, last = self.recipe.evaluation.every, self.recipe.training.max_steps
+        while True:
+            step = self.state.step
+            if step and self.state.evaluated < step and (step % every == 0 or step == last):
+                self._evaluate_and_keep_best()
+            if step and self.saved < step and (step % self.recipe.training.save_every == 0 or step == last):
+                self._save()
+            if self._stop_is_agreed():
+                self._save_and_stop()
+            if step == last:
+                break
+            self._step()
+            if self.state.step % self.recipe.training.log_every == 0 or self.state.step == last:
+                self._log()
+        self._finish()
+
+    # One optimizer step
+
+    def _step(self) -> None:
+        start = time.perf_counter()
+        batch = self.setup.sampler.batch(self.state.step)
+        world = self.accelerator.num_processes
+        scale = float(world)  # several processes average their gradients; the loss is a sum over all of them
+        if self.recipe.training.loss_reduction == "mean":
+            scale /= sum(int(self.splits[task].target_lengths()[row]) for task, row in batch)
+        micro_batches = list(self._micro_batches(rank_slice(batch, self.accelerator.process_index, world)))
+        for i, examples in enumerate(micro_batches):
+            last = i == len(micro_batches) - 1
+            with nullcontext() if last else self.accelerator.no_sync(self.setup.model):
+                self.accelerator.backward(scale * self._loss(examples))
+        self.gradient_norm = self._clip()
+        self.setup.optimizer.step()
+        self.setup.scheduler.step()
+        self.setup.optimizer.zero_grad()
+        self.state.step += 1
+        self.meter.examples += len(batch)
+        elapsed = time.perf_counter() - start
+        self.meter.seconds += elapsed
+        self.state.seconds["training"] += elapsed
+        self.observer.stepped(self.state.step)
+
+    def _micro_batches(self, examples: list) -> Iterator[list]:
+        size = self.recipe.training.micro_batch_size
+        for start in range(0, len(examples), size):
+            yield examples[start : start + size]
+
+    def _loss(self, examples: list) -> Tensor:
+        """The summed loss of a micro-batch."""
+        batch = collate(examples, self.splits, self.setup.tokenizer.pad_token_id)
+        task_ids = batch.pop("task_ids")  # stay on the CPU: choosing adapters must not wait for the device
+        batch = {name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in batch.items()}
+        labels = batch.pop("labels")
+        decoder_input_ids = self.setup.adapted.backbone.prepare_decoder_input_ids_from_labels(labels)
+        logits = self.setup.model(**batch, decoder_input_ids=decoder_input_ids, task_ids=task_ids, use_cache=False).logits
+        losses = label_smoothed_loss(logits, labels, self.recipe.training.label_smoothing)
+        self.meter.add(task_ids.to(losses.device), losses, (labels != IGNORED_LABEL).sum(dim=1))
+        return losses.sum()
+
+    def _clip(self) -> Tensor | None:
+        limit = self.recipe.training.max_grad_norm
+        return None if limit is None else self.accelerator.clip_grad_norm_(self.trained, limit)
+
+    # Between steps
+
+    def _start_or_resume(self) -> None:
+        adapted, data = self.setup.adapted, self.setup.data
+        self.parameters = parameter_counts(adapted)
+        examples = {task.name: {split: len(data[split][task.name]) for split in data} for task in self.setup.tasks}
+        self.observer.started(self.recipe, self.parameters, examples)
+        checkpoint, faults = checkpoints.newest(self.run.path)
+        self.accelerator.wait_for_everyone()
+        if checkpoint is not None:
+            self.state = restore_checkpoint(checkpoint, self.setup)
+            self.observer.resumed(self.state.step, faults)
+        if self.accelerator.is_main_process:
+            checkpoints.remove_after(self.run.path, self.state.step)
+            self.run.forget_metrics_after(self.state.step)
+        self.saved = self.state.step
+        stored = self.state.meter if self.accelerator.is_main_process else None  # it holds all processes' sums
+        self.meter = LossMeter(adapted.tasks, self.accelerator.device, stored)
+        if self.recipe.training.report_to:
+            self.accelerator.init_trackers(self.recipe.name, config={"recipe": str(self.recipe.as_dict())})
+
+    def _log(self) -> None:
+        self.meter.check_finite(self.gradient_norm, self.state.step)
+        record = {
+            "kind": "training",
+            "step": self.state.step,
+            **self.meter.read(self.accelerator),
+            "learning_rate": self.setup.scheduler.get_last_lr()[0],
+            "gradient_norm": None if self.gradient_norm is None else round(float(self.gradient_norm), 4),
+            "seconds": round(self.state.seconds["training"], 3),
+        }
+        self._record(record)
+        self.observer.logged(record)
+
+    def _record(self, record: dict) -> None:
+        if self.accelerator.is_main_process:
+            self.run.append_metrics(record)
+        if self.recipe.training.report_to:
+            numbers = {key: value for key, value in record.items() if isinstance(value, int | float)}
+            self.accelerator.log(numbers | record.get("loss_by_task", {}), step=self.state.step)
+
+    def _evaluate_and_keep_best(self) -> None:
+        self.meter.check_finite(self.gradient_norm, self.state.step)
+        scores, average = self._evaluate("validation")
+        self.state.evaluated = self.state.step
+        record = {
+            "kind": "evaluation",
+            "step": self.state.step,
+            "average": average["metrics"],
+            "results": [score.as_dict() for score in scores],
+            "best": self.state.best is None or average["metrics"] > self.state.best["average"],
+        }
+        if record["best"]:
+            self.state.best = {"step": self.state.step, "average": average["metrics"]}
+            if self.accelerator.is_main_process:
+                self._keep(self.run.best)
+        self._record(record)
+        self.observer.evaluated(record)
+
+    def _evaluate(self, split: str) -> tuple[list[Score], dict[str, float]]:
+        start = time.perf_counter()
+        setup = self.setup
+
+        def after_batch(task: str, examples: int) -> None:
+            self.observer.evaluating(task, split, examples)
+            if self.stop.signal_number and self.accelerator.num_processes == 1:
+                raise _EvaluationStopped
+
+        try:
+            scores = evaluate_split(
+                setup.adapted, setup.tasks, setup.data[split], split, setup.tokenizer, setup.accelerator,
+                self.recipe.evaluation, after_batch,
+            )  # fmt: skip
+        except _EvaluationStopped:  # here, where the model has its own bank again
+            self._save_and_stop()
+        self.state.seconds["evaluation"] += time.perf_counter() - start
+        return scores, averages(scores)
+
+    def _keep(self, folder: Path) -> None:
+        self.setup.adapted.save_pretrained(folder)
+        self.setup.tokenizer.save_pretrained(folder)
+
+    def _save(self) -> None:
+        self.meter.check_finite(self.gradient_norm, self.state.step)
+        self.state.meter = self.meter.as_dict(self.accelerator)
+        save_checkpoint(self.run.path, self.state, self.setup, self.recipe.training.keep_checkpoints)
+        self.saved = self.state.step
+        self.observer.saved(self.state.step)
+
+    def _stop_is_agreed(self) -> bool:
+        """Whether any process was sent a signal; all of them must stop after the same step."""
+        if self.accelerator.num_processes == 1:
+            return bool(self.stop.signal_number)
+        if self.state.step % _STOP_AGREED_EVERY:
+            return False
+        mine = torch.tensor(self.stop.signal_number, device=self.accelerator.device)
+        self.stop.signal_number = int(self.accelerator.gather(mine.unsqueeze(0)).max())
+        return bool(self.stop.signal_number)
+
+    def _save_and_stop(self) -> None:
+        if self.saved < self.state.step:
+            self._save()
+        raise Stopped(self.stop.signal_number, self.state.step)
+
+    # The end
+
+    def _finish(self) -> None:
+        setup = self.setup
+        if self.accelerator.is_main_process:
+            self._keep(self.run.last)
+        self.accelerator.wait_for_everyone()
+        load_trained(setup.adapted, self.run.best / WEIGHTS_FILE)
+        scores, average = [], {}
+        for split in self.recipe.evaluation.splits:
+            found, average[split] = self._evaluate(split)
+            scores += [score.as_dict() for score in found]
+            self.observer.evaluated(
+                {"kind": "final", "step": self.state.best["step"], "split": split, "average": average[split]["metrics"],
+                 "results": [score.as_dict() for score in found]}
+            )  # fmt: skip
+        results = build_results(self.recipe, self.parameters, self.state.seconds, scores, average, self.state.best)
+        if self.accelerator.is_main_process:
+            write_json(self.run.results_file, results)
+        if self.recipe.training.report_to:
+            self.accelerator.end_training()
+        self.accelerator.wait_for_everyone()

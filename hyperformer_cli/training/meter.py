@@ -1,0 +1,67 @@
+"""Losses by task since the last log line, kept on the device so that no step waits for them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from hyperformer_cli.errors import HyperformerError
+
+
+class LossMeter:
+    """Sums of token losses and counts of tokens, by task.
+
+    Args:
+        tasks: names, by id.
+        device: of the sums.
+        stored: what `as_dict` gave, to go on from there, on one process.
+    """
+
+    def __init__(self, tasks: Sequence[str], device: torch.device, stored: dict[str, Any] | None = None):
+        self._tasks = tasks
+        values = (stored or {}).get("sums") or [[0.0] * len(tasks)] * 2
+        self._sums = torch.tensor(values, device=device, dtype=torch.float64)
+        self._finite = torch.tensor(True, device=device)
+        self.examples: int = (stored or {}).get("examples", 0)
+        self.seconds: float = (stored or {}).get("seconds", 0.0)
+
+    def as_dict(self, accelerator: Accelerator) -> dict[str, Any]:
+        """The sums of all processes, for a checkpoint."""
+        return {"sums": accelerator.reduce(self._sums, "sum").tolist(), "examples": self.examples, "seconds": self.seconds}
+
+    def add(self, task_ids: Tensor, losses: Tensor, tokens: Tensor) -> None:
+        """Adds rows: (batch,) task ids, summed losses, token counts."""
+        self._sums.index_add_(1, task_ids, torch.stack([losses.detach(), tokens]).to(self._sums.dtype))
+        self._finite &= losses.detach().isfinite().all()
+
+    def check_finite(self, gradient_norm: Tensor | None, step: int) -> None:
+        """Stops a run before what is not finite reaches a checkpoint.
+
+        Raises:
+            HyperformerError: a loss since the last call, or the gradient norm, is infinite or NaN.
+        """
+        if not bool(self._finite) or (gradient_norm is not None and not bool(gradient_norm.isfinite())):
+            raise HyperformerError(
+                f"the loss or its gradient is not finite at step {step} (or shortly before); the last checkpoint is "
+                "from before. Lower training.learning_rate, or use training.precision=float32"
+            )
+
+    def read(self, accelerator: Accelerator) -> dict[str, Any]:
+        """Mean loss a token, in all and by task, and examples a second, over all processes; then starts anew."""
+        losses, tokens = accelerator.reduce(self._sums, "sum").tolist()
+        record = {
+            "loss": _mean(sum(losses), sum(tokens)),
+            "loss_by_task": {
+                task: _mean(loss, count) for task, loss, count in zip(self._tasks, losses, tokens, strict=True) if count
+            },
+            "examples_per_second": round(self.examples / max(self.seconds, 1e-9), 2),
+        }
+        self._sums.zero_()
+        self.examples, self.seconds = 0, 0.0
+        return record
+
+
+def _mean(total: float, count: float) -> float:
+    return round(total / max(count, 1), 6)

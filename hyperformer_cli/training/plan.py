@@ -1,0 +1,81 @@
+"""What a recipe would do, without doing it: `--dry-run`."""
+
+from typing import Any
+
+import torch
+from transformers import AutoModelForSeq2SeqLM, PreTrainedConfig
+
+from hyperformer_cli.adapters.backbones import backbone_config
+from hyperformer_cli.adapters.model import AdaptedModel
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.data.loading import choose, recipe_tasks
+from hyperformer_cli.data.sampling import task_distribution
+from hyperformer_cli.data.sources import load_rows
+from hyperformer_cli.data.splits import source_split_of
+from hyperformer_cli.data.tasks import SPLITS, SplitName, Task
+from hyperformer_cli.runs.results import parameter_counts
+
+_FLOAT32, _BFLOAT16 = 4, 2
+
+
+def plan(recipe: Recipe) -> dict[str, Any]:
+    """Resolves a recipe: splits and their sizes, steps, parameters, an estimate of memory.
+
+    Folders are counted; the hub is not asked, sizes are then the published ones (`declared`).
+
+    Raises:
+        InputError: as training would.
+    """
+    tasks = recipe_tasks(recipe)
+    sizes = {task.name: {split: _size(recipe, task, split) for split in SPLITS} for task in tasks}
+    training = [sizes[task.name]["train"] for task in tasks]
+    shares = task_distribution(training, recipe.data.sampling.temperature)
+    shape = backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
+    with torch.device("meta"):
+        model = AdaptedModel.attach(AutoModelForSeq2SeqLM.from_config(shape), recipe.adapter)
+    parameters = parameter_counts(model)
+    return {
+        "name": recipe.name,
+        "method": recipe.adapter.method,
+        "output_dir": recipe.output_dir,
+        "sizes": "declared" if recipe.data.source == "hub" else "counted",
+        "tasks": {
+            task.name: {**sizes[task.name], "share_of_steps": round(float(share), 4)}
+            for task, share in zip(tasks, shares, strict=True)
+        },
+        "steps": recipe.training.max_steps,
+        "examples": recipe.training.max_steps * recipe.training.batch_size,
+        "epochs": round(recipe.training.max_steps * recipe.training.batch_size / sum(training), 2),
+        "parameters": parameters,
+        "memory_gib_estimate": round(_bytes(recipe, shape, parameters) / 2**30, 2),
+    }
+
+
+def _size(recipe: Recipe, task: Task, split: SplitName) -> int:
+    source = source_split_of(task, split)
+    if recipe.data.source == "hub":
+        rows = task.sizes[source]
+    else:
+        rows = load_rows(task, source, recipe.data.source).table.num_rows
+    return choose(task, split, recipe.data, {source: rows}, recipe.seed).size(rows)
+
+
+def _bytes(recipe: Recipe, shape: PreTrainedConfig, parameters: dict[str, Any]) -> int:
+    """Weights, gradients and Adam's moments exactly; activations of a full-length micro-batch roughly.
+
+    A layer keeps about 16 vectors of the hidden size and 3 of the feed-forward size a token, and 3 attention maps.
+    """
+    frozen = parameters["total"] - parameters["trained"]
+    weights = frozen * (_BFLOAT16 if recipe.model.dtype == "bfloat16" else _FLOAT32) + parameters["trained"] * _FLOAT32
+    optimizer = 3 * _FLOAT32 * parameters["trained"]
+    activation = _BFLOAT16 if recipe.training.precision == "bfloat16" else _FLOAT32
+    rows, source, target = recipe.training.micro_batch_size, recipe.data.max_source_length, recipe.data.max_target_length
+    kept = 0
+    for layers, length, attended in (
+        (shape.num_layers, source, source),
+        (shape.num_decoder_layers, target, target + source),
+    ):
+        per_token = 16 * shape.d_model + 3 * shape.d_ff + 3 * shape.num_heads * attended
+        kept += rows * length * per_token * (1 if recipe.model.gradient_checkpointing else layers)
+    logits = 3 * rows * target * shape.vocab_size * _FLOAT32
+    return weights + optimizer + kept * activation + logits

@@ -1,0 +1,115 @@
+"""What a run needs before its first step: model, tokenizer, data, sampler, optimizer, devices."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import PreTrainedTokenizerBase, get_scheduler
+
+from hyperformer_cli.adapters.backbones import BackboneSource, load_backbone
+from hyperformer_cli.adapters.model import AdaptedModel
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.data.loading import Splits, load_splits, load_tokenizer, recipe_tasks
+from hyperformer_cli.data.sampling import BatchSampler, ReferenceSampler, TemperatureSampler
+from hyperformer_cli.data.tasks import SplitName, Task
+from hyperformer_cli.data.tokenization import TokenizedSplit
+from hyperformer_cli.errors import InputError
+from hyperformer_cli.training.optimizer import AdamW
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything the loop works with. `model` may be wrapped for several processes; `adapted` never is."""
+
+    accelerator: Accelerator
+    tokenizer: PreTrainedTokenizerBase
+    tasks: list[Task]
+    data: dict[SplitName, Splits]
+    sampler: BatchSampler
+    model: torch.nn.Module
+    adapted: AdaptedModel
+    optimizer: torch.optim.Optimizer
+    scheduler: LRScheduler
+
+
+def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
+    """Loads and builds everything, in the order in which a person's mistakes are cheapest to find.
+
+    Raises:
+        InputError: the recipe asks for what is not there or does not fit together.
+    """
+    tasks = recipe_tasks(recipe)
+    if recipe.training.batch_size % accelerator.num_processes:
+        raise InputError(
+            f"{recipe.where('training.batch_size')}: training.batch_size: {recipe.training.batch_size} does not divide "
+            f"over {accelerator.num_processes} processes"
+        )
+    tokenizer = load_tokenizer(recipe)
+    splits: Sequence[SplitName] = dict.fromkeys(("train", "validation", *recipe.evaluation.splits))
+    with accelerator.main_process_first():  # the others find what it tokenised
+        data = {split: load_splits(recipe, tasks, split, tokenizer) for split in splits}
+    adapted = build_model(recipe, tokenizer)
+    optimizer = AdamW(adapted.trained_parameters().values(), lr=recipe.training.learning_rate)
+    model = accelerator.prepare(adapted)
+    if recipe.training.compile:
+        model = torch.compile(model)
+    torch.manual_seed(recipe.seed + accelerator.process_index)  # dropout differs between processes
+    return Setup(
+        accelerator,
+        tokenizer,
+        tasks,
+        data,
+        make_sampler(recipe, [data["train"][task.name] for task in tasks]),
+        model,
+        adapted,
+        optimizer,
+        get_scheduler(
+            {"constant": "constant_with_warmup"}.get(recipe.training.schedule, recipe.training.schedule),
+            optimizer,
+            num_warmup_steps=recipe.training.warmup_steps,
+            num_training_steps=recipe.training.max_steps,
+        ),
+    )
+
+
+def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> AdaptedModel:
+    """The backbone with the recipe's method attached, on the CPU; the same on every process."""
+    model = recipe.model
+    random = model.init == "random"
+    source = BackboneSource(
+        name=model.name,
+        revision=None if random else model.revision,
+        init=model.init,
+        config=model.config,
+        seed=recipe.seed if random else None,
+        dtype=model.dtype,
+    )
+    backbone = load_backbone(source)
+    vocabulary = backbone.get_input_embeddings().num_embeddings
+    if len(tokenizer) > vocabulary:
+        raise InputError(f"the tokenizer has {len(tokenizer)} pieces, the model embeds {vocabulary}; they do not belong together")
+    torch.manual_seed(recipe.seed)
+    adapted = AdaptedModel.attach(backbone, recipe.adapter, source.resolved(backbone))
+    if model.gradient_checkpointing:
+        adapted.gradient_checkpointing_enable()
+    return adapted.train()
+
+
+def make_sampler(recipe: Recipe, splits: list[TokenizedSplit]) -> BatchSampler:
+    """The sampler of the recipe's protocol. The reference's processes are the batch cut by `micro_batch_size`."""
+    training, sampling = recipe.training, recipe.data.sampling
+    sizes = [len(split) for split in splits]
+    if recipe.data.protocol == "reference":
+        replicas, rest = divmod(training.batch_size, training.micro_batch_size)
+        if rest or not replicas:
+            raise InputError(
+                f"{recipe.where('training.micro_batch_size')}: protocol: reference draws for batch_size / "
+                f"micro_batch_size processes; {training.batch_size} / {training.micro_batch_size} is not a whole number"
+            )
+        return ReferenceSampler(sizes, training.micro_batch_size, replicas, sampling.temperature)
+    lengths = [split.input_lengths() for split in splits] if sampling.length_grouping else None
+    return TemperatureSampler(
+        sizes, training.batch_size, sampling.temperature, recipe.seed, sampling.mixed_batches, lengths
+    )
