@@ -100,7 +100,9 @@ def backbone_config(name: str | None, overrides: dict[str, Any], revision: str |
     values = config.to_dict()
     for key in overrides:
         if key not in values:
-            raise InputError(f"model.config.{key}: a {config.model_type} configuration has no such key; {did_you_mean(key, values)}")
+            raise InputError(
+                f"model.config.{key}: a {config.model_type} configuration has no such key; {did_you_mean(key, values)}"
+            )
     merged = {**values, **overrides}
     if "num_layers" in overrides and "num_decoder_layers" not in overrides:
         merged["num_decoder_layers"] = overrides["num_layers"]

@@ -42,9 +42,7 @@ class AdaptedModel(nn.Module):
             self._attach_bank()
 
     @classmethod
-    def attach(
-        cls, backbone: nn.Module, config: AdapterConfig, source: BackboneSource | None = None
-    ) -> "AdaptedModel":
+    def attach(cls, backbone: nn.Module, config: AdapterConfig, source: BackboneSource | None = None) -> "AdaptedModel":
         """Attaches a method to a backbone, freezing what the method does not train.
 
         Args:
@@ -236,7 +234,9 @@ class AdaptedModel(nn.Module):
         ids = task_ids.tolist() if isinstance(task_ids, Tensor) else list(task_ids)
         outside = [i for i in ids if not (isinstance(i, int) and 0 <= i < len(self.tasks))]
         if outside or not ids:
-            raise InputError(f"task ids must be integers from 0 to {len(self.tasks) - 1}, one a row; got {outside or ids}")
+            raise InputError(
+                f"task ids must be integers from 0 to {len(self.tasks) - 1}, one a row; got {outside or ids}"
+            )
         return ids
 
     def _depths_differ(self) -> bool:

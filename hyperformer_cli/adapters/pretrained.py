@@ -51,7 +51,9 @@ def load(cls: type["AdaptedModel"], folder: Path, backbone: nn.Module | None) ->
         raise InputError(f"{folder / CONFIG_FILE}: {error.errors()[0]['msg']}") from error
     model = cls.attach(backbone, config, source)
     if expected_frozen is not None and frozen_hash(model) != expected_frozen:
-        raise InputError(f"{folder}: the randomly initialised backbone cannot be drawn again here (other torch version?)")
+        raise InputError(
+            f"{folder}: the randomly initialised backbone cannot be drawn again here (other torch version?)"
+        )
     load_trained(model, folder / WEIGHTS_FILE)
     return model
 

@@ -24,7 +24,9 @@ def load(model: "AdaptedModel", state_dict: dict[str, Tensor]) -> None:
     given = state_dict.keys() - {_PHANTOM} - (set(_TIED) - locations.keys())
     if given != locations.keys():
         missing, extra = sorted(locations.keys() - given), sorted(given - locations.keys())
-        raise InputError(f"not a reference checkpoint of this configuration: missing {missing[:3]}, left over {extra[:3]}")
+        raise InputError(
+            f"not a reference checkpoint of this configuration: missing {missing[:3]}, left over {extra[:3]}"
+        )
     parameters = dict(model.named_parameters())
     with torch.no_grad():
         for name, (ours, index) in locations.items():

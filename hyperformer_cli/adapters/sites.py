@@ -42,7 +42,12 @@ def find_sites(backbone: nn.Module) -> dict[AdapterSite, nn.Module]:
     for stack in STACKS:
         blocks = getattr(getattr(backbone, stack, None), "block", ())
         for position, attribute in _SUBLAYERS.items():
-            found = [getattr(module, attribute) for block in blocks for module in block.modules() if attribute in _children(module)]
+            found = [
+                getattr(module, attribute)
+                for block in blocks
+                for module in block.modules()
+                if attribute in _children(module)
+            ]
             if not found or len(found) != len(blocks):
                 raise InputError(
                     f"{type(backbone).__name__}: no {attribute} in every layer of the {stack}; "

@@ -11,7 +11,9 @@ from hyperformer_cli.cli.console import AsJson, Overrides, is_main_process, prin
 @reports_errors
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    split: Annotated[list[str] | None, typer.Option(help="train, validation or test; the recipe's by default. Repeatable.")] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(help="train, validation or test; the recipe's by default. Repeatable.")
+    ] = None,
     tasks: Annotated[str | None, typer.Option(help="Comma-separated; all of the run's by default.")] = None,
     weights: Annotated[str, typer.Option(help="best or last.")] = "best",
     overrides: Overrides = None,

@@ -101,9 +101,13 @@ class LiveProgress(Observer):
 
     def started(self, recipe: Recipe, parameters: dict[str, Any], examples: dict[str, dict[str, int]]) -> None:
         self.bars.update(self.steps, description=recipe.name, total=recipe.training.max_steps)
-        self.status = Text(f"{recipe.adapter.method}: training {parameters['trained']:,} of {parameters['total']:,} parameters")
+        self.status = Text(
+            f"{recipe.adapter.method}: training {parameters['trained']:,} of {parameters['total']:,} parameters"
+        )
         columns = ("task", "train", "validation", "test")
-        rows = [(task, *(f"{sizes[s]:,}" if s in sizes else "" for s in columns[1:])) for task, sizes in examples.items()]
+        rows = [
+            (task, *(f"{sizes[s]:,}" if s in sizes else "" for s in columns[1:])) for task, sizes in examples.items()
+        ]
         self.losses = table("examples", columns, rows)
 
     def resumed(self, step: int, faults: Sequence[str]) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-
 WIDE = 200  # columns where nobody's window cuts lines: pipes and files
 
 
@@ -27,9 +26,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], lef
 
 def scores_table(title: str, results: Sequence[Mapping[str, Any]], average: Mapping[str, float] | None = None) -> Table:
     """One row a task and metric, with what always answering the most frequent label would score."""
-    rows = [
-        (r["task"], r["metric"], f"{r['value']:.2f}", f"{r['majority']:.2f}", r["examples"]) for r in results
-    ]
+    rows = [(r["task"], r["metric"], f"{r['value']:.2f}", f"{r['majority']:.2f}", r["examples"]) for r in results]
     for name, label in (("metrics", "mean of metrics"), ("tasks", "mean of tasks")):
         if average and name in average:
             rows.append(("average", label, f"{average[name]:.2f}", "", ""))

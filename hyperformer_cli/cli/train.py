@@ -43,10 +43,10 @@ def train(
 
     from hyperformer_cli.cli.progress import make_observer
     from hyperformer_cli.cli.tables import results_tables, stdout_console
-    from hyperformer_cli.training.loop import train as run_training
+    from hyperformer_cli.training.run import train_recipe
 
     with make_observer() as observer:
-        run = run_training(loaded, observer)
+        run = train_recipe(loaded, observer)
     if not is_main_process():
         return
     results = json.loads(run.results_file.read_text(encoding="utf-8"))
@@ -80,12 +80,17 @@ def _show_plan(recipe: object, as_json: bool) -> None:
         return
     console, parameters = stdout_console(), found["parameters"]
     rows = [
-        (task, *(f"{sizes[split]:,}" for split in ("train", "validation", "test")), f"{100 * sizes['share_of_steps']:.1f} %")
+        (
+            task,
+            *(f"{sizes[split]:,}" for split in ("train", "validation", "test")),
+            f"{100 * sizes['share_of_steps']:.1f} %",
+        )
         for task, sizes in found["tasks"].items()
     ]
     columns = ("task", "train", "validation", "test", "share of steps")
     console.print(table(f"{found['name']} ({found['method']}): {found['sizes']} sizes", columns, rows))
-    console.print(f"steps {found['steps']:,}, examples {found['examples']:,} ({found['epochs']} epochs)")
+    runs = "" if found["runs"] == 1 else f" in {found['runs']} runs of one task each"
+    console.print(f"steps {found['steps']:,}{runs}, examples {found['examples']:,} ({found['epochs']} epochs)")
     console.print(
         f"parameters {parameters['total']:,}, trained {parameters['trained']:,} "
         f"({parameters['trained_per_task_percent']:.2f} % of the backbone a task)"

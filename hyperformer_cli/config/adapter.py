@@ -140,7 +140,9 @@ class AdapterConfig(BaseModel):
             return value
         if value != size:
             state = "true" if projected else "false"
-            raise ValueError(f"must equal task_embedding_dim ({size}) for '{method}' with project_task_embedding {state}")
+            raise ValueError(
+                f"must equal task_embedding_dim ({size}) for '{method}' with project_task_embedding {state}"
+            )
         return value
 
     @field_validator("train_layer_norms")

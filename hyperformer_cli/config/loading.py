@@ -61,7 +61,9 @@ def _find(recipe: str | Path) -> Path:
         return shipped[str(recipe)]
     if path.is_dir():
         raise InputError(f"{recipe}: a folder, not a recipe file")
-    raise InputError(f"no recipe '{recipe}': no such file, and no shipped recipe of that name; {did_you_mean(path.stem, shipped)}")
+    raise InputError(
+        f"no recipe '{recipe}': no such file, and no shipped recipe of that name; {did_you_mean(path.stem, shipped)}"
+    )
 
 
 def _read(path: Path, inheriting: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -83,7 +85,9 @@ def _read(path: Path, inheriting: tuple[Path, ...]) -> tuple[dict[str, Any], dic
         return values, origins
     if not isinstance(base, str) or not (path.parent / base).is_file():
         beside = [file.name for file in path.parent.glob("*.yaml")]
-        raise InputError(f"{origins['extends']}: extends: no file {base!r} beside it; {did_you_mean(str(base), beside)}")
+        raise InputError(
+            f"{origins['extends']}: extends: no file {base!r} beside it; {did_you_mean(str(base), beside)}"
+        )
     inherited, inherited_origins = _read(path.parent / base, (*inheriting, path.resolve()))
     return _merge(inherited, values), inherited_origins | origins
 

@@ -88,7 +88,9 @@ def choose(task: Task, split: SplitName, data: DataSection, sizes: dict[str, int
     chosen = cut(task, split, sizes, data.protocol, data.samples_per_task, seed)
     available = chosen.size(sizes[chosen.source_split])
     if split == "train" and data.samples_per_task is not None and available < data.samples_per_task:
-        raise InputError(f"data.samples_per_task: {data.samples_per_task}, but '{task.name}' has {available} to train on")
+        raise InputError(
+            f"data.samples_per_task: {data.samples_per_task}, but '{task.name}' has {available} to train on"
+        )
     return chosen
 
 

@@ -67,7 +67,9 @@ def _from_folder(task: Task, split: str, root: Path) -> Rows:
     found = [path for suffix in _READERS if (path := folder / f"{split}{suffix}").is_file()]
     if not found:
         present = sorted(path.name for path in folder.iterdir())
-        raise InputError(f"{folder}: no {split}.parquet, .jsonl, .csv or .tsv; found: {', '.join(present) or 'nothing'}")
+        raise InputError(
+            f"{folder}: no {split}.parquet, .jsonl, .csv or .tsv; found: {', '.join(present) or 'nothing'}"
+        )
     path = found[0]
     try:
         table = _READERS[path.suffix](path)

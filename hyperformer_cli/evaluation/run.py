@@ -9,12 +9,14 @@ from transformers import AutoTokenizer
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.adapters.pretrained import CONFIG_FILE
 from hyperformer_cli.config.loading import load_recipe
+from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.loading import load_splits
 from hyperformer_cli.data.tasks import SPLITS, get_task
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.evaluation.scoring import averages, evaluate_split
 from hyperformer_cli.runs.devices import make_accelerator
 from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.runs.results import mean_of_metrics_and_tasks
 
 
 def evaluate_run(
@@ -47,6 +49,8 @@ def evaluate_run(
     for split in splits or ():
         if split not in SPLITS:
             raise InputError(f"unknown split '{split}'; {did_you_mean(split, SPLITS)}")
+    if not recipe.joint:
+        return _evaluate_cells(run, recipe, splits, tasks, overrides, weights, after_batch)
     saved = run.best if weights == "best" else run.last
     if not (saved / CONFIG_FILE).is_file():
         raise InputError(f"{folder}: no {saved.name}/ weights yet; the run has not been evaluated")
@@ -64,3 +68,20 @@ def evaluate_run(
         scores += [score.as_dict() for score in found]
         average[split] = {key: round(value, 4) for key, value in averages(found).items()}
     return {"name": recipe.name, "weights": saved.name, "results": scores, "average": average}
+
+
+def _evaluate_cells(
+    run: RunFolder, recipe: Recipe, splits: Sequence[str] | None, tasks: Sequence[str] | None, *settings: Any
+) -> dict[str, Any]:
+    """The same for tasks that were trained each alone."""
+    for task in tasks or ():
+        if task not in recipe.tasks:
+            raise InputError(f"the run has no task '{task}'; {did_you_mean(task, recipe.tasks)}")
+    cells = [evaluate_run(run.cell(task=task).path, splits, [task], *settings) for task in tasks or recipe.tasks]
+    chosen = splits or recipe.evaluation.splits
+    scores = [score for split in chosen for cell in cells for score in cell["results"] if score["split"] == split]
+    average = {
+        split: mean_of_metrics_and_tasks([(s["task"], s["value"]) for s in scores if s["split"] == split])
+        for split in chosen
+    }
+    return {"name": recipe.name, "weights": cells[0]["weights"], "results": scores, "average": average}

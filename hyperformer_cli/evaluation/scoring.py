@@ -12,6 +12,7 @@ from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.data.tokenization import TokenizedSplit
 from hyperformer_cli.evaluation.decoding import generate_predictions
+from hyperformer_cli.runs.results import mean_of_metrics_and_tasks
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,5 @@ def limited(split: TokenizedSplit, max_examples: int | None) -> TokenizedSplit:
 
 
 def averages(scores: Sequence[Score]) -> dict[str, float]:
-    """Mean over all metrics (the paper's `Avg`, of GLUE's eleven figures), and mean over the tasks' own means."""
-    by_task: dict[str, list[float]] = {}
-    for score in scores:
-        by_task.setdefault(score.task, []).append(score.value)
-    means = [sum(values) / len(values) for values in by_task.values()]
-    return {"metrics": sum(s.value for s in scores) / len(scores), "tasks": sum(means) / len(means)}
+    """Both averages of a split's scores; see `mean_of_metrics_and_tasks`."""
+    return mean_of_metrics_and_tasks([(score.task, score.value) for score in scores])

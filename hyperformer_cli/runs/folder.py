@@ -1,6 +1,6 @@
 """The run folder: what lies where, who may write, and whether it belongs to this recipe.
 
-    recipe.yaml  environment.json  best/  last/  checkpoint-N/  metrics.jsonl  results.json
+recipe.yaml  environment.json  best/  last/  checkpoint-N/  metrics.jsonl  results.json  cells/
 """
 
 import fcntl
@@ -53,6 +53,10 @@ class RunFolder:
     @property
     def last(self) -> Path:
         return self.path / "last"
+
+    def cell(self, **values: object) -> "RunFolder":
+        """The run of one combination of values, such as `cells/task=cola`."""
+        return RunFolder(self.path / "cells" / ",".join(f"{key}={value}" for key, value in values.items()))
 
     def recipe(self) -> Recipe:
         """The resolved recipe the run was started with.

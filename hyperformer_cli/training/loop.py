@@ -137,7 +137,9 @@ class Training:
         batch = {name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in batch.items()}
         labels = batch.pop("labels")
         decoder_input_ids = self.setup.adapted.backbone.prepare_decoder_input_ids_from_labels(labels)
-        logits = self.setup.model(**batch, decoder_input_ids=decoder_input_ids, task_ids=task_ids, use_cache=False).logits
+        logits = self.setup.model(
+            **batch, decoder_input_ids=decoder_input_ids, task_ids=task_ids, use_cache=False
+        ).logits
         losses = label_smoothed_loss(logits, labels, self.recipe.training.label_smoothing)
         self.meter.add(task_ids.to(losses.device), losses, (labels != IGNORED_LABEL).sum(dim=1))
         return losses.sum()

@@ -29,7 +29,11 @@ class LossMeter:
 
     def as_dict(self, accelerator: Accelerator) -> dict[str, Any]:
         """The sums of all processes, for a checkpoint."""
-        return {"sums": accelerator.reduce(self._sums, "sum").tolist(), "examples": self.examples, "seconds": self.seconds}
+        return {
+            "sums": accelerator.reduce(self._sums, "sum").tolist(),
+            "examples": self.examples,
+            "seconds": self.seconds,
+        }
 
     def add(self, task_ids: Tensor, losses: Tensor, tokens: Tensor) -> None:
         """Adds rows: (batch,) task ids, summed losses, token counts."""

@@ -14,6 +14,7 @@ from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
 from hyperformer_cli.data.tasks import SPLITS, SplitName, Task
 from hyperformer_cli.runs.results import parameter_counts
+from hyperformer_cli.training.run import single_task_recipe
 
 _FLOAT32, _BFLOAT16 = 4, 2
 
@@ -29,10 +30,13 @@ def plan(recipe: Recipe) -> dict[str, Any]:
     tasks = recipe_tasks(recipe)
     sizes = {task.name: {split: _size(recipe, task, split) for split in SPLITS} for task in tasks}
     training = [sizes[task.name]["train"] for task in tasks]
-    shares = task_distribution(training, recipe.data.sampling.temperature)
+    runs = 1 if recipe.joint else len(tasks)
+    shares = task_distribution(training, recipe.data.sampling.temperature) if recipe.joint else [1 / runs] * runs
+    steps = runs * recipe.training.max_steps
     shape = backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
     with torch.device("meta"):
-        model = AdaptedModel.attach(AutoModelForSeq2SeqLM.from_config(shape), recipe.adapter)
+        adapter = recipe.adapter if recipe.joint else single_task_recipe(recipe, recipe.tasks[0]).adapter
+        model = AdaptedModel.attach(AutoModelForSeq2SeqLM.from_config(shape), adapter)
     parameters = parameter_counts(model)
     return {
         "name": recipe.name,
@@ -43,9 +47,10 @@ def plan(recipe: Recipe) -> dict[str, Any]:
             task.name: {**sizes[task.name], "share_of_steps": round(float(share), 4)}
             for task, share in zip(tasks, shares, strict=True)
         },
-        "steps": recipe.training.max_steps,
-        "examples": recipe.training.max_steps * recipe.training.batch_size,
-        "epochs": round(recipe.training.max_steps * recipe.training.batch_size / sum(training), 2),
+        "runs": runs,
+        "steps": steps,
+        "examples": steps * recipe.training.batch_size,
+        "epochs": round(steps * recipe.training.batch_size / sum(training), 2),
         "parameters": parameters,
         "memory_gib_estimate": round(_bytes(recipe, shape, parameters) / 2**30, 2),
     }
@@ -69,7 +74,11 @@ def _bytes(recipe: Recipe, shape: PreTrainedConfig, parameters: dict[str, Any]) 
     weights = frozen * (_BFLOAT16 if recipe.model.dtype == "bfloat16" else _FLOAT32) + parameters["trained"] * _FLOAT32
     optimizer = 3 * _FLOAT32 * parameters["trained"]
     activation = _BFLOAT16 if recipe.training.precision == "bfloat16" else _FLOAT32
-    rows, source, target = recipe.training.micro_batch_size, recipe.data.max_source_length, recipe.data.max_target_length
+    rows, source, target = (
+        recipe.training.micro_batch_size,
+        recipe.data.max_source_length,
+        recipe.data.max_target_length,
+    )
     kept = 0
     for layers, length, attended in (
         (shape.num_layers, source, source),

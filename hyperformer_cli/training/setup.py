@@ -89,7 +89,9 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> AdaptedMo
     backbone = load_backbone(source)
     vocabulary = backbone.get_input_embeddings().num_embeddings
     if len(tokenizer) > vocabulary:
-        raise InputError(f"the tokenizer has {len(tokenizer)} pieces, the model embeds {vocabulary}; they do not belong together")
+        raise InputError(
+            f"the tokenizer has {len(tokenizer)} pieces, the model embeds {vocabulary}; they do not belong together"
+        )
     torch.manual_seed(recipe.seed)
     adapted = AdaptedModel.attach(backbone, recipe.adapter, source.resolved(backbone))
     if model.gradient_checkpointing:

@@ -50,7 +50,9 @@ def test_gradients(case: Case) -> None:
             found = reference_gradients(model)
             norms = {name: norm for name, (norm, _) in fingerprints.items()}
             idle = found.keys() - norms.keys()  # adapters of tasks not in the batch, which the reference leaves out
-            assert norms.keys() <= found.keys() | {"decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"}
+            assert norms.keys() <= found.keys() | {
+                "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
+            }
             assert all(not found[name].any() for name in idle)
             for name in norms.keys() & found.keys():
                 assert found[name].norm().item() == pytest.approx(norms[name], rel=1e-4, abs=1e-7), name
@@ -124,7 +126,9 @@ def test_forty_optimizer_steps(trajectory: Case) -> None:
         model.get_parameter(parameter).grad = torch.zeros_like(start[parameter])
     for step, task in enumerate(info["task_of_step"]):
         batch = trajectory.group(f"batch.{step % 8}.")
-        out = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"], task=task)
+        out = model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"], task=task
+        )
         loss = label_smoothed_loss(out.logits, batch["labels"], 0.1).sum()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.trained_parameters().values(), 1.0)

@@ -27,17 +27,22 @@ def test_batches_per_epoch_are_the_references(name: str) -> None:
     assert sampler.batches_per_epoch == GOLDEN["num_batches_per_epoch_glue"][name]
 
 
-@pytest.mark.parametrize("golden", GOLDEN["iter"], ids=lambda g: f"{g['num_replicas']}x-rank{g['rank']}-epoch{g['epoch']}")
+@pytest.mark.parametrize(
+    "golden", GOLDEN["iter"], ids=lambda g: f"{g['num_replicas']}x-rank{g['rank']}-epoch{g['epoch']}"
+)
 def test_draws_are_the_references(golden: dict) -> None:
     sampler = ReferenceSampler(golden["sizes"], golden["batch_size"], golden["num_replicas"], golden["temperature"])
     offsets = np.cumsum([0, *golden["sizes"]])
     assert sampler.batches_per_epoch == golden["num_batches"]
     first = golden["epoch"] * sampler.batches_per_epoch
     batches = [
-        rank_slice(sampler.batch(first + i), golden["rank"], golden["num_replicas"]) for i in range(golden["num_batches"])
+        rank_slice(sampler.batch(first + i), golden["rank"], golden["num_replicas"])
+        for i in range(golden["num_batches"])
     ]
     assert [batch[0][0] for batch in batches[: len(golden["tasks"])]] == golden["tasks"]
-    assert [[int(offsets[task]) + row for task, row in b] for b in batches[: len(golden["batches"])]] == golden["batches"]
+    assert [[int(offsets[task]) + row for task, row in b] for b in batches[: len(golden["batches"])]] == golden[
+        "batches"
+    ]
     assert [Counter(batch[0][0] for batch in batches)[task] for task in range(3)] == golden["task_counts_full_epoch"]
 
 

@@ -1,0 +1,61 @@
+"""A recipe as one run, or (`joint: false`) as one run a task whose figures make one row."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hyperformer_cli.atomic import write_json
+from hyperformer_cli.config.loading import build_recipe
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.data.loading import recipe_tasks
+from hyperformer_cli.runs.devices import make_accelerator
+from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.runs.results import build_results, mean_of_metrics_and_tasks
+from hyperformer_cli.training.loop import train
+from hyperformer_cli.training.observer import Observer
+
+
+def train_recipe(recipe: Recipe, observer: Observer | None = None) -> RunFolder:
+    """Trains a recipe; see `loop.train`. Tasks trained each alone have run folders of their own under `cells/`."""
+    if recipe.joint:
+        return train(recipe, observer)
+    run = RunFolder(Path(recipe.output_dir))
+    is_main = make_accelerator(recipe.training.precision).is_main_process
+    recipe_tasks(recipe)
+    if is_main:
+        run.path.mkdir(parents=True, exist_ok=True)
+        run.claim(recipe)
+    cells = [train(single_task_recipe(recipe, task), observer) for task in recipe.tasks]
+    if is_main:
+        write_json(run.results_file, _merge(recipe, [json.loads(c.results_file.read_text("utf-8")) for c in cells]))
+    return run
+
+
+def single_task_recipe(recipe: Recipe, task: str) -> Recipe:
+    """The recipe of one task's run."""
+    cell = RunFolder(Path(recipe.output_dir)).cell(task=task)
+    changes = {"name": f"{recipe.name}/{task}", "tasks": [task], "joint": True, "output_dir": str(cell.path)}
+    return build_recipe({**recipe.as_dict(), **changes, "paper": None})
+
+
+def _merge(recipe: Recipe, cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One row of results. Frozen backbones are counted once, fine-tuned ones once a task."""
+    scores = [
+        score for split in recipe.evaluation.splits for c in cells for score in c["results"] if score["split"] == split
+    ]
+    one, models = cells[0]["parameters"], len(cells)
+    total = models * one["trained"] + (0 if recipe.adapter.method == "finetune" else one["backbone"])
+    parameters = {
+        **one,
+        "total": total,
+        "trained": models * one["trained"],
+        "total_ratio": round(total / one["backbone"], 6),
+    }
+    seconds = {key: sum(cell["seconds"][key] for cell in cells) for key in cells[0]["seconds"]}
+    average = {
+        split: mean_of_metrics_and_tasks([(s["task"], s["value"]) for s in scores if s["split"] == split])
+        for split in recipe.evaluation.splits
+    }
+    best = {task: cell["best"] for task, cell in zip(recipe.tasks, cells, strict=True)}
+    return build_results(recipe, parameters, seconds, scores, average, best)
