@@ -1,13 +1,22 @@
-"""Options and fixtures common to all tests."""
+"""Options, and a small world to run in: a tokenizer, data sets in the hub's schema, a recipe. No test needs a network."""
 
+import json
 import os
+import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-# Before any Hugging Face library is imported: tests never ask the network.
+# Before any Hugging Face library is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+WORDS = (
+    "the a cat dog child teacher sees likes finds slowly quickly not happy sad old new small in on house tree".split()
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,3 +37,105 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("case", [name for name in names if not name.startswith("trajectory_")], indirect=True)
     if "trajectory" in metafunc.fixturenames:
         metafunc.parametrize("trajectory", [name for name in names if name.startswith("trajectory_")], indirect=True)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["HYPERFORMER_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A T5-like tokenizer of a few hundred pieces, trained here."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    special = ["<pad>", "</s>", "<unk>"]
+    trainer = trainers.UnigramTrainer(vocab_size=300, special_tokens=special, unk_token="<unk>", show_progress=False)
+    text = [sentence(i) for i in range(500)] + [str(n / 10) for n in range(51)] + list("0123456789")
+    tokenizer.train_from_iterator(
+        text + ["sentence: sentence1: sentence2: premise: hypothesis cola mrpc stsb mnli"], trainer
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    folder = tmp_path_factory.mktemp("tokenizer")
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CoLA, MRPC, STS-B and MNLI in the hub's columns, each in another of the file formats we read."""
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    folder = tmp_path_factory.mktemp("data")
+    write = {
+        "cola": lambda rows, path: parquet.write_table(pa.Table.from_pylist(rows), f"{path}.parquet"),
+        "mrpc": lambda rows, path: path.with_suffix(".jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows)),
+        "stsb": lambda rows, path: csv.write_csv(pa.Table.from_pylist(rows), f"{path}.csv"),
+        "mnli": lambda rows, path: csv.write_csv(
+            pa.Table.from_pylist(rows), f"{path}.tsv", csv.WriteOptions(delimiter="\t")
+        ),
+    }
+    for task, writer in write.items():
+        (folder / task).mkdir()
+        validation = ["validation_matched", "validation_mismatched"] if task == "mnli" else ["validation"]
+        for split in ["train", *validation]:
+            writer(example_rows(task, 64 if split == "train" else 24, seed=split), folder / task / split)
+    return folder
+
+
+@pytest.fixture
+def recipe_values(tokenizer_folder: Path, data_folder: Path, tmp_path: Path) -> dict[str, Any]:
+    """A run of seconds: HyperFormer++ on a randomly initialised T5 of 32 units."""
+    shape = {"vocab_size": 320, "d_model": 32, "d_ff": 64, "d_kv": 8, "num_heads": 4, "num_layers": 2}
+    return {
+        "name": "tiny",
+        "model": {"init": "random", "tokenizer": str(tokenizer_folder), "config": shape},
+        "adapter": {"method": "hyperformer++", "reduction_factor": 4},
+        "tasks": ["cola", "mrpc", "stsb", "mnli"],
+        "data": {"source": str(data_folder), "max_source_length": 32},
+        "training": {
+            "max_steps": 12,
+            "batch_size": 8,
+            "micro_batch_size": 4,
+            "learning_rate": 3e-3,
+            "warmup_steps": 2,
+            "save_every": 4,
+            "log_every": 3,
+        },
+        "evaluation": {"every": 6, "batch_size": 16},
+        "output_dir": str(tmp_path / "run"),
+    }
+
+
+@pytest.fixture
+def write_recipe(tmp_path: Path) -> Callable[[dict[str, Any]], Path]:
+    def write(values: dict[str, Any], name: str = "recipe.yaml") -> Path:
+        path = tmp_path / name
+        path.write_text(yaml.safe_dump(values, sort_keys=False))
+        return path
+
+    return write
+
+
+def sentence(seed: object) -> str:
+    chosen = random.Random(str(seed))
+    return " ".join(chosen.choice(WORDS) for _ in range(chosen.randint(4, 9)))
+
+
+def example_rows(task: str, count: int, seed: str) -> list[dict[str, Any]]:
+    rows = []
+    for i in range(count):
+        first, second = sentence((task, seed, i, 1)), sentence((task, seed, i, 2))
+        label = {"stsb": round(5 * i / count, 3), "mnli": i % 3}.get(task, i % 2)
+        texts = {
+            "cola": {"sentence": first},
+            "mnli": {"premise": first, "hypothesis": second},
+        }.get(task, {"sentence1": first, "sentence2": second})
+        rows.append({**texts, "label": label, "idx": i})
+    return rows

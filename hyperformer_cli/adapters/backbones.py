@@ -97,7 +97,7 @@ def backbone_config(name: str | None, overrides: dict[str, Any], revision: str |
         config = T5Config(**shape, decoder_start_token_id=0)
     else:
         config = _from_hub(AutoConfig, name, revision)
-    values = config.to_dict()
+    values = {"decoder_start_token_id": None, **config.to_dict()}
     for key in overrides:
         if key not in values:
             raise InputError(

@@ -180,7 +180,7 @@ class AdaptedModel(nn.Module):
     def gradient_checkpointing_enable(self) -> None:
         """Recomputes activations in the backward pass, with the adapters that the forward pass had."""
         options = {"use_reentrant": False, "context_fn": self._recompute_contexts}
-        self.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
+        self.backbone.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
 
     # The hooks and their state
 

@@ -11,12 +11,7 @@ from hyperformer_cli import hub
 from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.errors import InputError, did_you_mean
 
-_READERS = {
-    ".parquet": lambda path: parquet.read_table(path, memory_map=True),
-    ".jsonl": lambda path: json.read_json(path),
-    ".csv": lambda path: csv.read_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True)),
-    ".tsv": lambda path: csv.read_csv(path, parse_options=csv.ParseOptions(delimiter="\t", newlines_in_values=True)),
-}
+_SUFFIXES = (".parquet", ".jsonl", ".csv", ".tsv")
 
 
 @dataclass(frozen=True)
@@ -52,6 +47,9 @@ def load_rows(task: Task, split: str, source: str) -> Rows:
             f"{rows.origin}: no column '{missing[0]}', which task '{task.name}' needs; "
             f"found: {', '.join(rows.table.column_names)}"
         )
+    for column in task.text_columns:
+        if not _is_text(rows.table.schema.field(column).type):
+            raise InputError(f"{rows.origin}: column '{column}' is not UTF-8 text")
     if rows.table.num_rows == 0:
         raise InputError(f"{rows.origin}: has no rows")
     return rows
@@ -64,7 +62,7 @@ def _from_folder(task: Task, split: str, root: Path) -> Rows:
     if not folder.is_dir():
         present = [path.name for path in root.iterdir() if path.is_dir()]
         raise InputError(f"data.source: {root} has no folder '{task.name}'; {did_you_mean(task.name, present)}")
-    found = [path for suffix in _READERS if (path := folder / f"{split}{suffix}").is_file()]
+    found = [path for suffix in _SUFFIXES if (path := folder / f"{split}{suffix}").is_file()]
     if not found:
         present = sorted(path.name for path in folder.iterdir())
         raise InputError(
@@ -72,11 +70,28 @@ def _from_folder(task: Task, split: str, root: Path) -> Rows:
         )
     path = found[0]
     try:
-        table = _READERS[path.suffix](path)
+        table = _read(path, task)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
     with path.open("rb") as file:
         return Rows(table, str(path), hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def _read(path: Path, task: Task) -> pa.Table:
+    if path.suffix == ".parquet":
+        return parquet.read_table(path)
+    if path.suffix == ".jsonl":
+        return json.read_json(path)
+    return csv.read_csv(
+        path,
+        parse_options=csv.ParseOptions(delimiter="\t" if path.suffix == ".tsv" else ",", newlines_in_values=True),
+        # Not by what they look like: a sentence may be a number.
+        convert_options=csv.ConvertOptions(column_types=dict.fromkeys(task.text_columns, pa.string())),
+    )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)
 
 
 def _from_hub(task: Task, split: str) -> Rows:

@@ -40,10 +40,14 @@ class Task:
     label_column: str = "label"
 
     @property
+    def text_columns(self) -> list[str]:
+        """The columns of the input text."""
+        return [name for _, name, _, _ in Formatter().parse(self.template) if name]
+
+    @property
     def columns(self) -> list[str]:
         """The columns a row must have."""
-        fields = [name for _, name, _, _ in Formatter().parse(self.template) if name]
-        return [*fields, self.label_column]
+        return [*self.text_columns, self.label_column]
 
     @property
     def is_regression(self) -> bool:

@@ -83,9 +83,8 @@ class Tokenization:
         cached = cache_folder() / f"{self._key(task, rows)}.arrow"
         if not cached.is_file():
             table = self._tokenize(task, rows)
-            with atomic_path(cached) as temporary, pa.OSFile(str(temporary), "wb") as sink:
-                with pa.ipc.new_file(sink, table.schema) as writer:
-                    writer.write_table(table)
+            with atomic_path(cached) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
+                writer.write_table(table)
         table = pa.ipc.open_file(pa.memory_map(str(cached))).read_all()
         return TokenizedSplit(table, np.arange(table.num_rows))
 

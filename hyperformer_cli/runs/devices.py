@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 
 
 def make_accelerator(precision: str, run: Path | None = None, trackers: Sequence[str] = ()) -> Accelerator:
@@ -21,6 +22,8 @@ def make_accelerator(precision: str, run: Path | None = None, trackers: Sequence
         # A resumed run equals an uninterrupted one only where kernels are deterministic.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+    # One process may run recipes of different precision, one after the other; accelerate keeps the first's.
+    AcceleratorState._reset_state(reset_partial_state=False)
     return Accelerator(
         cpu=not has_gpu,
         mixed_precision="bf16" if precision == "bfloat16" else "no",

@@ -1,0 +1,165 @@
+"""The command line: what it prints where, exit codes, speed, no tracebacks."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from hyperformer_cli.cli.main import app
+from hyperformer_cli.config.loading import shipped_recipes
+
+PRINTED = {
+    "glue_adapters_small": 0.74, "glue_adapters_dagger_small": 0.68, "glue_hyper_small": 5.80, "glue_hyperpp_small": 0.50,
+    "glue_adapters": 0.87, "glue_adapters_dagger": 0.82, "glue_hyper": 6.86, "glue_hyperpp": 0.29,
+    "params_adapters_dagger_r2_small": 10.44, "params_adapters_dagger_r2": 12.73,
+}  # fmt: skip
+# The paper prints 1.45x and 1.54x, which counting does not give.
+COUNTED_TOTALS = {"glue_hyper_small": "1.46x", "glue_hyper": "1.55x"}
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def spawn(*arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "hyperformer_cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def test_help_answers_before_torch_is_imported() -> None:
+    """0.4 s by the clock is measured in benchmarks; here, what makes it slow is not imported."""
+    program = "import sys; import hyperformer_cli.cli.main; print(*(m for m in sys.modules if '.' not in m))"
+    modules = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.split()
+    assert not {"torch", "transformers", "pydantic", "datasets", "numpy", "evaluate"} & set(modules)
+    assert min(_seconds("--help") for _ in range(3)) < 1.5
+
+
+def _seconds(*arguments: str) -> float:
+    start = time.perf_counter()
+    assert spawn(*arguments).returncode == 0
+    return time.perf_counter() - start
+
+
+def test_every_command_has_help_and_the_version_is_printed() -> None:
+    for command in ("train", "eval", "count-params"):
+        result = run(command, "--help")
+        assert result.exit_code == 0 and "--json" in result.output
+    assert run("--version").stdout.startswith("hyperformer 0.")
+
+
+def test_count_params_gives_the_printed_figures() -> None:
+    rows = {row["recipe"]: row for row in json.loads(run("count-params", "--json").stdout)}
+    for name, printed in PRINTED.items():
+        assert rows[name]["per_task_percent"] == rows[name]["printed_per_task_percent"] == printed, name
+    for name, row in rows.items():
+        assert row["total"] == COUNTED_TOTALS.get(name, row["printed_total"]), name
+    table = run("count-params").stdout
+    assert "HyperFormer++ BASE" in table and "0.29 %" in table
+
+
+def test_count_params_takes_recipes_and_overrides() -> None:
+    rows = json.loads(run("count-params", "glue_hyperpp", "--set", "adapter.reduction_factor=16", "--json").stdout)
+    assert len(rows) == 1 and rows[0]["per_task_percent"] > 0.29
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_shipped_recipes_dry_run_offline(name: str) -> None:
+    plan = json.loads(run("train", name, "--dry-run", "--json").stdout)
+    assert plan["sizes"] == "declared"
+    assert plan["tasks"]["cola"] == {
+        "train": 8551,
+        "validation": 521,
+        "test": 522,
+        "share_of_steps": plan["tasks"]["cola"]["share_of_steps"],
+    }
+    assert sum(task["share_of_steps"] for task in plan["tasks"].values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_dry_run_counts_a_folder_and_writes_nothing(
+    recipe_values: dict, write_recipe: Callable, tmp_path: Path
+) -> None:
+    recipe = write_recipe(recipe_values)
+    plan = json.loads(run("train", recipe, "--dry-run", "--json").stdout)
+    assert plan["sizes"] == "counted"
+    assert {name: plan["tasks"]["mrpc"][name] for name in ("train", "validation", "test")} == {
+        "train": 64, "validation": 12, "test": 12,
+    }  # fmt: skip
+    assert (
+        "12 steps" in run("train", recipe, "--dry-run").stdout or "steps 12" in run("train", recipe, "--dry-run").stdout
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_and_eval(recipe_values: dict, write_recipe: Callable, tmp_path: Path) -> None:
+    recipe = write_recipe(recipe_values)
+    trained = spawn("train", recipe, "training.max_steps=6")
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stdout.splitlines()[-1] == str(tmp_path / "run")
+    assert "step 6/6" in trained.stderr and "examples/s" in trained.stderr and "step 6/6" not in trained.stdout
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+
+    evaluated = json.loads(run("eval", tmp_path / "run", "--json").stdout)
+    assert evaluated["results"] == results["results"]
+    some = run("eval", tmp_path / "run", "--tasks", "mrpc", "--split", "test", "--json")
+    assert json.loads(some.stdout)["results"] == [
+        r for r in results["results"] if r["task"] == "mrpc" and r["split"] == "test"
+    ]
+    assert "mean of metrics" in run("eval", tmp_path / "run").stdout
+    finished = run("train", recipe, "training.max_steps=6", "--json")
+    assert json.loads(finished.stdout)["results"] == results["results"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "parts"),
+    [
+        (["train", "glue_hyperp"], 2, ["glue_hyperp", "'glue_hyperpp'"]),
+        (["train", "nowhere.yaml"], 2, ["nowhere.yaml", "no such file"]),
+        (["train", "glue_hyperpp", "training.max_step=4"], 2, ["training.max_step", "'max_steps'"]),
+        (["train", "glue_hyperpp", "adapter.method=hyperformer+"], 2, ["adapter.method", "'hyperformer++'"]),
+        (["train", "glue_hyperpp", "tasks=[cola,mrcp]", "--dry-run"], 2, ["mrcp", "'mrpc'"]),
+        (["train", "glue_hyperpp", "--set", "nonsense"], 2, ["expected dotted.key=value"]),
+        (["train", "glue_hyperpp", "data.source=/nowhere", "--dry-run"], 2, ["/nowhere", "neither 'hub' nor a folder"]),
+        (["train"], 2, ["RECIPE"]),
+        (["train", "glue_hyperpp", "--nproc-per-node", "0"], 2, ["nproc-per-node"]),
+        (["train", "glue_hyperpp"], 2, ["google-t5/t5-base", "hub cannot be reached"]),
+        (["eval", "/nowhere"], 2, ["/nowhere", "not a run folder"]),
+        (["eval", "/nowhere", "--weights", "worst"], 2, ["worst"]),
+        (["count-params", "glue_hyper", "adapter"], 2, ["adapter"]),
+        (["count-params", "--set", "adapter.reduction_factor=0"], 2, ["reduction_factor"]),
+        (["tarin"], 2, ["tarin"]),
+    ],
+)  # fmt: skip
+def test_mistakes_end_with_a_short_message(arguments: list[str], code: int, parts: list[str]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == code, result.output
+    for part in parts:
+        assert part.lower() in result.stderr.lower()
+    assert "Traceback" not in result.output and len(result.stderr.splitlines()) < 20
+    assert result.stdout == ""
+
+
+def test_mistakes_with_runs(recipe_values: dict, write_recipe: Callable, tmp_path: Path) -> None:
+    assert run("train", write_recipe(recipe_values), "training.max_steps=2").exit_code == 0
+    folder = tmp_path / "run"
+    for arguments, part in (
+        (("--tasks", "mrcp"), "'mrpc'"),
+        (("--split", "tests"), "'test'"),
+        (("--set", "evaluation.max_example=3"), "'max_examples'"),
+        (("--set", "data.source=/nowhere"), "/nowhere"),
+    ):
+        result = run("eval", folder, *arguments)
+        assert (result.exit_code, part in result.stderr) == (2, True), result.output
+    (folder / "best" / "hyperformer.safetensors").write_bytes(b"short")
+    result = run("eval", folder)
+    assert result.exit_code == 2 and "damaged" in result.stderr
+    (folder / "results.json").unlink()
+    with (folder / ".lock").open("a") as lock:
+        import fcntl
+
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run("train", write_recipe(recipe_values), "training.max_steps=2").exit_code == 1

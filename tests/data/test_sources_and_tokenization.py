@@ -1,0 +1,162 @@
+"""Rows from files in four formats, faults by name, and the cache of token ids."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from conftest import example_rows
+from pyarrow import parquet
+from transformers import AutoTokenizer
+
+from hyperformer_cli.data.collation import collate
+from hyperformer_cli.data.glue import GLUE
+from hyperformer_cli.data.loading import longest_target
+from hyperformer_cli.data.sources import load_rows
+from hyperformer_cli.data.tokenization import Tokenization, cache_folder
+from hyperformer_cli.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tokenizer_folder: Path):
+    return AutoTokenizer.from_pretrained(tokenizer_folder)
+
+
+@pytest.fixture
+def how(tokenizer) -> Tokenization:
+    return Tokenization(tokenizer, max_source_length=32, max_target_length=8, task_prefix=False)
+
+
+@pytest.mark.parametrize("task", ["cola", "mrpc", "stsb", "mnli"])
+def test_every_format_gives_the_same_rows(task: str, data_folder: Path) -> None:
+    rows = load_rows(GLUE[task], "train", str(data_folder))
+    assert rows.table.to_pylist() == example_rows(task, 64, "train")
+
+
+@pytest.mark.parametrize("task", ["cola", "stsb"])
+def test_tokens_are_the_tokenizers(task: str, data_folder: Path, tokenizer, how: Tokenization) -> None:
+    split = how.apply(GLUE[task], load_rows(GLUE[task], "train", str(data_folder)))
+    for i, row in enumerate(example_rows(task, 64, "train")):
+        text = GLUE[task].input_text(row, False)
+        assert split.input_ids(i).tolist() == tokenizer(text, truncation=True, max_length=32)["input_ids"]
+        assert tokenizer.decode(split.target_ids(i), skip_special_tokens=True) == GLUE[task].target_text(row)
+        assert split.target_ids(i)[-1] == tokenizer.eos_token_id
+    chosen = split.select([5, 3, 3])
+    assert chosen.select([1]).input_ids(0).tolist() == split.input_ids(3).tolist()
+    assert chosen.targets() == [split.targets()[i] for i in (5, 3, 3)]
+    assert chosen.input_lengths().tolist() == [len(split.input_ids(i)) for i in (5, 3, 3)]
+
+
+def test_inputs_are_cut_at_the_maximal_length(data_folder: Path, how: Tokenization) -> None:
+    split = replace(how, max_source_length=5).apply(GLUE["mrpc"], load_rows(GLUE["mrpc"], "train", str(data_folder)))
+    assert split.input_lengths().max() == 5
+
+
+def test_the_cache_knows_content_not_names(data_folder: Path, tmp_path: Path, how: Tokenization, monkeypatch) -> None:
+    monkeypatch.setenv("HYPERFORMER_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(data_folder / "cola", tmp_path / "cola")
+    first = how.apply(GLUE["cola"], load_rows(GLUE["cola"], "train", str(data_folder)))
+    calls = []
+    monkeypatch.setattr(Tokenization, "_tokenize", lambda *a, f=Tokenization._tokenize: calls.append(1) or f(*a))
+    again = how.apply(GLUE["cola"], load_rows(GLUE["cola"], "train", str(tmp_path)))
+    assert not calls and np.array_equal(first.input_ids(7), again.input_ids(7))
+
+    changed = example_rows("cola", 63, "train")
+    parquet.write_table(pa.Table.from_pylist(changed), tmp_path / "cola" / "train.parquet")
+    assert len(how.apply(GLUE["cola"], load_rows(GLUE["cola"], "train", str(tmp_path)))) == 63
+    replace(how, task_prefix=True).apply(GLUE["cola"], load_rows(GLUE["cola"], "train", str(tmp_path)))
+    replace(how, max_source_length=9).apply(GLUE["cola"], load_rows(GLUE["cola"], "train", str(tmp_path)))
+    assert len(calls) == 3 == len(list(cache_folder().iterdir())) - 1
+
+
+def test_collation_pads_and_masks(data_folder: Path, tokenizer, how: Tokenization) -> None:
+    splits = [how.apply(GLUE[t], load_rows(GLUE[t], "train", str(data_folder))) for t in ("cola", "mrpc")]
+    examples = [(0, 3), (1, 5), (0, 0)]
+    batch = collate(examples, splits, tokenizer.pad_token_id)
+    assert batch["task_ids"].tolist() == [0, 1, 0]
+    for row, (task, i) in enumerate(examples):
+        length = int(batch["attention_mask"][row].sum())
+        assert batch["input_ids"][row, :length].tolist() == splits[task].input_ids(i).tolist()
+        assert (batch["input_ids"][row, length:] == tokenizer.pad_token_id).all()
+        kept = batch["labels"][row] != -100
+        assert batch["labels"][row][kept].tolist() == splits[task].target_ids(i).tolist()
+
+
+def test_decoding_is_as_long_as_the_longest_target(tokenizer) -> None:
+    longest = longest_target([GLUE["cola"], GLUE["stsb"]], tokenizer)
+    for name in longest:
+        texts = list(GLUE[name].possible_targets())
+        assert longest[name] == max(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
+
+
+def broken(tmp_path: Path, rows: list[dict]) -> str:
+    (tmp_path / "cola").mkdir(exist_ok=True)
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "cola" / "train.parquet")
+    return str(tmp_path)
+
+
+def test_faults_of_folders(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="neither 'hub' nor a folder"):
+        load_rows(GLUE["cola"], "train", str(tmp_path / "nowhere"))
+    (tmp_path / "colla").mkdir()
+    with pytest.raises(InputError, match="no folder 'cola'.*did you mean 'colla'"):
+        load_rows(GLUE["cola"], "train", str(tmp_path))
+    (tmp_path / "cola").mkdir()
+    (tmp_path / "cola" / "dev.tsv").write_text("x")
+    with pytest.raises(InputError, match=r"no train\.parquet.*found: dev\.tsv"):
+        load_rows(GLUE["cola"], "train", str(tmp_path))
+    (tmp_path / "cola" / "train.parquet").write_bytes(b"not parquet at all")
+    with pytest.raises(InputError, match=r"train\.parquet: cannot be read"):
+        load_rows(GLUE["cola"], "train", str(tmp_path))
+    (tmp_path / "cola" / "train.parquet").unlink()
+    (tmp_path / "cola" / "train.csv").write_bytes(b"sentence,label\n\xff\xfe,1\n")
+    with pytest.raises(InputError, match="UTF"):
+        load_rows(GLUE["cola"], "train", str(tmp_path))
+    (tmp_path / "cola" / "train.csv").write_text("sentence,label\n007,1\n")
+    assert load_rows(GLUE["cola"], "train", str(tmp_path)).table["sentence"].to_pylist() == ["007"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        ([{"text": "a", "label": 1}], "no column 'sentence'.*found: text, label"),
+        ([{"sentence": "a", "label": 1}, {"sentence": "b", "label": 7}], r"train\.parquet: row 1: label 7"),
+        ([{"sentence": "a", "label": 1}, {"sentence": None, "label": 1}], "row 1: column 'sentence' is empty"),
+    ],
+)
+def test_faults_of_rows(rows: list[dict], complaint: str, tmp_path: Path, how: Tokenization) -> None:
+    with pytest.raises(InputError, match=complaint):
+        how.apply(GLUE["cola"], load_rows(GLUE["cola"], "train", broken(tmp_path, rows)))
+
+
+def test_an_empty_split_is_refused(tmp_path: Path) -> None:
+    source = broken(tmp_path, [{"sentence": "a", "label": 1}])
+    parquet.write_table(parquet.read_table(f"{source}/cola/train.parquet").slice(0, 0), f"{source}/cola/train.parquet")
+    with pytest.raises(InputError, match="has no rows"):
+        load_rows(GLUE["cola"], "train", source)
+
+
+def test_the_hub_out_of_reach_is_said_at_once() -> None:
+    with pytest.raises(InputError, match=r"nyu-mll/glue/cola.*hub cannot be reached.*data\.source"):
+        load_rows(GLUE["cola"], "train", "hub")
+
+
+@pytest.mark.parametrize("converted", [False, True])
+def test_the_hub_path_on_a_data_set_repository(converted: bool, tmp_path: Path) -> None:
+    """A local folder laid out as a repository on the hub goes through the same `load_dataset`."""
+    folder = tmp_path / "cola"
+    folder.mkdir()
+    rows = example_rows("cola", 10, "hub")
+    parquet.write_table(pa.Table.from_pylist(rows), folder / "train-00000-of-00001.parquet")
+    readme = "---\nconfigs:\n- config_name: cola\n  data_files:\n  - split: train\n    path: cola/train-*\n---\n"
+    revision = "main"
+    if converted:
+        revision = "refs/convert/parquet"
+    else:
+        (tmp_path / "README.md").write_text(readme)
+    task = replace(GLUE["cola"], path=str(tmp_path), revision=revision)
+    assert load_rows(task, "train", "hub").table.select(["sentence", "label"]).to_pylist() == [
+        {"sentence": row["sentence"], "label": row["label"]} for row in rows
+    ]

@@ -1,0 +1,86 @@
+"""GLUE's texts and targets as the reference writes them, and its metrics against independent ones."""
+
+import math
+
+import numpy as np
+import pytest
+
+from hyperformer_cli.data.glue import GLUE
+from hyperformer_cli.data.metrics import majority_score, read, score
+from hyperformer_cli.data.tasks import get_task
+from hyperformer_cli.errors import InputError
+
+ROWS = {
+    "cola": ({"sentence": "S", "label": 1}, "sentence: S", "1"),
+    "sst2": ({"sentence": "S ", "label": 0}, "sentence: S ", "0"),
+    "mrpc": ({"sentence1": "A", "sentence2": "B", "label": 1}, "sentence1: A sentence2: B", "1"),
+    "stsb": ({"sentence1": "A", "sentence2": "B", "label": 3.75}, "sentence1: A sentence2: B", "3.8"),
+    "qqp": ({"question1": "A", "question2": "B", "label": 0}, "question1: A question2: B", "0"),
+    "mnli": ({"premise": "A", "hypothesis": "{B}", "label": 2}, "premise: A hypothesis {B}", "2"),
+    "qnli": ({"question": "Q", "sentence": "S", "label": 1}, "question: Q sentence: S", "1"),
+    "rte": ({"sentence1": "A", "sentence2": "B", "label": 0}, "sentence1: A sentence2: B", "0"),
+    "wnli": ({"sentence1": "A", "sentence2": "B", "label": 0}, "sentence1: A sentence2: B", "0"),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_texts_are_the_references(name: str) -> None:
+    row, text, target = ROWS[name]
+    task = get_task(name)
+    assert task.input_text(row, with_prefix=False) == text
+    assert task.input_text(row, with_prefix=True) == f"{name} {text}"
+    assert task.target_text(row) == target
+
+
+def test_every_glue_task_is_declared() -> None:
+    assert set(ROWS) == set(GLUE)
+    with pytest.raises(InputError, match="did you mean 'mrpc'"):
+        get_task("mrcp")
+
+
+@pytest.mark.parametrize("label", [2, -1, 0.5, None, "yes"])
+def test_labels_outside_the_list_are_refused(label: object) -> None:
+    with pytest.raises(InputError, match="expected 0 to 1"):
+        GLUE["cola"].target_text({"label": label})
+
+
+def test_accuracy_and_f1_by_hand() -> None:
+    predictions = ["1", "1", "0", "0", "x", " 1 "]
+    references = ["1", "0", "0", "1", "1", "1"]
+    # The unreadable fifth counts as wrong, for F1 as class 0: 2 true, 1 false positive, 2 false negatives.
+    assert score(GLUE["mrpc"], predictions, references) == pytest.approx({"accuracy": 50.0, "f1": 100 * 4 / 7})
+
+
+def test_matthews_is_phi_for_two_classes_and_counts_invalid_as_a_third() -> None:
+    rng = np.random.default_rng(0)
+    references = rng.integers(2, size=200)
+    predictions = np.where(rng.random(200) < 0.7, references, 1 - references)
+    texts = lambda values: [str(v) for v in values]  # noqa: E731
+    phi = np.corrcoef(predictions, references)[0, 1]
+    assert score(GLUE["cola"], texts(predictions), texts(references))["matthews_correlation"] == pytest.approx(
+        100 * phi
+    )
+    unreadable = ["?"] * 50 + texts(predictions[50:])
+    assert 0 < score(GLUE["cola"], unreadable, texts(references))["matthews_correlation"] < 100 * phi
+
+
+def test_correlations_against_numpy() -> None:
+    rng = np.random.default_rng(0)
+    references = rng.permutation(51)[:40] / 10
+    predictions = np.round(np.clip(references + rng.normal(0, 1, 40), 0, 5), 1)
+    found = score(GLUE["stsb"], [str(p) for p in predictions], [str(r) for r in references])
+    assert found["pearson"] == pytest.approx(100 * np.corrcoef(predictions, references)[0, 1])
+    ranks = lambda v: np.array([(v < x).sum() + ((v == x).sum() - 1) / 2 for x in v])  # noqa: E731
+    assert found["spearmanr"] == pytest.approx(100 * np.corrcoef(ranks(predictions), ranks(references))[0, 1])
+
+
+def test_constant_and_unreadable_correlations() -> None:
+    constant = score(GLUE["stsb"], ["2.0"] * 3, ["1.0", "2.0", "3.0"])
+    assert constant == {"pearson": 0.0, "spearmanr": 0.0}
+    assert [read(GLUE["stsb"], text) for text in ("3.4", "nan", "inf", "", "abc", "-2")] == [3.4, -1, -1, -1, -1, -2]
+
+
+def test_majority_answers_the_most_frequent_label() -> None:
+    assert majority_score(GLUE["mrpc"], ["1", "1", "0"]) == pytest.approx({"accuracy": 200 / 3, "f1": 80.0})
+    assert majority_score(GLUE["cola"], ["1", "1", "0"]) == {"matthews_correlation": 0.0}
+    assert all(math.isfinite(value) for value in majority_score(GLUE["stsb"], ["1.0", "2.0"]).values())
