@@ -1,4 +1,4 @@
-"""Options, and a small world to run in: a tokenizer, data sets in the hub's schema, a recipe. No test needs a network."""
+"""Options, and a small world to run in without network: a tokenizer, data sets in the hub's schema, a recipe."""
 
 import json
 import os
@@ -10,13 +10,29 @@ from typing import Any
 import pytest
 import yaml
 
-# Before any Hugging Face library is imported.
+# Before torch or a Hugging Face library is imported. Tiny tensors gain nothing from threads, and lose much on a busy
+# machine.
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-WORDS = (
-    "the a cat dog child teacher sees likes finds slowly quickly not happy sad old new small in on house tree".split()
-)
+WORDS = [
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "child",
+    "sees",
+    "likes",
+    "finds",
+    "slowly",
+    "not",
+    "happy",
+    "sad",
+    "old",
+    "new",
+    "tree",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,9 +71,8 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     special = ["<pad>", "</s>", "<unk>"]
     trainer = trainers.UnigramTrainer(vocab_size=300, special_tokens=special, unk_token="<unk>", show_progress=False)
     text = [sentence(i) for i in range(500)] + [str(n / 10) for n in range(51)] + list("0123456789")
-    tokenizer.train_from_iterator(
-        text + ["sentence: sentence1: sentence2: premise: hypothesis cola mrpc stsb mnli"], trainer
-    )
+    text.append("sentence: sentence1: sentence2: premise: hypothesis cola mrpc stsb mnli")
+    tokenizer.train_from_iterator(text, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     folder = tmp_path_factory.mktemp("tokenizer")
     PreTrainedTokenizerFast(

@@ -101,7 +101,7 @@ def test_faults_of_folders(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="neither 'hub' nor a folder"):
         load_rows(GLUE["cola"], "train", str(tmp_path / "nowhere"))
     (tmp_path / "colla").mkdir()
-    with pytest.raises(InputError, match="no folder 'cola'.*did you mean 'colla'"):
+    with pytest.raises(InputError, match=r"no folder 'cola'.*did you mean 'colla'"):
         load_rows(GLUE["cola"], "train", str(tmp_path))
     (tmp_path / "cola").mkdir()
     (tmp_path / "cola" / "dev.tsv").write_text("x")
