@@ -1,8 +1,11 @@
 """Options, and a small world to run in without network: a tokenizer, data sets in the hub's schema, a recipe."""
 
+import atexit
 import json
 import os
 import random
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,8 @@ import yaml
 # machine.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HOME"] = os.environ["HYPERFORMER_CACHE"] = _caches = tempfile.mkdtemp(prefix="hyperformer-tests-")
+atexit.register(shutil.rmtree, _caches, ignore_errors=True)
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 WORDS = [
@@ -53,11 +58,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("case", [name for name in names if not name.startswith("trajectory_")], indirect=True)
     if "trajectory" in metafunc.fixturenames:
         metafunc.parametrize("trajectory", [name for name in names if name.startswith("trajectory_")], indirect=True)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    os.environ["HYPERFORMER_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")
