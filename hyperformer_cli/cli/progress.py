@@ -87,6 +87,7 @@ class LiveProgress(Observer):
         self.bars = Progress(*columns, console=console)
         self.steps = self.bars.add_task("training", total=None)
         self.status, self.losses, self.scores = Text("loading data and model"), Table(box=None), Text()
+        self.latest: dict[str, float] = {}
         self.live = Live(self, console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> "LiveProgress":
@@ -97,7 +98,7 @@ class LiveProgress(Observer):
         self.live.stop()
 
     def __rich__(self) -> Group:
-        return Group(self.bars, self.status, self.losses, self.scores)
+        return Group(self.bars, self.status, self.losses, Text(), self.scores)
 
     def started(self, recipe: Recipe, parameters: dict[str, Any], examples: dict[str, dict[str, int]]) -> None:
         self.bars.update(self.steps, description=recipe.name, total=recipe.training.max_steps)
@@ -124,8 +125,8 @@ class LiveProgress(Observer):
             f"loss {record['loss']:.4f}   {record['examples_per_second']:.1f} examples/s   "
             f"learning rate {record['learning_rate']:.2e}   gradient norm {record['gradient_norm']}"
         )
-        rows = [(task, f"{loss:.4f}") for task, loss in record["loss_by_task"].items()]
-        self.losses = table("", ("task", "loss"), rows)
+        self.latest |= record["loss_by_task"]  # not every task comes up between two log lines
+        self.losses = table("", ("task", "loss"), [(task, f"{loss:.4f}") for task, loss in self.latest.items()])
 
     def evaluating(self, task: str, split: str, examples: int) -> None:
         self.status = Text(f"evaluating {split}: {task}")

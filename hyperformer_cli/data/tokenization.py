@@ -53,10 +53,6 @@ class TokenizedSplit:
         """Tokens of every example's input."""
         return np.diff(self._offsets("input_ids"))[self.rows]
 
-    def target_lengths(self) -> np.ndarray:
-        """Tokens of every example's target, the end-of-sequence token included."""
-        return np.diff(self._offsets("target_ids"))[self.rows]
-
     def _slice(self, column: str, index: int) -> np.ndarray:
         offsets, row = self._offsets(column), self.rows[index]
         return self.table[column].chunk(0).values.to_numpy()[offsets[row] : offsets[row + 1]]

@@ -78,8 +78,11 @@ class Training:
         self.accelerator: Accelerator = setup.accelerator
         self.trained = list(setup.adapted.trained_parameters().values())
         self.splits = [setup.data["train"][task.name] for task in setup.tasks]
+        self.parameters = parameter_counts(setup.adapted)
         self.state = RunState()
+        self.meter = LossMeter(setup.adapted.tasks, setup.accelerator.device)
         self.gradient_norm: Tensor | None = None
+        self.saved = 0  # the step of the newest checkpoint
 
     def run_to_the_end(self) -> None:
         """The whole run, from wherever it stands."""
@@ -108,7 +111,7 @@ class Training:
         world = self.accelerator.num_processes
         scale = float(world)  # several processes average their gradients; the loss is a sum over all of them
         if self.recipe.training.loss_reduction == "mean":
-            scale /= sum(int(self.splits[task].target_lengths()[row]) for task, row in batch)
+            scale /= sum(len(self.splits[task].target_ids(row)) for task, row in batch)
         micro_batches = list(self._micro_batches(rank_slice(batch, self.accelerator.process_index, world)))
         for i, examples in enumerate(micro_batches):
             last = i == len(micro_batches) - 1
@@ -120,10 +123,13 @@ class Training:
         self.setup.optimizer.zero_grad()
         self.state.step += 1
         self.meter.examples += len(batch)
+        self._count_time(start)
+        self.observer.stepped(self.state.step)
+
+    def _count_time(self, start: float) -> None:
         elapsed = time.perf_counter() - start
         self.meter.seconds += elapsed
         self.state.seconds["training"] += elapsed
-        self.observer.stepped(self.state.step)
 
     def _micro_batches(self, examples: list) -> Iterator[list]:
         size = self.recipe.training.micro_batch_size
@@ -151,8 +157,7 @@ class Training:
     # Between steps
 
     def _start_or_resume(self) -> None:
-        adapted, data = self.setup.adapted, self.setup.data
-        self.parameters = parameter_counts(adapted)
+        data = self.setup.data
         examples = {task.name: {split: len(data[split][task.name]) for split in data} for task in self.setup.tasks}
         self.observer.started(self.recipe, self.parameters, examples)
         checkpoint, faults = checkpoints.newest(self.run.path)
@@ -164,13 +169,15 @@ class Training:
             checkpoints.remove_after(self.run.path, self.state.step)
             self.run.forget_metrics_after(self.state.step)
         self.saved = self.state.step
-        stored = self.state.meter if self.accelerator.is_main_process else None  # it holds all processes' sums
-        self.meter = LossMeter(adapted.tasks, self.accelerator.device, stored)
+        if self.accelerator.is_main_process:  # the others start from zero: these are the sums of all
+            self.meter.restore(self.state.meter)
         if self.recipe.training.report_to:
             self.accelerator.init_trackers(self.recipe.name, config={"recipe": str(self.recipe.as_dict())})
 
     def _log(self) -> None:
-        self.meter.check_finite(self.gradient_norm, self.state.step)
+        start = time.perf_counter()
+        self.meter.check_finite(self.gradient_norm, self.state.step)  # waits for the device: training time
+        self._count_time(start)
         record = {
             "kind": "training",
             "step": self.state.step,

@@ -16,16 +16,13 @@ class LossMeter:
     Args:
         tasks: names, by id.
         device: of the sums.
-        stored: what `as_dict` gave, to go on from there, on one process.
     """
 
-    def __init__(self, tasks: Sequence[str], device: torch.device, stored: dict[str, Any] | None = None):
+    def __init__(self, tasks: Sequence[str], device: torch.device):
         self._tasks = tasks
-        values = (stored or {}).get("sums") or [[0.0] * len(tasks)] * 2
-        self._sums = torch.tensor(values, device=device, dtype=torch.float64)
+        self._sums = torch.zeros(2, len(tasks), device=device, dtype=torch.float64)  # losses, tokens
         self._finite = torch.tensor(True, device=device)
-        self.examples: int = (stored or {}).get("examples", 0)
-        self.seconds: float = (stored or {}).get("seconds", 0.0)
+        self.examples, self.seconds = 0, 0.0
 
     def as_dict(self, accelerator: Accelerator) -> dict[str, Any]:
         """The sums of all processes, for a checkpoint."""
@@ -34,6 +31,12 @@ class LossMeter:
             "examples": self.examples,
             "seconds": self.seconds,
         }
+
+    def restore(self, stored: dict[str, Any] | None) -> None:
+        """Goes on from what `as_dict` gave."""
+        if stored is not None:
+            self._sums.copy_(torch.tensor(stored["sums"], dtype=torch.float64))
+            self.examples, self.seconds = stored["examples"], stored["seconds"]
 
     def add(self, task_ids: Tensor, losses: Tensor, tokens: Tensor) -> None:
         """Adds rows: (batch,) task ids, summed losses, token counts."""
