@@ -2,7 +2,7 @@
 
 import typer
 
-from hyperformer_cli.cli import count_params, evaluate, train
+from hyperformer_cli.cli import count_params, evaluate, recipes, tasks, train
 
 app = typer.Typer(
     help="Multi-task adapter tuning of T5 with shared hypernetworks: HyperFormer, HyperFormer++, and the baselines.",
@@ -13,6 +13,8 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("count-params")(count_params.count_params)
+app.add_typer(recipes.app, name="recipes")
+app.add_typer(tasks.app, name="tasks")
 
 
 def _version(wanted: bool) -> None:

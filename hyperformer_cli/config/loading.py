@@ -1,5 +1,6 @@
 """From a file name to a `Recipe`: shipped recipes, `extends`, overrides, and errors that name file, line and key."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     Raises:
         InputError: naming file, line, key, what was found, what is allowed and the nearest valid name.
     """
-    values, origins = _read(_find(recipe), ())
+    values, origins = _read(find_recipe(recipe), ())
     for override in overrides:
         _override(values, origins, override)
     return build_recipe(values, origins)
@@ -52,7 +53,22 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.as_dict(), sort_keys=False, allow_unicode=True, width=120)
 
 
-def _find(recipe: str | Path) -> Path:
+def flatten_recipe(recipe: str | Path) -> str:
+    """A recipe's text with what it extends merged in, under its own opening comment; a file that stands alone."""
+    path = find_recipe(recipe)
+    values, _ = _read(path, ())
+    build_recipe(values)
+    values = {key: values[key] for key in Recipe.model_fields if key in values}
+    comment = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    return "\n".join([*comment, yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)])
+
+
+def find_recipe(recipe: str | Path) -> Path:
+    """The file of a recipe given as a path, or as the name of a shipped one.
+
+    Raises:
+        InputError: with the nearest shipped name.
+    """
     path = Path(recipe)
     if path.is_file():
         return path

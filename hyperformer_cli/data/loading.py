@@ -9,26 +9,11 @@ from hyperformer_cli import hub
 from hyperformer_cli.config.recipe import DataSection, Recipe
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import Cut, cut, source_split_of
-from hyperformer_cli.data.tasks import SplitName, Task, get_task
+from hyperformer_cli.data.tasks import SplitName, Task
 from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit
 from hyperformer_cli.errors import InputError
 
 Splits = dict[str, TokenizedSplit]  # by task
-
-
-def recipe_tasks(recipe: Recipe) -> list[Task]:
-    """The declarations of a recipe's tasks, in its order.
-
-    Raises:
-        InputError: an unknown name, with the line it stands on.
-    """
-    tasks = []
-    for i, name in enumerate(recipe.tasks):
-        try:
-            tasks.append(get_task(name))
-        except InputError as error:
-            raise InputError(f"{recipe.where(f'tasks.{i}')}: tasks: {error}") from None
-    return tasks
 
 
 def tokenization(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Tokenization:

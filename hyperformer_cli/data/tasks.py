@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any, Literal
 
-from hyperformer_cli.errors import InputError, did_you_mean
+from hyperformer_cli.errors import InputError
 
 SplitName = Literal["train", "validation", "test"]
+BUNDLED = "bundled"
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
@@ -50,6 +51,11 @@ class Task:
         return [*self.text_columns, self.label_column]
 
     @property
+    def is_bundled(self) -> bool:
+        """Whether the package itself holds the data."""
+        return self.path == BUNDLED
+
+    @property
     def is_regression(self) -> bool:
         return not self.labels
 
@@ -78,16 +84,3 @@ class Task:
     def possible_targets(self) -> Sequence[str]:
         """Every text a prediction should be: the label texts, or the numbers from 0.0 to 5.0."""
         return self.labels or [str(tenths / 10) for tenths in range(51)]
-
-
-def get_task(name: str) -> Task:
-    """A declared task by name.
-
-    Raises:
-        InputError: with the nearest valid name.
-    """
-    from hyperformer_cli.data.glue import GLUE
-
-    if name not in GLUE:
-        raise InputError(f"unknown task '{name}'; {did_you_mean(name, GLUE)}")
-    return GLUE[name]

@@ -10,8 +10,9 @@ from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.adapters.pretrained import CONFIG_FILE
 from hyperformer_cli.config.loading import load_recipe
 from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.data.declared import get_task
 from hyperformer_cli.data.loading import load_splits
-from hyperformer_cli.data.tasks import SPLITS, get_task
+from hyperformer_cli.data.tasks import SPLITS
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.evaluation.scoring import averages, evaluate_split
 from hyperformer_cli.runs.devices import make_accelerator

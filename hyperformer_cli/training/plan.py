@@ -8,7 +8,8 @@ from transformers import AutoModelForSeq2SeqLM, PreTrainedConfig
 from hyperformer_cli.adapters.backbones import backbone_config
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.data.loading import choose, recipe_tasks
+from hyperformer_cli.data.declared import recipe_tasks
+from hyperformer_cli.data.loading import choose
 from hyperformer_cli.data.sampling import task_distribution
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of

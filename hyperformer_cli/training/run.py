@@ -8,7 +8,7 @@ from typing import Any
 from hyperformer_cli.atomic import write_json
 from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.data.loading import recipe_tasks
+from hyperformer_cli.data.declared import recipe_tasks
 from hyperformer_cli.runs.devices import make_accelerator
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.results import build_results, mean_of_metrics_and_tasks

@@ -11,7 +11,8 @@ from transformers import PreTrainedTokenizerBase, get_scheduler
 from hyperformer_cli.adapters.backbones import BackboneSource, load_backbone
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.data.loading import Splits, load_splits, load_tokenizer, recipe_tasks
+from hyperformer_cli.data.declared import recipe_tasks
+from hyperformer_cli.data.loading import Splits, load_splits, load_tokenizer
 from hyperformer_cli.data.sampling import BatchSampler, ReferenceSampler, TemperatureSampler
 from hyperformer_cli.data.tasks import SplitName, Task
 from hyperformer_cli.data.tokenization import TokenizedSplit

@@ -164,3 +164,38 @@ def test_mistakes_with_runs(recipe_values: dict, write_recipe: Callable, tmp_pat
 
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert run("train", write_recipe(recipe_values), "training.max_steps=2").exit_code == 1
+
+
+def test_recipes_are_listed_shown_copied_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    listed = {row["recipe"]: row for row in json.loads(run("recipes", "list", "--json").stdout)}
+    assert set(listed) == set(shipped_recipes())
+    assert listed["glue_hyperpp"]["printed_average"] == 86.48
+    assert "HyperFormer++ BASE" in run("recipes", "list").stdout
+
+    shown = json.loads(run("recipes", "show", "glue_hyper_small", "--set", "seed=3", "--json").stdout)
+    assert (shown["seed"], shown["adapter"]["task_embedding_dim"]) == (3, 512)
+    assert "warmup_steps: 500" in run("recipes", "show", "glue_hyper_small").stdout
+
+    assert run("recipes", "copy", "glue_hyper_small").stdout.strip() == "glue_hyper_small.yaml"
+    copied = json.loads(run("recipes", "show", "./glue_hyper_small.yaml", "--json").stdout)
+    assert copied == {**shown, "seed": 42}
+    assert "extends" not in Path("glue_hyper_small.yaml").read_text()
+    again = run("recipes", "copy", "glue_hyper_small")
+    assert again.exit_code == 2 and "exists" in again.stderr
+
+    assert run("recipes", "validate").exit_code == 0
+    Path("bad.yaml").write_text("extends: glue_hyper_small.yaml\ntasks: [cola, mrcp]\n")
+    checked = run("recipes", "validate", "glue_hyperpp", "bad.yaml")
+    assert checked.exit_code == 2 and "glue_hyperpp: ok" in checked.stdout
+    assert "bad.yaml:2" in checked.stderr and "'mrpc'" in checked.stderr
+
+
+def test_tasks_are_listed_and_shown(data_folder: Path) -> None:
+    assert {"cola", "wnli"} <= {task["task"] for task in json.loads(run("tasks", "list", "--json").stdout)}
+    mnli = json.loads(run("tasks", "show", "mnli", "--json").stdout)
+    assert mnli["splits"]["test"] == {"paper": 9815, "reference": 9814, "from": "validation_matched"}
+    shown = run("tasks", "show", "stsb", "--data", data_folder).stdout
+    assert "sentence1: " in shown and "target   0.0" in shown
+    unknown = run("tasks", "show", "mrcp")
+    assert unknown.exit_code == 2 and "'mrpc'" in unknown.stderr

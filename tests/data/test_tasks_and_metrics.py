@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from hyperformer_cli.data.declared import get_task
 from hyperformer_cli.data.glue import GLUE
 from hyperformer_cli.data.metrics import majority_score, read, score
-from hyperformer_cli.data.tasks import get_task
 from hyperformer_cli.errors import InputError
 
 ROWS = {
