@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedConfig, PreTrainedModel, T5Config
 
 from hyperformer_cli import hub
@@ -108,7 +109,11 @@ def backbone_config(name: str | None, overrides: dict[str, Any], revision: str |
         merged["num_decoder_layers"] = overrides["num_layers"]
     if merged.get("decoder_start_token_id") is None:
         merged["decoder_start_token_id"] = merged.get("pad_token_id") or 0
-    return type(config).from_dict(merged)
+    try:
+        return type(config).from_dict(merged)
+    except (StrictDataclassError, TypeError, ValueError) as error:
+        reason = " ".join(line.strip() for line in str(error).splitlines())
+        raise InputError(f"model.config: not a {config.model_type} configuration: {reason}") from error
 
 
 def configuration_hash(config: PreTrainedConfig) -> str:

@@ -95,7 +95,7 @@ def _read(path: Path, inheriting: tuple[Path, ...]) -> tuple[dict[str, Any], dic
     values, lines = yaml_lines.parse(text, str(path))
     if not isinstance(values, dict):
         raise InputError(f"{path}: a recipe is a mapping of keys to values, found {type(values).__name__}")
-    origins = {key: f"{path}:{line}" for key, line in lines.items()}
+    origins = {"": str(path)} | {key: f"{path}:{line}" for key, line in lines.items()}
     base = values.pop("extends", None)
     if base is None:
         return values, origins
@@ -151,7 +151,7 @@ def _explain(error: ValidationError, origins: dict[str, str]) -> Iterator[str]:
 
 
 def _prefixes(path: list[str]) -> Iterator[str]:
-    for length in range(len(path), 0, -1):
+    for length in range(len(path), -1, -1):
         yield ".".join(path[:length])
 
 

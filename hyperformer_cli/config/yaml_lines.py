@@ -36,7 +36,7 @@ def parse(text: str, name: str) -> tuple[Any, dict[str, int]]:
         node = loader.get_single_node()
         if node is None:
             return {}, lines
-        _collect(node, "", lines, name)
+        _collect(node, "", lines, name, ())
         return loader.construct_document(node), lines
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -47,7 +47,10 @@ def parse(text: str, name: str) -> tuple[Any, dict[str, int]]:
         loader.dispose()
 
 
-def _collect(node: yaml.Node, path: str, lines: dict[str, int], name: str) -> None:
+def _collect(node: yaml.Node, path: str, lines: dict[str, int], name: str, above: tuple[yaml.Node, ...]) -> None:
+    if node in above:
+        raise InputError(f"{name}:{node.start_mark.line + 1}: '{path}' contains itself")
+    above = (*above, node)
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key_node, value_node in node.value:
@@ -57,8 +60,8 @@ def _collect(node: yaml.Node, path: str, lines: dict[str, int], name: str) -> No
             seen.add(key)
             child = f"{path}.{key}" if path else key
             lines[child] = line
-            _collect(value_node, child, lines, name)
+            _collect(value_node, child, lines, name, above)
     elif isinstance(node, yaml.SequenceNode):
         for i, item in enumerate(node.value):
             lines[f"{path}.{i}"] = item.start_mark.line + 1
-            _collect(item, f"{path}.{i}", lines, name)
+            _collect(item, f"{path}.{i}", lines, name, above)

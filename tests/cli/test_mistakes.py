@@ -1,0 +1,232 @@
+"""What a person can get wrong: each ends with a short message, its exit code, and nothing left behind."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import yaml
+from conftest import example_rows
+from pyarrow import parquet
+from typer.testing import CliRunner, Result
+
+from hyperformer_cli.cli.main import app
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def check_refused(result: Result, parts: list[str], code: int = 2) -> None:
+    assert result.exit_code == code, (result.output, result.exception)
+    assert "Traceback" not in result.output and len(result.stderr.splitlines()) < 20
+    for part in parts:
+        assert part in result.stderr
+    assert result.stdout == ""
+
+
+def files(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+# Key path, what is written there (None removes the key), what the message must hold.
+RECIPES: list[tuple[str, Any, list[str]]] = [
+    ("trainig", {}, ["unknown key 'trainig'", "'training'"]),
+    ("nmae", "x", ["unknown key 'nmae'", "'name'"]),
+    ("name", None, ["'name' is missing"]),
+    ("name", "", ["name", "at least 1 character"]),
+    ("name", 3, ["name", "string"]),
+    ("adapter", None, ["'adapter' is missing"]),
+    ("adapter", "hyperformer++", ["adapter", "'hyperformer++'"]),
+    ("adapter.method", "hyperfromer", ["adapter.method", "'hyperformer'"]),
+    ("adapter.method", None, ["adapter.method", "missing"]),
+    ("adapter.reduction_factr", 4, ["adapter.reduction_factr", "'reduction_factor'"]),
+    ("adapter.reduction_factor", 0, ["adapter.reduction_factor", "greater than or equal to 1"]),
+    ("adapter.reduction_factor", 2.5, ["adapter.reduction_factor", "integer"]),
+    ("adapter.reduction_factor", "four", ["adapter.reduction_factor", "'four'"]),
+    ("adapter.reduction_factor", 64, ["reduction_factor 64", "no bottleneck"]),
+    ("adapter.non_linearity", "gelu_newer", ["adapter.non_linearity", "'gelu_new'"]),
+    ("adapter.conditional_layer_norm", False, ["adapter.conditional_layer_norm", "always true"]),
+    ("adapter.adapter_blocks", "no", ["adapter.adapter_blocks", "boolean"]),
+    ("adapter.tasks", ["cola"], ["top of the recipe"]),
+    ("tasks", [], ["tasks", "at least 1"]),
+    ("tasks", None, ["tasks", "missing"]),
+    ("tasks", "cola", ["tasks", "list"]),
+    ("tasks", ["cola", "cola"], ["named twice: cola"]),
+    ("tasks", ["cola", "mrcp"], ["unknown task 'mrcp'", "'mrpc'"]),
+    ("tasks", ["cola", 3], ["tasks.1", "string"]),
+    ("tasks", ["cola", "rte"], ["no folder 'rte'"]),
+    ("joint", "yes", ["joint", "boolean"]),
+    ("seed", -1, ["seed", "greater than or equal to 0"]),
+    ("seed", 2**40, ["seed", "less than"]),
+    ("output_dir", 7, ["output_dir", "string"]),
+    ("model", {}, ["model", "name is needed"]),
+    ("model.init", "randm", ["model.init", "'random'"]),
+    ("model.init", "pretrained", ["name is needed"]),
+    ("model.name", "nowhere/t5", ["nowhere/t5", "hub cannot be reached"]),
+    ("model.tokenizer", None, ["tokenizer is needed"]),
+    ("model.tokenizer", "nowhere/at-all", ["tokenizer 'nowhere/at-all'", "hub cannot be reached"]),
+    ("model.config.d_modle", 32, ["d_modle", "'d_model'"]),
+    ("model.config.vocab_size", 20, ["do not belong together"]),
+    ("model.config.num_heads", "many", ["model.config"]),
+    ("model.dtype", "float16", ["model.dtype", "'float16'"]),
+    ("data.source", "nowhere", ["'nowhere'", "neither 'hub'"]),
+    ("data.source", "hub", ["nyu-mll/glue", "hub cannot be reached", "data.source"]),
+    ("data.protocol", "papers", ["data.protocol", "'paper'"]),
+    ("data.max_source_length", 0, ["data.max_source_length"]),
+    ("data.samples_per_task", 1000, ["samples_per_task: 1000", "'cola' has 64"]),
+    ("data.sampling.temperature", 0, ["data.sampling.temperature", "greater than 0"]),
+    ("data.sampling.temprature", 1, ["data.sampling.temprature", "'temperature'"]),
+    ("data.sampling.mixed_batches", 1, ["data.sampling.mixed_batches", "boolean"]),
+    ("training.max_steps", "many", ["training.max_steps", "'many'"]),
+    ("training.max_steps", 0, ["training.max_steps", "greater than or equal to 1"]),
+    ("training.batch_size", -8, ["training.batch_size"]),
+    ("training.learning_rate", 0, ["training.learning_rate", "greater than 0"]),
+    ("training.learning_rate", ".inf", ["training.learning_rate"]),
+    ("training.schedule", "linaer", ["training.schedule", "'linear'"]),
+    ("training.label_smoothing", 1.0, ["training.label_smoothing", "less than 1"]),
+    ("training.loss_reduction", "average", ["training.loss_reduction"]),
+    ("training.precision", "float16", ["float16 is refused"]),
+    ("training.precision", "bf16", ["training.precision", "'bfloat16'"]),
+    ("training.warmup_steps", -1, ["training.warmup_steps"]),
+    ("training.report_to", ["tensorbord"], ["training.report_to.0", "'tensorboard'"]),
+    ("training.epochs", 3, ["unknown key 'training.epochs'"]),
+    ("evaluation.every", 0, ["evaluation.every"]),
+    ("evaluation.splits", ["tests"], ["evaluation.splits.0", "'test'"]),
+    ("evaluation.method", "greedy", ["evaluation.method"]),
+    ("evaluation.num_beams", 0, ["evaluation.num_beams"]),
+    ("evaluation.max_example", 3, ["'max_examples'"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "parts"), RECIPES, ids=lambda v: str(v)[:30] if not isinstance(v, list) else ""
+)
+def test_recipes(
+    key: str, value: Any, parts: list[str], recipe_values: dict, write_recipe: Callable, tmp_path: Path
+) -> None:
+    values = yaml.safe_load(yaml.safe_dump(recipe_values))
+    *path, last = key.split(".")
+    section = values
+    for part in path:
+        section = section.setdefault(part, {})
+    if value is None:
+        del section[last]
+    else:
+        section[last] = value
+    recipe = write_recipe(values)
+    before = files(tmp_path)
+    check_refused(run("train", recipe), parts)
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (b"name: [1\n", ["not valid YAML"]),
+        (b"name: a\n\tmodel: b\n", ["not valid YAML"]),
+        (b"- a\n- b\n", ["a recipe is a mapping"]),
+        (b"just text\n", ["a recipe is a mapping"]),
+        (b"", ["'name' is missing"]),
+        (b"name: a\nname: b\n", ["'name' stands twice"]),
+        (b"name: \xff\xfe\n", ["not UTF-8"]),
+        (b"name: !!python/object/apply:os.mkdir ['made-by-yaml']\n", ["not valid YAML"]),
+        (b"name: !!python/name:os.system\n", ["not valid YAML"]),
+        (b"extends: nothing.yaml\n", ["no file 'nothing.yaml' beside it"]),
+        (b"extends: recipe.yaml\n", ["extends itself"]),
+        (b"extends: [a, b]\n", ["extends"]),
+        (b"name: a\n---\nname: b\n", ["not valid YAML"]),
+        (b"a: &x\n  b: *x\n", ["recipe.yaml"]),
+    ],
+)
+def test_files_that_are_no_recipes(
+    content: bytes, parts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("recipe.yaml").write_bytes(content)
+    before = files(tmp_path)
+    check_refused(run("train", "recipe.yaml"), ["recipe.yaml", *parts])
+    assert files(tmp_path) == before
+
+
+def _rewrite(rows: list[dict]) -> Callable[[Path], None]:
+    return lambda path: parquet.write_table(pa.Table.from_pylist(rows), path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "parts"),
+    [
+        (lambda path: path.unlink(), ["no train.parquet"]),
+        (lambda path: shutil.rmtree(path.parent), ["no folder 'cola'"]),
+        (lambda path: path.write_bytes(b"PAR1 no, not really"), ["train.parquet", "cannot be read"]),
+        (lambda path: path.write_bytes(b""), ["train.parquet", "cannot be read"]),
+        (lambda path: path.write_bytes(path.read_bytes()[:-20]), ["train.parquet", "cannot be read"]),
+        (_rewrite([{"text": "a", "label": 1}]), ["no column 'sentence'", "found: text, label"]),
+        (_rewrite([{"sentence": "a"}]), ["no column 'label'"]),
+        (_rewrite([{"sentence": "a", "label": 1}, {"sentence": "b", "label": 2}]), ["row 1: label 2", "0 to 1"]),
+        (_rewrite([{"sentence": "a", "label": -1}]), ["row 0: label -1"]),
+        (_rewrite([{"sentence": "a", "label": "yes"}]), ["row 0: label 'yes'"]),
+        (_rewrite([{"sentence": "a", "label": None}, {"sentence": "a", "label": 1}]), ["row 0", "'label' is empty"]),
+        (_rewrite([{"sentence": "a", "label": 1}, {"sentence": None, "label": 1}]), ["row 1", "'sentence' is empty"]),
+        (_rewrite([{"sentence": b"\xff", "label": 1}]), ["'sentence' is not UTF-8 text"]),
+        (_rewrite([{"sentence": 5, "label": 1}]), ["'sentence' is not UTF-8 text"]),
+        (lambda path: parquet.write_table(parquet.read_table(path).slice(0, 0), path), ["has no rows"]),
+    ],
+)
+def test_data_folders(
+    damage: Callable[[Path], None],
+    parts: list[str],
+    recipe_values: dict,
+    write_recipe: Callable,
+    data_folder: Path,
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(data_folder, tmp_path / "data")
+    damage(tmp_path / "data" / "cola" / "train.parquet")
+    recipe = write_recipe({**recipe_values, "data": {"source": str(tmp_path / "data")}})
+    before = files(tmp_path)
+    check_refused(run("train", recipe), parts)
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "parts"),
+    [
+        (".csv", b"sentence,label\n\xff\xfe,1\n", ["UTF"]),
+        (".csv", b"sentence,label\na,1,2,3\n", ["cannot be read"]),
+        (".csv", b"", ["cannot be read"]),
+        (".csv", b"sentence,label\n", ["has no rows"]),
+        (".tsv", b"sentence,label\na,1\n", ["no column 'sentence'"]),
+        (".jsonl", b'{"sentence": "a", "label": 1}\n{"sentence": \n', ["cannot be read"]),
+        (".jsonl", b"[1, 2]\n", ["cannot be read"]),
+        (".jsonl", b"", ["cannot be read"]),
+    ],
+)
+def test_text_files(
+    suffix: str, content: bytes, parts: list[str], recipe_values: dict, write_recipe: Callable, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data" / "cola"
+    folder.mkdir(parents=True)
+    (folder / f"train{suffix}").write_bytes(content)
+    recipe = write_recipe({**recipe_values, "tasks": ["cola"], "data": {"source": str(tmp_path / "data")}})
+    before = files(tmp_path)
+    check_refused(run("train", recipe), [f"train{suffix}", *parts])
+    assert files(tmp_path) == before
+
+
+def test_an_output_folder_that_cannot_be_written(recipe_values: dict, write_recipe: Callable, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    recipe = write_recipe({**recipe_values, "output_dir": str(tmp_path / "file" / "run")})
+    check_refused(run("train", recipe), ["output_dir", "cannot be written"])
+
+
+def test_unlabelled_validation_rows_are_named(
+    recipe_values: dict, write_recipe: Callable, tmp_path: Path, data_folder: Path
+) -> None:
+    shutil.copytree(data_folder / "cola", tmp_path / "data" / "cola")
+    rows = [{**row, "label": -1} for row in example_rows("cola", 20, "x")]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "data" / "cola" / "validation.parquet")
+    recipe = write_recipe({**recipe_values, "tasks": ["cola"], "data": {"source": str(tmp_path / "data")}})
+    check_refused(run("train", recipe), ["validation.parquet: row 0: label -1"])
