@@ -74,6 +74,9 @@ class PlainProgress(Observer):
         scores = " ".join(f"{r['task']}/{r['metric']}={r['value']:.2f}" for r in record["results"])
         self.say(f"{what}: average={record['average']:.2f} {scores}")
 
+    def reported(self, line: str) -> None:
+        self.say(line)
+
     def already_complete(self, path: str) -> None:
         self.say(f"{path} is complete; nothing to do")
 
@@ -137,6 +140,9 @@ class LiveProgress(Observer):
         else:
             where = f"validation at step {record['step']}{' (best so far)' if record['best'] else ''}"
         self.scores = scores_table(where, record["results"], {"metrics": record["average"]})
+
+    def reported(self, line: str) -> None:
+        self.console.print(line, markup=False)
 
     def already_complete(self, path: str) -> None:
         self.console.print(f"{path} is complete; nothing to do", markup=False)

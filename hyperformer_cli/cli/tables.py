@@ -42,3 +42,17 @@ def results_tables(results: Mapping[str, Any]) -> list[Table]:
         scores_table(f"{results['name']}: {split}", scores, results["average"].get(split))
         for split, scores in by_split.items()
     ]
+
+
+def sweep_table(summary: Mapping[str, Any]) -> Table:
+    """One row a cell with its averages; the selected one is marked."""
+    splits = list(dict.fromkeys(split for cell in summary["cells"] for split in cell["average"] or ()))
+    rows = [
+        [
+            cell["cell"],
+            "selected" if cell["cell"] == summary["selected"] else "" if cell["done"] else "missing",
+            *(f"{cell['average'][split]['metrics']:.2f}" if cell["done"] else "" for split in splits),
+        ]
+        for cell in summary["cells"]
+    ]
+    return table(f"{summary['name']}: mean of metrics", ("cell", "", *splits), rows, left=2)

@@ -3,11 +3,15 @@
 import json
 import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hyperformer_cli.cli.console import AsJson, Overrides, is_main_process, print_json, reports_errors
+from hyperformer_cli.cli.plan import show_plan
+
+if TYPE_CHECKING:
+    from hyperformer_cli.config.recipe import Recipe
 
 _EPILOG = """Examples:
 
@@ -26,6 +30,8 @@ def train(
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Resolve everything, print it, train nothing.")] = False,
     nproc_per_node: Annotated[int, typer.Option(min=1, help="Processes (GPUs) to start on this machine.")] = 1,
+    sweep_index: Annotated[int | None, typer.Option(help="Run only this cell of the recipe's sweep, from 0.")] = None,
+    sweep_count: Annotated[bool, typer.Option("--sweep-count", help="Print the number of cells and stop.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe, then evaluate the best checkpoint; start again to continue a run that was stopped.
@@ -33,20 +39,33 @@ def train(
     Progress goes to stderr. The last line on stdout is the run folder.
     """
     from hyperformer_cli.config.loading import load_recipe
+    from hyperformer_cli.errors import InputError
 
     loaded = load_recipe(recipe, [*(overrides or ()), *(changes or ())])
+    if sweep_count:
+        _print_sweep_count(loaded)
+        return
+    if sweep_index is not None and loaded.sweep is None:
+        raise InputError(f"--sweep-index: recipe '{loaded.name}' has no sweep")
     if dry_run:
-        _show_plan(loaded, as_json)
+        show_plan(loaded, as_json)
         return
     if nproc_per_node > 1 and "RANK" not in os.environ:
         _launch(nproc_per_node)
 
+    if loaded.sweep is not None:
+        _train_sweep(loaded, sweep_index, as_json)
+    else:
+        _train_one(loaded, as_json)
+
+
+def _train_one(recipe: "Recipe", as_json: bool) -> None:
     from hyperformer_cli.cli.progress import make_observer
     from hyperformer_cli.cli.tables import results_tables, stdout_console
     from hyperformer_cli.training.run import train_recipe
 
     with make_observer() as observer:
-        run = train_recipe(loaded, observer)
+        run = train_recipe(recipe, observer)
     if not is_main_process():
         return
     results = json.loads(run.results_file.read_text(encoding="utf-8"))
@@ -56,6 +75,30 @@ def train(
     for made in results_tables(results):
         stdout_console().print(made)
     typer.echo(str(run.path))
+
+
+def _train_sweep(recipe: "Recipe", index: int | None, as_json: bool) -> None:
+    from hyperformer_cli.cli.progress import make_observer
+    from hyperformer_cli.cli.tables import stdout_console, sweep_table
+    from hyperformer_cli.training.sweep import train_sweep
+
+    with make_observer() as observer:
+        folder = train_sweep(recipe, observer, index, is_main_process(), observer.reported)
+    if not is_main_process():
+        return
+    if index is None:
+        summary = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+        if as_json:
+            print_json({"run": str(folder), **summary})
+            return
+        stdout_console().print(sweep_table(summary))
+    typer.echo(str(folder))
+
+
+def _print_sweep_count(recipe: "Recipe") -> None:
+    from hyperformer_cli.config.sweep import sweep_cells
+
+    typer.echo(str(len(sweep_cells(recipe)) if recipe.sweep else 1))
 
 
 def _launch(processes: int) -> None:
@@ -68,32 +111,3 @@ def _launch(processes: int) -> None:
     sys.stdout.flush()
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     os.execv(sys.executable, [*command, "-m", "hyperformer_cli", *arguments])
-
-
-def _show_plan(recipe: object, as_json: bool) -> None:
-    from hyperformer_cli.cli.tables import stdout_console, table
-    from hyperformer_cli.training.plan import plan
-
-    found = plan(recipe)
-    if as_json:
-        print_json(found)
-        return
-    console, parameters = stdout_console(), found["parameters"]
-    rows = [
-        (
-            task,
-            *(f"{sizes[split]:,}" for split in ("train", "validation", "test")),
-            f"{100 * sizes['share_of_steps']:.1f} %",
-        )
-        for task, sizes in found["tasks"].items()
-    ]
-    columns = ("task", "train", "validation", "test", "share of steps")
-    console.print(table(f"{found['name']} ({found['method']}): {found['sizes']} sizes", columns, rows))
-    runs = "" if found["runs"] == 1 else f" in {found['runs']} runs of one task each"
-    console.print(f"steps {found['steps']:,}{runs}, examples {found['examples']:,} ({found['epochs']} epochs)")
-    console.print(
-        f"parameters {parameters['total']:,}, trained {parameters['trained']:,} "
-        f"({parameters['trained_per_task_percent']:.2f} % of the backbone a task)"
-    )
-    console.print(f"memory about {found['memory_gib_estimate']} GiB a process at full length")
-    console.print(f"would write {found['output_dir']}")

@@ -1,7 +1,7 @@
 """From a file name to a `Recipe`: shipped recipes, `extends`, overrides, and errors that name file, line and key."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ def build_recipe(values: dict[str, Any], origins: dict[str, str] | None = None) 
         loaded = Recipe.model_validate(values)
     except ValidationError as error:
         raise InputError("\n".join(_explain(error, origins or {}))) from error
+    loaded._given.update(values)
     loaded._origins.update(origins or {})
     return loaded
 
@@ -120,13 +121,22 @@ def _override(values: dict[str, Any], origins: dict[str, str], override: str) ->
     if not equals or not all(parts):
         raise InputError(f"override '{override}': expected dotted.key=value, such as training.max_steps=1000")
     value, _ = yaml_lines.parse(text, f"override '{override}'")
+    set_value(values, origins, parts, value, f"override '{override}'")
+
+
+def set_value(values: dict[str, Any], origins: dict[str, str], path: Sequence[str], value: Any, origin: str) -> None:
+    """Puts a value at a key path of plain values; `origin` is what errors call the place it came from.
+
+    Raises:
+        InputError: the path leads through a value that is not a mapping.
+    """
     section = values
-    for i, part in enumerate(parts[:-1]):
+    for i, part in enumerate(path[:-1]):
         section = section.setdefault(part, {})
         if not isinstance(section, dict):
-            raise InputError(f"override '{override}': '{'.'.join(parts[: i + 1])}' is a value, not a section")
-    section[parts[-1]] = None if text.strip() == "" else value
-    origins[".".join(parts)] = f"override '{override}'"
+            raise InputError(f"{origin}: '{'.'.join(path[: i + 1])}' is a value, not a section")
+    section[path[-1]] = value
+    origins[".".join(path)] = origin
 
 
 def _explain(error: ValidationError, origins: dict[str, str]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 Keys, defaults and meaning are a contract with users. A section's fields are in the order in which recipes state them.
 """
 
+import copy
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -125,6 +126,31 @@ class EvaluationSection(Section):
     max_examples: Positive | None = None
 
 
+class SweepSection(BaseModel):
+    """A grid: dotted keys with the values each takes. `select` names the best cell by its average on a split."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    select: Literal["validation"] | None = None
+
+    @property
+    def grid(self) -> dict[str, list[Any]]:
+        return dict(self.model_extra or {})
+
+    @model_validator(mode="after")
+    def _lists_of_known_keys(self) -> "SweepSection":
+        if not self.grid:
+            raise ValueError("needs at least one dotted key with a list of values, such as seed: [1, 2, 3]")
+        for key, values in self.grid.items():
+            if not isinstance(values, list) or not values:
+                raise ValueError(f"{key}: needs a list of values, found {values!r}")
+            if any(values.count(value) > 1 for value in values):
+                raise ValueError(f"{key}: a value stands twice in {values!r}")
+            if key.split(".")[0] in ("name", "output_dir", "paper", "sweep"):
+                raise ValueError(f"{key}: cannot be swept")
+        return self
+
+
 class Recipe(Section):
     """One run, resolved: a recipe file, what it extends, and overrides on the command line."""
 
@@ -137,9 +163,11 @@ class Recipe(Section):
     data: DataSection = Field(default_factory=DataSection)
     training: TrainingSection = Field(default_factory=TrainingSection)
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
+    sweep: SweepSection | None = None
     seed: int = Field(42, ge=0, lt=2**32)
     output_dir: str = Field(default="", validate_default=True)
 
+    _given: dict[str, Any] = PrivateAttr(default_factory=dict)  # before defaults were filled in
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="before")
@@ -162,6 +190,10 @@ class Recipe(Section):
         while key and key not in self._origins:
             key = key.rpartition(".")[0]
         return self._origins.get(key, self.name)
+
+    def given(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """Copies of the values this recipe was built from, and of where each came from."""
+        return copy.deepcopy(self._given), dict(self._origins)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values under the recipe's own keys; `load_recipe` reads them again."""

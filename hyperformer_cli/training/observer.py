@@ -30,5 +30,8 @@ class Observer:
     def saved(self, step: int) -> None:
         """A checkpoint was written."""
 
+    def reported(self, line: str) -> None:
+        """Something to say between the runs of a sweep."""
+
     def already_complete(self, path: str) -> None:
         """The run folder holds results; nothing is done."""

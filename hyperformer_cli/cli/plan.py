@@ -1,0 +1,50 @@
+"""`hyperformer train --dry-run`: the plan, rendered."""
+
+from typing import TYPE_CHECKING, Any
+
+from hyperformer_cli.cli.console import print_json
+
+if TYPE_CHECKING:
+    from hyperformer_cli.config.recipe import Recipe
+
+
+def show_plan(recipe: "Recipe", as_json: bool) -> None:
+    """Prints the plan of a recipe, or of every cell of its sweep."""
+    from hyperformer_cli.config.sweep import sweep_cells
+    from hyperformer_cli.training.plan import plan
+
+    if recipe.sweep is None:
+        found = plan(recipe)
+        print_json(found) if as_json else _print_plan(found)
+        return
+    plans = [{"cell": cell.name, **plan(cell.recipe)} for cell in sweep_cells(recipe)]
+    if as_json:
+        print_json({"name": recipe.name, "cells": plans})
+        return
+    for number, found in enumerate(plans):
+        print(f"cell {number}: {found['cell']}")
+        _print_plan(found)
+
+
+def _print_plan(found: dict[str, Any]) -> None:
+    from hyperformer_cli.cli.tables import stdout_console, table
+
+    console, parameters = stdout_console(), found["parameters"]
+    rows = [
+        (
+            task,
+            *(f"{sizes[split]:,}" for split in ("train", "validation", "test")),
+            f"{100 * sizes['share_of_steps']:.1f} %",
+        )
+        for task, sizes in found["tasks"].items()
+    ]
+    columns = ("task", "train", "validation", "test", "share of steps")
+    console.print(table(f"{found['name']} ({found['method']}): {found['sizes']} sizes", columns, rows))
+    runs = "" if found["runs"] == 1 else f" in {found['runs']} runs of one task each"
+    console.print(f"steps {found['steps']:,}{runs}, examples {found['examples']:,} ({found['epochs']} epochs)")
+    console.print(
+        f"parameters {parameters['total']:,}, trained {parameters['trained']:,} "
+        f"({parameters['trained_per_task_percent']:.2f} % of the backbone a task)"
+    )
+    console.print(f"memory about {found['memory_gib_estimate']} GiB a process at full length")
+    console.print(f"would write {found['output_dir']}")

@@ -1,0 +1,47 @@
+"""Grids: `sweep:` maps dotted keys to lists, and a recipe stands for the runs of all their combinations."""
+
+import itertools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hyperformer_cli.config.loading import build_recipe, set_value
+from hyperformer_cli.config.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination: its name (`adapter.reduction_factor=16,seed=1`), its values, and the recipe of its run."""
+
+    name: str
+    values: dict[str, Any]
+    recipe: Recipe
+
+
+def sweep_cells(recipe: Recipe) -> list[Cell]:
+    """The runs a recipe stands for, the last key varying fastest.
+
+    Raises:
+        InputError: a combination is not a valid recipe; its values are named.
+    """
+    grid = recipe.sweep.grid
+    return [
+        _cell(recipe, dict(zip(grid, combination, strict=True))) for combination in itertools.product(*grid.values())
+    ]
+
+
+def _cell(recipe: Recipe, values: dict[str, Any]) -> Cell:
+    name = ",".join(f"{key}={_text(value)}" for key, value in values.items())
+    plain, origins = recipe.given()
+    origin = f"{recipe.where('sweep')}: cell {name}"
+    own = {"sweep": None, "name": f"{recipe.name}/{name}", "output_dir": str(Path(recipe.output_dir) / "cells" / name)}
+    for key, value in (own | values).items():
+        set_value(plain, origins, key.split("."), value, origin)
+    return Cell(name, values, build_recipe(plain, origins))
+
+
+def _text(value: Any) -> str:
+    """A value as part of a folder's name."""
+    text = value if isinstance(value, str) else json.dumps(value, separators=("+", ":"))
+    return text.replace("/", "-")

@@ -1,0 +1,76 @@
+"""Runs of a grid, one after the other or one a job of an array; finished ones are skipped."""
+
+import json
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hyperformer_cli.atomic import write_json
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.config.sweep import Cell, sweep_cells
+from hyperformer_cli.errors import HyperformerError, InputError
+from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.training.observer import Observer
+from hyperformer_cli.training.run import train_recipe
+from hyperformer_cli.training.stopping import Stopped
+
+FORMAT_VERSION = 1
+
+
+def train_sweep(
+    recipe: Recipe,
+    observer: Observer | None = None,
+    index: int | None = None,
+    is_main: bool = True,
+    report: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Trains the cells of a recipe's grid.
+
+    Args:
+        recipe: with `sweep`.
+        observer: of every run.
+        index: only this cell, from 0; for job arrays.
+        is_main: whether this process writes `sweep.json`.
+        report: called with a line before each cell, and with what made one fail.
+
+    Returns:
+        The folder of the cell where `index` is given, else of the sweep, with `sweep.json`.
+
+    Raises:
+        InputError: an index out of range, or a combination that is no recipe; nothing has been trained.
+        HyperformerError: at least one cell failed; the others are done.
+        Stopped: by a signal, after saving the cell that ran.
+    """
+    cells = sweep_cells(recipe)
+    if index is not None and not 0 <= index < len(cells):
+        raise InputError(f"--sweep-index {index}: the sweep has cells 0 to {len(cells) - 1}")
+    chosen = cells if index is None else [cells[index]]
+    failed = []
+    for number, cell in enumerate(chosen, 1):
+        report(f"cell {number} of {len(chosen)}: {cell.name}")
+        try:
+            train_recipe(cell.recipe, observer)
+        except Stopped:
+            raise
+        except Exception as error:  # whatever it was, the other cells must not be lost
+            failed.append(cell.name)
+            report(str(error) if isinstance(error, HyperformerError) else traceback.format_exc())
+        if is_main:
+            write_json(Path(recipe.output_dir) / "sweep.json", summarise(recipe, cells))
+    if failed:
+        raise HyperformerError(f"{len(failed)} of {len(chosen)} cells failed: {'; '.join(failed)}")
+    return Path(recipe.output_dir) if index is None else Path(chosen[0].recipe.output_dir)
+
+
+def summarise(recipe: Recipe, cells: Sequence[Cell]) -> dict[str, Any]:
+    """Every cell with its averages, as far as it is done, and the selected one once all are."""
+    rows = []
+    for cell in cells:
+        run = RunFolder(Path(cell.recipe.output_dir))
+        average = json.loads(run.results_file.read_text(encoding="utf-8"))["average"] if run.is_complete() else None
+        rows.append({"cell": cell.name, "values": cell.values, "done": average is not None, "average": average})
+    selected = None
+    if recipe.sweep.select and all(row["done"] for row in rows):
+        selected = max(rows, key=lambda row: row["average"][recipe.sweep.select]["metrics"])["cell"]
+    return {"format_version": FORMAT_VERSION, "name": recipe.name, "cells": rows, "selected": selected}

@@ -1,0 +1,100 @@
+"""Sweeps: cells in order, finished ones skipped, a failed one loses no other."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from hyperformer_cli.cli.main import app
+from hyperformer_cli.config.loading import build_recipe
+from hyperformer_cli.config.sweep import sweep_cells
+from hyperformer_cli.errors import InputError
+from hyperformer_cli.training.sweep import train_sweep
+
+
+@pytest.fixture
+def grid_values(recipe_values: dict) -> dict:
+    return {
+        **recipe_values,
+        "tasks": ["cola", "mrpc"],
+        "training": {**recipe_values["training"], "max_steps": 2},
+        "sweep": {"select": "validation", "adapter.reduction_factor": [4, 8], "seed": [1, 2]},
+    }
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_cells_are_the_grid_in_order(grid_values: dict) -> None:
+    cells = sweep_cells(build_recipe(grid_values))
+    assert [cell.name for cell in cells] == [
+        f"adapter.reduction_factor={r},seed={seed}" for r in (4, 8) for seed in (1, 2)
+    ]
+    assert [(c.recipe.adapter.reduction_factor, c.recipe.seed) for c in cells] == [(4, 1), (4, 2), (8, 1), (8, 2)]
+    assert cells[2].recipe.output_dir.endswith("/cells/adapter.reduction_factor=8,seed=1")
+
+
+def test_a_sweep_over_methods_fills_in_each_methods_own_defaults(grid_values: dict) -> None:
+    grid_values["adapter"] = {"method": "hyperformer++", "reduction_factor": 4}
+    grid_values["sweep"] = {"adapter.method": ["adapters", "hyperformer", "hyperformer++"]}
+    found = [cell.recipe.adapter.task_embedding_dim for cell in sweep_cells(build_recipe(grid_values))]
+    assert found == [None, 512, 64]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "complaint"),
+    [
+        ({}, "at least one dotted key"),
+        ({"seed": 3}, "needs a list"),
+        ({"seed": []}, "needs a list"),
+        ({"seed": [1, 1]}, "stands twice"),
+        ({"name": ["a", "b"]}, "cannot be swept"),
+        ({"seed": [1], "select": "test"}, "validation"),
+        ({"adapter.reduction_factr": [4]}, "did you mean 'reduction_factor'"),
+        ({"training.max_steps": [1, "many"]}, "cell training.max_steps=many.*'many'"),
+        ({"seed.first": [1]}, "'seed' is a value"),
+    ],
+)
+def test_grids_that_are_wrong(sweep: dict, complaint: str, grid_values: dict) -> None:
+    with pytest.raises(InputError, match=complaint):
+        sweep_cells(build_recipe({**grid_values, "seed": 1, "sweep": sweep}))
+
+
+def test_a_sweep_from_the_command_line(grid_values: dict, write_recipe: Callable, tmp_path: Path) -> None:
+    recipe = write_recipe(grid_values)
+    assert run("train", recipe, "--sweep-count").stdout == "4\n"
+    assert len(json.loads(run("train", recipe, "--dry-run", "--json").stdout)["cells"]) == 4
+    assert not (tmp_path / "run").exists()
+
+    one = run("train", recipe, "--sweep-index", 2)
+    assert one.stdout.strip().endswith("cells/adapter.reduction_factor=8,seed=1")
+    finished = tmp_path / "run" / "cells" / "adapter.reduction_factor=8,seed=1" / "results.json"
+    before = finished.stat().st_mtime_ns
+
+    swept = json.loads(run("train", recipe, "--json").stdout)
+    assert finished.stat().st_mtime_ns == before
+    assert [cell["done"] for cell in swept["cells"]] == [True] * 4
+    best = max(swept["cells"], key=lambda cell: cell["average"]["validation"]["metrics"])
+    assert swept["selected"] == best["cell"]
+    assert "selected" in run("train", recipe).stdout
+    assert run("train", recipe, "--sweep-index", 4).exit_code == 2
+    assert run("train", recipe, "sweep=null", "--sweep-index", 0).exit_code == 2
+
+
+def test_a_failed_cell_loses_no_other(grid_values: dict, write_recipe: Callable, tmp_path: Path) -> None:
+    grid_values["sweep"] = {"adapter.reduction_factor": [64, 4]}  # 64 leaves no bottleneck
+    result = run("train", write_recipe(grid_values))
+    assert result.exit_code == 1
+    assert "1 of 2 cells failed: adapter.reduction_factor=64" in result.stderr and "no bottleneck" in result.stderr
+    summary = json.loads((tmp_path / "run" / "sweep.json").read_text())
+    assert [cell["done"] for cell in summary["cells"]] == [False, True]
+
+
+def test_separate_tasks_in_a_sweep(grid_values: dict) -> None:
+    grid_values |= {"joint": False, "sweep": {"seed": [1, 2]}}
+    folder = train_sweep(build_recipe(grid_values))
+    assert len(list(folder.glob("cells/seed=*/cells/task=*/results.json"))) == 4
+    assert len(list(folder.glob("cells/seed=*/results.json"))) == 2
