@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from hyperformer_cli.cli.console import is_main_process
@@ -89,7 +88,9 @@ class LiveProgress(Observer):
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.bars = Progress(*columns, console=console)
         self.steps = self.bars.add_task("training", total=None)
-        self.status, self.losses, self.scores = Text("loading data and model"), Table(box=None), Text()
+        self.status: Text = Text("loading data and model")
+        self.losses: RenderableType = Text()
+        self.scores: RenderableType = Text()
         self.latest: dict[str, float] = {}
         self.live = Live(self, console=console, refresh_per_second=4, transient=True)
 

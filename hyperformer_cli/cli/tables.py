@@ -4,8 +4,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 WIDE = 200  # columns where nobody's window cuts lines: pipes and files
 
@@ -14,17 +15,19 @@ def stdout_console() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], left: int = 1) -> Table:
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], left: int = 1) -> RenderableType:
     """A table whose first `left` columns are text and whose others are numbers."""
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="", box=None, pad_edge=False)
+    made = Table(header_style="", box=None, pad_edge=False)
     for i, column in enumerate(columns):
         made.add_column(column, justify="left" if i < left else "right", no_wrap=i >= left)
     for row in rows:
         made.add_row(*(str(cell) for cell in row))
-    return made
+    return Group(Text(title, style="bold"), made) if title else made  # a Table's own title wraps at its width
 
 
-def scores_table(title: str, results: Sequence[Mapping[str, Any]], average: Mapping[str, float] | None = None) -> Table:
+def scores_table(
+    title: str, results: Sequence[Mapping[str, Any]], average: Mapping[str, float] | None = None
+) -> RenderableType:
     """One row a task and metric, with what always answering the most frequent label would score."""
     rows = [(r["task"], r["metric"], f"{r['value']:.2f}", f"{r['majority']:.2f}", r["examples"]) for r in results]
     for name, label in (("metrics", "mean of metrics"), ("tasks", "mean of tasks")):
@@ -33,7 +36,7 @@ def scores_table(title: str, results: Sequence[Mapping[str, Any]], average: Mapp
     return table(title, ("task", "metric", "%", "majority", "examples"), rows, left=2)
 
 
-def results_tables(results: Mapping[str, Any]) -> list[Table]:
+def results_tables(results: Mapping[str, Any]) -> list[RenderableType]:
     """The figures of results.json, a table a split."""
     by_split: dict[str, list[Mapping[str, Any]]] = {}
     for result in results["results"]:
@@ -44,7 +47,7 @@ def results_tables(results: Mapping[str, Any]) -> list[Table]:
     ]
 
 
-def sweep_table(summary: Mapping[str, Any]) -> Table:
+def sweep_table(summary: Mapping[str, Any]) -> RenderableType:
     """One row a cell with its averages; the selected one is marked."""
     splits = list(dict.fromkeys(split for cell in summary["cells"] for split in cell["average"] or ()))
     rows = [
