@@ -41,10 +41,7 @@ def show(
     declared = get_task(task)
     found = _describe(declared)
     if source or declared.is_bundled:
-        from hyperformer_cli.data.sources import load_rows
-
-        row = load_rows(declared, declared.source_splits["train"], source or "bundled").table.slice(0, 1).to_pylist()[0]
-        found["example"] = {"input": declared.input_text(row, False), "target": declared.target_text(row)}
+        found |= _counted(declared, source or "bundled")
     if as_json:
         print_json(found)
         return
@@ -54,28 +51,55 @@ def show(
     columns = ("role", "paper", "reference", "taken from")
     cells = [(role, f"{s['paper']:,}", f"{s['reference']:,}", s["from"]) for role, s in found["splits"].items()]
     console.print(table(f"{declared.name}: {found['data_set']} ({declared.split_rule})", columns, cells))
-    console.print(f"input    {found['example']['input']}", markup=False)
-    console.print(f"target   {found['example']['target']}", markup=False)
-    console.print(f"labels   {', '.join(found['labels']) or 'numbers to one decimal'}", markup=False)
-    console.print(f"metrics  {', '.join(found['metrics'])}", markup=False)
+    console.print(f"input    {found['example']['input']}", markup=False, soft_wrap=True)
+    console.print(f"target   {found['example']['target']}", markup=False, soft_wrap=True)
+    console.print(f"labels   {', '.join(found['labels']) or 'numbers to one decimal'}", markup=False, soft_wrap=True)
+    console.print(f"metrics  {', '.join(found['metrics'])}", markup=False, soft_wrap=True)
 
 
-def _describe(task: Any) -> dict[str, Any]:
+def _counted(task: Any, source: str) -> dict[str, Any]:
+    """The sizes and the first row of the data at hand; splits that are not there are left out."""
+    from hyperformer_cli.data.sources import load_rows
+    from hyperformer_cli.data.splits import source_split_of
+    from hyperformer_cli.data.tasks import SPLITS
+    from hyperformer_cli.errors import InputError
+
+    tables, fault = {}, None
+    for split in dict.fromkeys(source_split_of(task, role) for role in SPLITS):
+        try:
+            tables[split] = load_rows(task, split, source).table
+        except InputError as error:
+            fault = error
+    if not tables:
+        raise fault
+    row = next(iter(tables.values())).slice(0, 1).to_pylist()[0]
+    return {
+        "splits": _splits(task, {split: table.num_rows for split, table in tables.items()}),
+        "example": {"input": task.input_text(row, False), "target": task.target_text(row)},
+    }
+
+
+def _splits(task: Any, sizes: dict[str, int]) -> dict[str, dict[str, Any]]:
     from hyperformer_cli.data.splits import cut, source_split_of
     from hyperformer_cli.data.tasks import SPLITS
 
     splits = {}
     for role in SPLITS:
         source = source_split_of(task, role)
-        sizes = {p: cut(task, role, dict(task.sizes), p).size(task.sizes[source]) for p in ("paper", "reference")}
-        splits[role] = {**sizes, "from": source}
+        if source in sizes:
+            counts = {p: cut(task, role, sizes, p).size(sizes[source]) for p in ("paper", "reference")}
+            splits[role] = {**counts, "from": source}
+    return splits
+
+
+def _describe(task: Any) -> dict[str, Any]:
     target = "0.0 to 5.0" if task.is_regression else " or ".join(task.labels)
     return {
         "task": task.name,
         "data_set": _source(task),
         "revision": task.revision,
         "split_rule": task.split_rule,
-        "splits": splits,
+        "splits": _splits(task, dict(task.sizes)),
         "example": {"input": task.template, "target": target},
         "labels": list(task.labels),
         "metrics": list(task.metrics),

@@ -2,13 +2,15 @@
 
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.glue import GLUE
+from hyperformer_cli.data.question_answering import QUESTION_ANSWERING
 from hyperformer_cli.data.tasks import Task
+from hyperformer_cli.data.transfer_targets import TRANSFER_TARGETS
 from hyperformer_cli.errors import InputError, did_you_mean
 
 
 def declared_tasks() -> dict[str, Task]:
     """Every task, in the order in which lists show them."""
-    return dict(GLUE)
+    return {**GLUE, **TRANSFER_TARGETS, **QUESTION_ANSWERING}
 
 
 def get_task(name: str) -> Task:

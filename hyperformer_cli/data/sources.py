@@ -1,14 +1,14 @@
 """Where rows come from: a folder of files in the hub's column schema, or the hub."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
-from pyarrow import csv, json, parquet
+from pyarrow import compute, csv, json, parquet
 
 from hyperformer_cli import hub
-from hyperformer_cli.data.tasks import Task
+from hyperformer_cli.data.tasks import CONVERTED, Task
 from hyperformer_cli.errors import InputError, did_you_mean
 
 _SUFFIXES = (".parquet", ".jsonl", ".csv", ".tsv")
@@ -47,6 +47,9 @@ def load_rows(task: Task, split: str, source: str) -> Rows:
             f"{rows.origin}: no column '{missing[0]}', which task '{task.name}' needs; "
             f"found: {', '.join(rows.table.column_names)}"
         )
+    if task.drops_unlabelled:
+        labelled = compute.not_equal(rows.table[task.label_column], -1)
+        rows = replace(rows, table=rows.table.filter(labelled))
     for column in task.text_columns:
         if not _is_text(rows.table.schema.field(column).type):
             raise InputError(f"{rows.origin}: column '{column}' is not UTF-8 text")
@@ -91,6 +94,10 @@ def _read(path: Path, task: Task) -> pa.Table:
 
 
 def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _is_text(kind.value_type)
+    if pa.types.is_struct(kind):
+        return all(_is_text(kind.field(i).type) for i in range(kind.num_fields))
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)
 
 
@@ -103,7 +110,7 @@ def _from_hub(task: Task, split: str) -> Rows:
     reachable = hub.is_reachable()
     import datasets  # takes a second, and after the answer, which decides whether it may use the network
 
-    converted = task.revision == "refs/convert/parquet"
+    converted = task.revision == CONVERTED
     selection = {"data_dir": task.configuration} if converted else {"name": task.configuration}
     try:
         dataset = datasets.load_dataset(task.path, revision=task.revision, split=split, **selection)

@@ -1,5 +1,6 @@
 """Tasks as data: where a data set lies, how a row becomes input and target text, how it is split and scored."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from string import Formatter
@@ -9,6 +10,7 @@ from hyperformer_cli.errors import InputError
 
 SplitName = Literal["train", "validation", "test"]
 BUNDLED = "bundled"
+CONVERTED = "refs/convert/parquet"  # the hub's own conversion of what was a loading script
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
@@ -17,15 +19,18 @@ class Task:
     """One task of the paper.
 
     Attributes:
-        name: also the prefix of inputs in plain fine-tuning.
+        name: what recipes call it.
         path, configuration, revision: the data set on the hub.
-        template: the input text; columns in braces.
-        labels: the label texts, in the order of the label column's integers; empty for numbers as targets.
+        template: the input text; columns in braces, `{choices[text][0]}` for what lies inside one.
+        labels: the label texts; empty for numbers as targets.
         metrics: names in `metrics`, the first the task's principal one.
         split_rule: `halved`, `carved` or `own`; see `splits`.
         source_splits: the data set's split that plays each role.
         sizes: rows of the data set's splits, as published: what a dry run shows where the data are not at hand.
         label_column: the column of the target.
+        label_values: what stands in that column for each label; the integers from 0 by default.
+        prefix: what plain fine-tuning puts before the input; the name by default.
+        drops_unlabelled: rows labelled -1 are no part of the data set.
     """
 
     name: str
@@ -39,11 +44,15 @@ class Task:
     source_splits: Mapping[str, str] = field(default_factory=lambda: {split: split for split in SPLITS})
     revision: str = "main"
     label_column: str = "label"
+    label_values: tuple[int | str, ...] | None = None
+    prefix: str | None = None
+    drops_unlabelled: bool = False
 
     @property
     def text_columns(self) -> list[str]:
         """The columns of the input text."""
-        return [name for _, name, _, _ in Formatter().parse(self.template) if name]
+        fields = [name for _, name, _, _ in Formatter().parse(self.template) if name]
+        return list(dict.fromkeys(re.split(r"[.\[]", name)[0] for name in fields))
 
     @property
     def columns(self) -> list[str]:
@@ -62,7 +71,7 @@ class Task:
     def input_text(self, row: Mapping[str, Any], with_prefix: bool) -> str:
         """The encoder's text; `with_prefix` puts the task's name in front, as plain fine-tuning does."""
         text = self.template.format_map(row)
-        return f"{self.name} {text}" if with_prefix else text
+        return f"{self.prefix or self.name} {text}" if with_prefix else text
 
     def target_text(self, row: Mapping[str, Any]) -> str:
         """The decoder's text: a label text, or a number to one decimal (the reference's round(label, 1)).
@@ -74,12 +83,13 @@ class Task:
         try:
             if self.is_regression:
                 return str(round(float(label), 1))
-            if int(label) != label or label < 0:
-                raise IndexError
-            return self.labels[int(label)]
-        except (IndexError, TypeError, ValueError):
-            allowed = "a number" if self.is_regression else f"0 to {len(self.labels) - 1}"
+            return self.labels[self._values().index(label)]
+        except (TypeError, ValueError):
+            allowed = "a number" if self.is_regression else ", ".join(map(str, self._values()))
             raise InputError(f"label {label!r} in column '{self.label_column}'; expected {allowed}") from None
+
+    def _values(self) -> tuple[int | str, ...]:
+        return self.label_values or tuple(range(len(self.labels)))
 
     def possible_targets(self) -> Sequence[str]:
         """Every text a prediction should be: the label texts, or the numbers from 0.0 to 5.0."""

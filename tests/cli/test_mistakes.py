@@ -165,7 +165,7 @@ def _rewrite(rows: list[dict]) -> Callable[[Path], None]:
         (lambda path: path.write_bytes(path.read_bytes()[:-20]), ["train.parquet", "cannot be read"]),
         (_rewrite([{"text": "a", "label": 1}]), ["no column 'sentence'", "found: text, label"]),
         (_rewrite([{"sentence": "a"}]), ["no column 'label'"]),
-        (_rewrite([{"sentence": "a", "label": 1}, {"sentence": "b", "label": 2}]), ["row 1: label 2", "0 to 1"]),
+        (_rewrite([{"sentence": "a", "label": 1}, {"sentence": "b", "label": 2}]), ["row 1: label 2", "expected 0, 1"]),
         (_rewrite([{"sentence": "a", "label": -1}]), ["row 0: label -1"]),
         (_rewrite([{"sentence": "a", "label": "yes"}]), ["row 0: label 'yes'"]),
         (_rewrite([{"sentence": "a", "label": None}, {"sentence": "a", "label": 1}]), ["row 0", "'label' is empty"]),

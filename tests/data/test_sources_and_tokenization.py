@@ -12,6 +12,7 @@ from pyarrow import parquet
 from transformers import AutoTokenizer
 
 from hyperformer_cli.data.collation import collate
+from hyperformer_cli.data.declared import get_task
 from hyperformer_cli.data.glue import GLUE
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.data.sources import load_rows
@@ -160,3 +161,17 @@ def test_the_hub_path_on_a_data_set_repository(converted: bool, tmp_path: Path) 
     assert load_rows(task, "train", "hub").table.select(["sentence", "label"]).to_pylist() == [
         {"sentence": row["sentence"], "label": row["label"]} for row in rows
     ]
+
+
+def test_nested_columns_and_rows_without_label(tmp_path: Path, how: Tokenization) -> None:
+    (tmp_path / "hellaswag").mkdir()
+    rows = [{"ctx": "the cat", "endings": ["sees", "likes", "finds", "not"], "label": "2"}]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "hellaswag" / "train.parquet")
+    task = get_task("hellaswag")
+    assert how.apply(task, load_rows(task, "train", str(tmp_path))).targets() == ["2"]
+
+    (tmp_path / "snli").mkdir()
+    rows = [{"premise": "a", "hypothesis": "b", "label": label} for label in (0, -1, 2)]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "snli" / "train.parquet")
+    task = get_task("snli")
+    assert how.apply(task, load_rows(task, "train", str(tmp_path))).targets() == ["0", "2"]

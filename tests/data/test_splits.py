@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hyperformer_cli.data.declared import get_task
 from hyperformer_cli.data.glue import GLUE
 from hyperformer_cli.data.splits import cut, permutation, source_split_of
 from hyperformer_cli.data.tasks import SPLITS
@@ -71,3 +72,25 @@ def test_subsamples_of_the_paper_protocol_stay_out_of_the_validation_set() -> No
 def test_small_training_sets_give_half() -> None:
     found = cut(GLUE["sst2"], "validation", {"train": 300})
     assert found.indices == permutation(300, 42)[:150]
+
+
+@pytest.mark.parametrize(
+    ("task", "sizes"),
+    [
+        ("scitail", (23097, 1304, 2126)),
+        ("cb", (250, 28, 28)),
+        ("boolq", (9427, 1635, 1635)),
+        ("imdb", (25000, 12500, 12500)),
+        ("yelp_polarity", (559000, 1000, 38000)),
+        ("paws", (49401, 8000, 8000)),
+        ("trec", (5452, 250, 250)),
+        ("snli", (549367, 9842, 9824)),
+        ("superglue_rte", (2490, 277, 277)),
+        ("social_i_qa", (32410, 1000, 1954)),
+        ("commonsense_qa", (9741, 610, 611)),
+    ],
+)
+def test_sizes_of_the_other_tasks_follow_the_papers_rules(task: str, sizes: tuple[int, int, int]) -> None:
+    declared = get_task(task)
+    found = [cut(declared, split, dict(declared.sizes)) for split in SPLITS]
+    assert tuple(chosen.size(declared.sizes[chosen.source_split]) for chosen in found) == sizes

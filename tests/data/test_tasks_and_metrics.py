@@ -40,7 +40,7 @@ def test_every_glue_task_is_declared() -> None:
 
 @pytest.mark.parametrize("label", [2, -1, 0.5, None, "yes"])
 def test_labels_outside_the_list_are_refused(label: object) -> None:
-    with pytest.raises(InputError, match="expected 0 to 1"):
+    with pytest.raises(InputError, match="expected 0, 1"):
         GLUE["cola"].target_text({"label": label})
 
 
@@ -84,3 +84,56 @@ def test_majority_answers_the_most_frequent_label() -> None:
     assert majority_score(GLUE["mrpc"], ["1", "1", "0"]) == pytest.approx({"accuracy": 200 / 3, "f1": 80.0})
     assert majority_score(GLUE["cola"], ["1", "1", "0"]) == {"matthews_correlation": 0.0}
     assert all(math.isfinite(value) for value in majority_score(GLUE["stsb"], ["1.0", "2.0"]).values())
+
+
+# One row in each data set's own columns, and what the reference makes of it.
+OTHER_ROWS = {
+    "scitail": ({"sentence1": "A", "sentence2": "B", "gold_label": "neutral"}, "sentence1: A sentence2: B", "1"),
+    "cb": ({"premise": "P", "hypothesis": "H", "label": 2}, "premise: P hypothesis: H", "2"),
+    "boolq": ({"question": "q", "passage": "p", "label": 1}, "question: q passage: p", "1"),
+    "imdb": ({"text": "T", "label": 0}, "T", "0"),
+    "yelp_polarity": ({"text": "T", "label": 1}, "sentence: T", "1"),
+    "paws": ({"sentence1": "A", "sentence2": "B", "label": 0}, "sentence1: A sentence2: B", "0"),
+    "trec": ({"text": "T", "coarse_label": 5, "fine_label": 40}, "sentence: T", "5"),
+    "snli": ({"premise": "P", "hypothesis": "H", "label": 1}, "premise: P hypothesis: H", "1"),
+    "sick": ({"sentence_A": "A", "sentence_B": "B", "label": 0}, "premise: A hypothesis: B", "0"),
+    "superglue_rte": ({"premise": "P", "hypothesis": "H", "label": 0}, "premise: P hypothesis: H", "0"),
+    "social_i_qa": (
+        {"context": "C", "question": "Q", "answerA": "a", "answerB": "b", "answerC": "c", "label": "3"},
+        "question: Q context: C answerA: a answerB: b answerC: c",
+        "2",
+    ),
+    "cosmos_qa": (
+        {"context": "C", "question": "Q", **{f"answer{i}": "abcd"[i] for i in range(4)}, "label": 3},
+        "question: Q context: C answer0: a answer1: b answer2: c answer3: d",
+        "3",
+    ),
+    "winogrande": (
+        {"sentence": "S", "option1": "a", "option2": "b", "answer": "2"},
+        "sentence: S option1: a option2: b",
+        "2",
+    ),
+    "hellaswag": (
+        {"ctx": "C", "endings": ["a", "b", "c", "d"], "label": "1"},
+        "ctx: C ending0: a ending1: b ending2: c ending3: d",
+        "1",
+    ),
+    "commonsense_qa": (
+        {"question": "Q", "choices": {"label": list("ABCDE"), "text": list("abcde")}, "answerKey": "E"},
+        "question: Q A: a B: b C: c D: d E: e",
+        "4",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_ROWS)
+def test_texts_of_the_other_tasks_are_the_references(name: str) -> None:
+    row, text, target = OTHER_ROWS[name]
+    task = get_task(name)
+    assert task.input_text(row, with_prefix=False) == text
+    assert task.target_text(row) == target
+    assert set(task.columns) <= set(row)
+
+
+def test_superglue_prefixes_are_the_references() -> None:
+    assert get_task("cb").input_text(OTHER_ROWS["cb"][0], with_prefix=True).startswith("superglue-cb premise: P")

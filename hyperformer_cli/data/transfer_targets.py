@@ -1,0 +1,130 @@
+"""The targets of the paper's few-shot transfer (Section 4, Table 2), and the reference's other inference sets."""
+
+from hyperformer_cli.data.tasks import CONVERTED, Task
+
+_BINARY = ("0", "1")
+_THREE = ("0", "1", "2")
+_PREMISE = "premise: {premise} hypothesis: {hypothesis}"
+# The data set has no validation split; its test split is halved in that role.
+_TEST_HALVED = {"train": "train", "validation": "test", "test": "test"}
+
+_TASKS = (
+    Task(
+        name="scitail",
+        path="allenai/scitail",
+        configuration="snli_format",
+        template="sentence1: {sentence1} sentence2: {sentence2}",
+        labels=_BINARY,
+        label_column="gold_label",
+        label_values=("entailment", "neutral"),
+        metrics=("accuracy",),
+        split_rule="own",
+        sizes={"train": 23097, "validation": 1304, "test": 2126},
+    ),
+    Task(
+        name="cb",
+        prefix="superglue-cb",
+        path="aps/super_glue",
+        configuration="cb",
+        revision=CONVERTED,
+        template=_PREMISE,
+        labels=_THREE,
+        metrics=("accuracy",),
+        split_rule="halved",
+        sizes={"train": 250, "validation": 56},
+    ),
+    Task(
+        name="boolq",
+        prefix="superglue-boolq",
+        path="aps/super_glue",
+        configuration="boolq",
+        revision=CONVERTED,
+        template="question: {question} passage: {passage}",
+        labels=_BINARY,
+        metrics=("accuracy",),
+        split_rule="halved",
+        sizes={"train": 9427, "validation": 3270},
+    ),
+    Task(
+        name="imdb",
+        path="stanfordnlp/imdb",
+        configuration="plain_text",
+        template="{text}",
+        labels=_BINARY,
+        metrics=("accuracy",),
+        split_rule="halved",
+        sizes={"train": 25000, "test": 25000},
+        source_splits=_TEST_HALVED,
+    ),
+    Task(
+        name="yelp_polarity",
+        path="fancyzhx/yelp_polarity",
+        configuration="plain_text",
+        template="sentence: {text}",
+        labels=_BINARY,
+        metrics=("accuracy",),
+        split_rule="carved",
+        sizes={"train": 560000, "test": 38000},
+        source_splits=_TEST_HALVED,
+    ),
+    Task(
+        name="paws",
+        path="google-research-datasets/paws",
+        configuration="labeled_final",
+        template="sentence1: {sentence1} sentence2: {sentence2}",
+        labels=_BINARY,
+        metrics=("accuracy",),
+        split_rule="own",
+        sizes={"train": 49401, "validation": 8000, "test": 8000},
+    ),
+    Task(
+        name="trec",
+        path="CogComp/trec",
+        configuration="default",
+        revision=CONVERTED,
+        template="sentence: {text}",
+        labels=("0", "1", "2", "3", "4", "5"),
+        label_column="coarse_label",
+        metrics=("accuracy",),
+        split_rule="halved",
+        sizes={"train": 5452, "test": 500},
+        source_splits=_TEST_HALVED,
+    ),
+    Task(
+        name="snli",
+        path="stanfordnlp/snli",
+        configuration="plain_text",
+        template=_PREMISE,
+        labels=_THREE,
+        metrics=("accuracy",),
+        split_rule="own",
+        sizes={"train": 549367, "validation": 9842, "test": 9824},
+        drops_unlabelled=True,
+    ),
+    Task(
+        name="sick",
+        path="RobZamp/sick",
+        configuration="default",
+        revision=CONVERTED,
+        template="premise: {sentence_A} hypothesis: {sentence_B}",
+        labels=_THREE,
+        metrics=("accuracy",),
+        split_rule="halved",
+        sizes={"train": 4439, "validation": 495, "test": 4906},
+    ),
+    Task(
+        name="superglue_rte",
+        prefix="superglue-rte",
+        path="aps/super_glue",
+        configuration="rte",
+        revision=CONVERTED,
+        template=_PREMISE,
+        labels=_BINARY,
+        metrics=("accuracy",),
+        split_rule="own",  # the validation split is both
+        sizes={"train": 2490, "validation": 277},
+        source_splits={"train": "train", "validation": "validation", "test": "validation"},
+    ),
+)
+
+TRANSFER_TARGETS = {task.name: task for task in _TASKS}
