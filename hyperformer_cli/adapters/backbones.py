@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedConfig, PreTrainedModel, T5Config
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedConfig, PreTrainedModel
 
 from hyperformer_cli import hub
 from hyperformer_cli.errors import InputError, did_you_mean
@@ -27,6 +29,8 @@ _SHAPES: dict[str, dict[str, Any]] = {
     "t5-v1_1-large": {**_V1_1, "d_model": 1024, "d_ff": 2816, "num_layers": 24, "num_heads": 16},
     "t5-v1_1-xl": {**_V1_1, "d_model": 2048, "d_ff": 5120, "num_layers": 24, "num_heads": 32},
 }
+# What transformers computes from other values and writes into its files all the same.
+_DERIVED = ("is_gated_act", "dense_act_fn", "scale_decoder_outputs", "transformers_version", "architectures")
 _OWNERS = {"google-t5/": "t5-", "google/t5-v1_1-": "t5-v1_1-", "google/flan-t5-": "t5-v1_1-"}
 
 
@@ -57,6 +61,11 @@ class BackboneSource:
         dtype = str(backbone.dtype).removeprefix("torch.")
         return cls(config.name_or_path or None, getattr(config, "_commit_hash", None), dtype=dtype)
 
+    @property
+    def is_pinned(self) -> bool:
+        """Whether a commit says exactly which weights these are; a folder's may change, a random draw's too."""
+        return self.init == "pretrained" and re.fullmatch(r"[0-9a-f]{40}", self.revision or "") is not None
+
     def resolved(self, backbone: PreTrainedModel) -> "BackboneSource":
         """The same with the branch or tag replaced by the commit that was loaded, where the hub told it."""
         commit = getattr(backbone.config, "_commit_hash", None)
@@ -67,22 +76,37 @@ class BackboneSource:
 
 
 def load_backbone(source: BackboneSource) -> PreTrainedModel:
-    """Loads or builds a backbone.
+    """Loads or builds a backbone, in float32: attaching a method rounds what it freezes to `source.dtype`.
 
     Raises:
         InputError: an unknown configuration key, no such model, or no connection and no copy on disk.
     """
-    dtype = getattr(torch, source.dtype)
     if source.init == "random":
-        config = backbone_config(source.name, source.config, source.revision)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(source.seed or 0)
-            return AutoModelForSeq2SeqLM.from_config(config).to(dtype)
+            return build_backbone(backbone_config(source.name, source.config, source.revision))
     if source.config:
         raise InputError("model.config replaces values of a model without weights; it needs model.init=random")
     if source.name is None:
         raise InputError("the backbone was built in memory and has no name: pass backbone= to from_pretrained")
-    return _from_hub(AutoModelForSeq2SeqLM, source.name, source.revision, dtype=dtype)
+    return _from_hub(AutoModelForSeq2SeqLM.from_pretrained, source.name, source.revision, dtype=torch.float32)
+
+
+def build_backbone(config: PreTrainedConfig) -> PreTrainedModel:
+    """A model of a configuration, its weights drawn from torch's generator (or none, on the meta device).
+
+    Raises:
+        InputError: no model can be built so.
+    """
+    try:
+        model = AutoModelForSeq2SeqLM.from_config(config)
+    except Exception as error:  # whatever the library's layers make of the values
+        raise InputError(f"model.config: no model can be built from it: {_first_line(error)}") from error
+    if getattr(config, "scale_decoder_outputs", True) is False:
+        # T5 v1.1 and Flan have an output layer of their own, which transformers 5 ties unless it is in a checkpoint.
+        head = torch.empty_like(model.shared.weight).normal_(std=config.initializer_factor)
+        model.lm_head.weight = torch.nn.Parameter(head)
+    return model
 
 
 def backbone_config(name: str | None, overrides: dict[str, Any], revision: str | None = None) -> PreTrainedConfig:
@@ -91,29 +115,37 @@ def backbone_config(name: str | None, overrides: dict[str, Any], revision: str |
     Raises:
         InputError: a key that such a configuration does not have, or a name that cannot be resolved.
     """
-    shape = _SHAPES.get(_short_name(name)) if name else None
-    if name is None:
-        config = AutoConfig.for_model(overrides.get("model_type", "t5"))
-    elif shape is not None and not Path(name).is_dir():
-        config = T5Config(**shape, decoder_start_token_id=0)
-    else:
-        config = _from_hub(AutoConfig, name, revision)
-    values = {"decoder_start_token_id": None, **config.to_dict()}
-    for key in overrides:
-        if key not in values:
-            raise InputError(
-                f"model.config.{key}: a {config.model_type} configuration has no such key; {did_you_mean(key, values)}"
-            )
-    merged = {**values, **overrides}
-    if "num_layers" in overrides and "num_decoder_layers" not in overrides:
-        merged["num_decoder_layers"] = overrides["num_layers"]
-    if merged.get("decoder_start_token_id") is None:
-        merged["decoder_start_token_id"] = merged.get("pad_token_id") or 0
+    values = _stated_values(name, revision)
+    model_type = overrides.get("model_type", values.pop("model_type", "t5"))
     try:
-        return type(config).from_dict(merged)
-    except (StrictDataclassError, TypeError, ValueError) as error:
-        reason = " ".join(line.strip() for line in str(error).splitlines())
-        raise InputError(f"model.config: not a {config.model_type} configuration: {reason}") from error
+        known = {"decoder_start_token_id", *AutoConfig.for_model(model_type).to_dict()}
+    except (KeyError, ValueError) as error:
+        raise InputError(f"model.config.model_type: transformers has no {model_type!r}") from error
+    for key in overrides:
+        if key not in known:
+            raise InputError(
+                f"model.config.{key}: a {model_type} configuration has no such key; {did_you_mean(key, known)}"
+            )
+    values |= overrides | {"model_type": model_type}
+    if "num_layers" in overrides and "num_decoder_layers" not in overrides:
+        values["num_decoder_layers"] = overrides["num_layers"]
+    if values.get("decoder_start_token_id") is None:
+        values["decoder_start_token_id"] = values.get("pad_token_id") or 0
+    try:
+        return AutoConfig.for_model(**values)
+    except (StrictDataclassError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"model.config: not a {model_type} configuration: {_first_line(error)}") from error
+
+
+def _stated_values(name: str | None, revision: str | None) -> dict[str, Any]:
+    """What a configuration file states. Not what follows from it: that must follow from overrides too."""
+    if name is None:
+        return {}
+    shape = _SHAPES.get(_short_name(name))
+    if shape is not None and not Path(name).is_dir():
+        return {"model_type": "t5", **shape}
+    stated, _ = _from_hub(PreTrainedConfig.get_config_dict, name, revision)
+    return {key: value for key, value in stated.items() if key not in _DERIVED and not key.startswith("_")}
 
 
 def configuration_hash(config: PreTrainedConfig) -> str:
@@ -121,7 +153,7 @@ def configuration_hash(config: PreTrainedConfig) -> str:
     keys = (
         "model_type", "vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_decoder_layers", "num_heads",
         "relative_attention_num_buckets", "relative_attention_max_distance", "layer_norm_epsilon",
-        "feed_forward_proj", "tie_word_embeddings",
+        "feed_forward_proj", "is_gated_act", "dense_act_fn", "scale_decoder_outputs",
     )  # fmt: skip
     return hashlib.sha256(json.dumps([getattr(config, key, None) for key in keys]).encode()).hexdigest()
 
@@ -134,17 +166,22 @@ def _short_name(name: str) -> str:
     return name
 
 
-def _from_hub(loader: type, name: str, revision: str | None, **options: Any) -> Any:
-    """`loader.from_pretrained` with errors for the person at the terminal."""
+def _from_hub(load: Callable[..., Any], name: str, revision: str | None, **options: Any) -> Any:
+    """Calls one of transformers' loaders, with errors for the person at the terminal."""
     is_folder = Path(name).is_dir()
     offline = not is_folder and not hub.is_reachable()
     try:
-        return loader.from_pretrained(name, revision=revision or "main", local_files_only=offline, **options)
-    except (OSError, ValueError) as error:
+        return load(name, revision=revision or "main", local_files_only=offline, **options)
+    except Exception as error:  # OSError, ValueError, SafetensorError, and what a damaged file makes of json
         if offline:
             raise InputError(
                 f"model '{name}' is not on this machine and the hub cannot be reached: give model.name a folder, "
                 "or run once with a connection"
             ) from error
-        first_line = str(error).strip().splitlines()[0]
-        raise InputError(f"model '{name}' (revision {revision or 'main'}) cannot be loaded: {first_line}") from error
+        raise InputError(
+            f"model '{name}' (revision {revision or 'main'}) cannot be loaded: {_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(line.strip() for line in str(error).strip().splitlines()[:2])

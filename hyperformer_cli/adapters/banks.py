@@ -18,7 +18,7 @@ from hyperformer_cli.adapters.sites import STACKS, AdapterSite, Stack
 from hyperformer_cli.adapters.weights import AdapterWeights, Norm
 from hyperformer_cli.config.adapter import AdapterConfig
 
-INITIAL_STD = 0.01
+INITIAL_STD = 0.01  # of every linear's weight, stored or generating; biases start at 0
 
 
 class TaskAdapterBank(nn.Module):

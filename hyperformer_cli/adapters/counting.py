@@ -1,13 +1,13 @@
 """The parameter columns of the paper's tables, counted on real modules on the meta device."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoModelForSeq2SeqLM, PreTrainedConfig
+from transformers import PreTrainedConfig
 
-from hyperformer_cli.adapters.backbones import backbone_config
+from hyperformer_cli.adapters.backbones import backbone_config, build_backbone
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.adapter import AdapterConfig
 
@@ -38,6 +38,16 @@ class ParameterCounts:
         """Trained parameters per task relative to the backbone, as a fraction (0.0029 for HyperFormer++ BASE)."""
         return self.trained / self.tasks / self.backbone
 
+    def as_dict(self) -> dict[str, int | float]:
+        """For results and plans; `trained_per_task_percent` as the paper prints it."""
+        return {
+            "backbone": self.backbone,
+            "total": self.total,
+            "trained": self.trained,
+            "total_ratio": round(self.total_ratio, 6),
+            "trained_per_task_percent": round(100 * self.trained_per_task, 6),
+        }
+
 
 def count_parameters(
     *,
@@ -60,11 +70,21 @@ def count_parameters(
     """
     names = [f"task{i}" for i in range(tasks)] if isinstance(tasks, int) else list(tasks)
     config = AdapterConfig(method=method, tasks=names, **options)
-    shape = backbone_config(backbone, {}) if isinstance(backbone, str) else backbone
+    return count_adapted(backbone_config(backbone, {}) if isinstance(backbone, str) else backbone, config)
+
+
+def count_adapted(shape: PreTrainedConfig, config: AdapterConfig) -> ParameterCounts:
+    """The same for a backbone's configuration and a method's."""
     with torch.device("meta"):
-        module = AutoModelForSeq2SeqLM.from_config(shape)
-        bare = sum(parameter.numel() for parameter in module.parameters())
-        model = AdaptedModel.attach(module, config)
-    total = sum(parameter.numel() for parameter in model.parameters())
-    trained = sum(parameter.numel() for parameter in model.trained_parameters().values())
-    return ParameterCounts(backbone=bare, total=total, trained=trained, tasks=len(names))
+        return count_model(AdaptedModel.attach(build_backbone(shape), config))
+
+
+def count_model(model: AdaptedModel) -> ParameterCounts:
+    """The counts of a model as it stands."""
+    added = 0 if model.bank is None else _size(model.bank.parameters())
+    total = _size(model.parameters())
+    return ParameterCounts(total - added, total, _size(model.trained_parameters().values()), len(model.tasks))
+
+
+def _size(parameters: Iterable[torch.nn.Parameter]) -> int:
+    return sum(parameter.numel() for parameter in parameters)

@@ -17,12 +17,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hyperformer_cli.adapters.banks import SharedNorm, grow, select_tasks
+from hyperformer_cli.adapters.banks import INITIAL_STD, SharedNorm, grow, select_tasks
 from hyperformer_cli.adapters.sites import STACKS, AdapterSite, Stack
 from hyperformer_cli.adapters.weights import AdapterWeights, Norm
 from hyperformer_cli.config.adapter import AdapterConfig
 
-INITIAL_STD = 0.01  # of the weights of every linear here; biases start at 0
 EMBEDDING_NORM_EPSILON = 1e-6
 POSITION_IDS = {"feed_forward": 0, "self_attention": 1}  # as in the reference's checkpoints
 

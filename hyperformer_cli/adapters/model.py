@@ -1,9 +1,10 @@
 """`AdaptedModel`: a frozen T5 with a bank of adapters attached through forward hooks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,8 @@ from hyperformer_cli.adapters.weights import AdapterWeights, apply_adapter
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.errors import InputError, did_you_mean
 
+_BATCHED = ("input_ids", "inputs_embeds", "labels", "decoder_input_ids", "attention_mask")  # any tells the batch size
+
 
 class AdaptedModel(nn.Module):
     """A backbone, a bank of adapter weights, and the hooks that bring them together. Build it with `attach`.
@@ -37,7 +40,9 @@ class AdaptedModel(nn.Module):
         self.config, self.backbone, self.source = config, backbone, source
         self.bank: nn.Module | None = None
         self._active: ActiveAdapters | None = None
-        _choose_trained_parameters(backbone, config)
+        if any(hook.func.__func__ is AdaptedModel._adapt for module in backbone.modules() for hook in _hooks(module)):
+            raise InputError("the backbone already has adapters attached; load it anew")
+        _choose_trained_parameters(backbone, config, getattr(torch, source.dtype) if source else backbone.dtype)
         if config.has_bank:
             self._attach_bank()
 
@@ -97,13 +102,13 @@ class AdaptedModel(nn.Module):
         Raises:
             InputError: an unknown task, an id out of range, or not exactly one of `task` and `task_ids`.
         """
-        with self._adapters_of(task, task_ids), self._reduced_precision():
+        with self._adapters_of(task, task_ids, inputs), self._reduced_precision():
             return self.backbone(**inputs)
 
     @torch.no_grad()
     def generate(self, *, task: str | None = None, task_ids: Tensor | Sequence[int] | None = None, **inputs) -> Tensor:
         """The backbone's `generate` with adapters made once for all decoding steps; arguments as in `forward`."""
-        with self._adapters_of(task, task_ids), self._reduced_precision():
+        with self._adapters_of(task, task_ids, inputs), self._reduced_precision():
             if "past_key_values" not in inputs and inputs.get("use_cache", True) and self._depths_differ():
                 # transformers sizes the cache by the encoder's depth; a deeper decoder needs one that grows.
                 inputs["past_key_values"] = EncoderDecoderCache(DynamicCache(), DynamicCache())
@@ -148,6 +153,8 @@ class AdaptedModel(nn.Module):
         if name in self.tasks:
             raise InputError(f"the model already has a task {name!r}")
         copied = None if init_from is None else self.task_id(init_from)
+        if isinstance(self.bank, FrozenBank):
+            raise InputError("tasks cannot be added within frozen_adapters()")
         if self.bank is not None:
             self.bank.add_task(copied)
         self.config = self.config.with_task(name)
@@ -192,14 +199,19 @@ class AdaptedModel(nn.Module):
         return (adapted, *output[1:]) if isinstance(output, tuple) else adapted
 
     @contextmanager
-    def _adapters_of(self, task: str | None, task_ids: Tensor | Sequence[int] | None) -> Iterator[None]:
+    def _adapters_of(
+        self, task: str | None, task_ids: Tensor | Sequence[int] | None, inputs: Mapping[str, Any]
+    ) -> Iterator[None]:
         ids = self._checked_ids(task, task_ids)
+        rows = next((len(inputs[name]) for name in _BATCHED if isinstance(inputs.get(name), Tensor)), None)
+        if task is None and ids and rows is not None and len(ids) != rows:
+            raise InputError(f"{len(ids)} task ids for a batch of {rows}")
         if self.bank is None:
             yield
             return
-        distinct, rows = distinct_tasks(ids)
+        distinct, places = distinct_tasks(ids)
         weights = self._weights_by_site(distinct)
-        with self._activate(ActiveAdapters(weights, rows and torch.tensor(rows, device=self.device))):
+        with self._activate(ActiveAdapters(weights, places and torch.tensor(places, device=self.device))):
             yield
 
     @contextmanager
@@ -231,7 +243,7 @@ class AdaptedModel(nn.Module):
             if self.bank is None:
                 return []
             raise InputError(f"method '{self.config.method}' needs task or task_ids")
-        ids = task_ids.tolist() if isinstance(task_ids, Tensor) else list(task_ids)
+        ids = task_ids.flatten().tolist() if isinstance(task_ids, Tensor) else list(task_ids)
         outside = [i for i in ids if not (isinstance(i, int) and 0 <= i < len(self.tasks))]
         if outside or not ids:
             raise InputError(
@@ -250,10 +262,15 @@ class AdaptedModel(nn.Module):
         return torch.autocast(self.device.type, dtype=dtype)
 
 
-def _choose_trained_parameters(backbone: nn.Module, config: AdapterConfig) -> None:
+def _hooks(module: nn.Module) -> list[partial]:
+    """The forward hooks that may be an AdaptedModel's."""
+    return [h for h in module._forward_hooks.values() if isinstance(h, partial) and hasattr(h.func, "__func__")]
+
+
+def _choose_trained_parameters(backbone: nn.Module, config: AdapterConfig, frozen_dtype: torch.dtype) -> None:
+    """Trained parameters are float32, whatever the frozen ones are."""
     for name, parameter in backbone.named_parameters():
         is_layer_norm = name.endswith("layer_norm.weight")
         trained = config.method == "finetune" or (config.train_layer_norms and is_layer_norm)
         parameter.requires_grad_(trained)
-        if trained:
-            parameter.data = parameter.data.float()
+        parameter.data = parameter.data.to(torch.float32 if trained else frozen_dtype)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -30,7 +29,7 @@ def save(model: "AdaptedModel", folder: Path) -> None:
         save_file(detached(model.trained_parameters()), temporary, metadata={"format": "pt"})
     source = model.source or BackboneSource(None)
     backbone = {**source.as_dict(), "configuration_sha256": configuration_hash(model.backbone.config)}
-    if source.init == "random":
+    if not source.is_pinned:
         backbone["frozen_sha256"] = frozen_hash(model)
     description = {"format_version": FORMAT_VERSION, "adapter": model.config.model_dump(), "backbone": backbone}
     write_json(folder / CONFIG_FILE, description)
@@ -39,21 +38,19 @@ def save(model: "AdaptedModel", folder: Path) -> None:
 def load(cls: type["AdaptedModel"], folder: Path, backbone: nn.Module | None) -> "AdaptedModel":
     """The inverse of `save`; see `AdaptedModel.from_pretrained`."""
     description = _read_description(folder)
-    stored = dict(description["backbone"])
-    expected_config, expected_frozen = stored.pop("configuration_sha256"), stored.pop("frozen_sha256", None)
-    source = BackboneSource(**stored)
+    try:
+        stored = dict(description["backbone"])
+        expected_config, expected_frozen = stored.pop("configuration_sha256"), stored.pop("frozen_sha256", None)
+        source, config = BackboneSource(**stored), AdapterConfig(**description["adapter"])
+    except (KeyError, TypeError, ValueError) as error:  # a ValidationError is a ValueError
+        raise InputError(f"{folder / CONFIG_FILE}: damaged ({str(error).splitlines()[0]})") from error
     backbone = backbone if backbone is not None else load_backbone(source)
     if configuration_hash(backbone.config) != expected_config:
         raise InputError(f"{folder}: trained on a backbone of another configuration than the one given")
-    try:
-        config = AdapterConfig(**description["adapter"])
-    except ValidationError as error:
-        raise InputError(f"{folder / CONFIG_FILE}: {error.errors()[0]['msg']}") from error
     model = cls.attach(backbone, config, source)
     if expected_frozen is not None and frozen_hash(model) != expected_frozen:
-        raise InputError(
-            f"{folder}: the randomly initialised backbone cannot be drawn again here (other torch version?)"
-        )
+        what = "a random draw that comes out otherwise here" if source.init == "random" else "changed since"
+        raise InputError(f"{folder}: the backbone's frozen weights are not those it was trained on ({what})")
     load_trained(model, folder / WEIGHTS_FILE)
     return model
 

@@ -29,11 +29,12 @@ def load(model: "AdaptedModel", state_dict: dict[str, Tensor]) -> None:
         )
     parameters = dict(model.named_parameters())
     with torch.no_grad():
-        for name, (ours, index) in locations.items():
-            target, value = parameters[ours][index], state_dict[name]
-            if target.shape != value.shape:
-                raise InputError(f"{name}: shape {list(value.shape)}, expected {list(target.shape)}")
-            target.copy_(value)
+        targets = {name: parameters[ours][index] for name, (ours, index) in locations.items()}
+        for name, target in targets.items():
+            if target.shape != state_dict[name].shape:
+                raise InputError(f"{name}: shape {list(state_dict[name].shape)}, expected {list(target.shape)}")
+        for name, target in targets.items():
+            target.copy_(state_dict[name])
 
 
 def parameter_locations(model: "AdaptedModel") -> dict[str, Location]:

@@ -5,15 +5,18 @@ import json
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from typing import Annotated, Any, ParamSpec
 
 import typer
 
+from hyperformer_cli.cli.launch import adopt_slurm_environment
 from hyperformer_cli.errors import HyperformerError
 
 P = ParamSpec("P")
+_FIRST_WORD_SECONDS = 3.0
 
 Overrides = Annotated[
     list[str] | None,
@@ -30,10 +33,13 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         quiet_libraries()
+        adopt_slurm_environment()
         try:
             command(*args, **kwargs)
         except HyperformerError as error:
-            typer.echo(f"error: {error}", err=True)
+            _let_the_first_process_speak()
+            if is_main_process() or error.exit_code < 128:  # all processes stop on a signal; one says so
+                typer.echo(f"error: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
@@ -42,8 +48,17 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
             # The reader of a pipeline left. Python would complain again while closing stdout.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(141) from None
+        except Exception:
+            _let_the_first_process_speak()
+            raise
 
     return wrapped
+
+
+def _let_the_first_process_speak() -> None:
+    """What fails in another process is mostly what failed in the first, or its loss; then a launcher ends this one."""
+    if not is_main_process():
+        time.sleep(_FIRST_WORD_SECONDS)
 
 
 def quiet_libraries() -> None:

@@ -47,12 +47,13 @@ def count_params(
 
 def _count(recipe: Any) -> dict[str, Any]:
     from hyperformer_cli.adapters.backbones import backbone_config
-    from hyperformer_cli.adapters.counting import count_parameters
+    from hyperformer_cli.adapters.counting import count_adapted
+    from hyperformer_cli.config.adapter import AdapterConfig
 
     # Tasks trained each alone have a model each: the columns are of one, the total of all beside one backbone.
     tasks = recipe.tasks if recipe.joint else recipe.tasks[:1]
     shape = backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
-    counts = count_parameters(backbone=shape, **{**recipe.adapter.model_dump(exclude_none=True), "tasks": tasks})
+    counts = count_adapted(shape, AdapterConfig(**{**recipe.adapter.model_dump(), "tasks": tasks}))
     return {
         "recipe": recipe.name,
         "row": recipe.paper and recipe.paper.row,

@@ -24,11 +24,13 @@ def evaluate(
 
     if weights not in ("best", "last"):
         raise InputError(f"--weights {weights}: {did_you_mean(weights, ('best', 'last'))}")
+    from hyperformer_cli.cli.progress import make_observer
     from hyperformer_cli.cli.tables import results_tables, stdout_console
     from hyperformer_cli.evaluation.run import evaluate_run
 
-    chosen = [name.strip() for name in tasks.split(",") if name.strip()] if tasks else None
-    results = evaluate_run(run, split, chosen, overrides or (), weights)
+    chosen = None if tasks is None else [name.strip() for name in tasks.split(",")]
+    with make_observer() as observer:
+        results = evaluate_run(run, split, chosen, overrides or (), weights, observer.evaluating)
     if not is_main_process():
         return
     if as_json:

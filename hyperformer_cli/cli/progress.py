@@ -23,12 +23,15 @@ def make_observer() -> Iterator[Observer]:
     if not is_main_process():
         yield Observer()
         return
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, markup=False)
     if not sys.stderr.isatty():
         yield PlainProgress(console)
         return
     with LiveProgress(console) as observer:
         yield observer
+
+
+QUIET_SECONDS = 30.0
 
 
 class PlainProgress(Observer):
@@ -37,13 +40,15 @@ class PlainProgress(Observer):
     def __init__(self, console: Console):
         self.console = console
         self.last_step = self.first_step = 0
-        self.start = time.monotonic()
+        self.start = self.spoke = time.monotonic()
+        self.predicted = 0
 
     def say(self, line: str) -> None:
-        self.console.print(line, soft_wrap=True, markup=False)
+        self.spoke, self.predicted = time.monotonic(), 0
+        self.console.print(line, soft_wrap=True)
 
     def started(self, recipe: Recipe, parameters: dict[str, Any], examples: dict[str, dict[str, int]]) -> None:
-        self.last_step, self.start = recipe.training.max_steps, time.monotonic()
+        self.last_step, self.first_step, self.start = recipe.training.max_steps, 0, time.monotonic()
         training = sum(sizes["train"] for sizes in examples.values())
         self.say(
             f"{recipe.name}: {recipe.adapter.method}, {len(examples)} tasks, {training:,} training examples; "
@@ -65,6 +70,11 @@ class PlainProgress(Observer):
             f"lr={record['learning_rate']:.2e} {record['examples_per_second']:.1f} examples/s, {_duration(left)} left"
         )
 
+    def evaluating(self, task: str, split: str, examples: int) -> None:
+        self.predicted += examples
+        if time.monotonic() - self.spoke > QUIET_SECONDS:
+            self.say(f"evaluating {split}: {task}, {self.predicted} examples since the last line")
+
     def evaluated(self, record: dict[str, Any]) -> None:
         if record["kind"] == "final":
             what = f"{record['split']} (weights of step {record['step']})"
@@ -85,7 +95,12 @@ class LiveProgress(Observer):
 
     def __init__(self, console: Console):
         self.console = console
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         self.bars = Progress(*columns, console=console)
         self.steps = self.bars.add_task("training", total=None)
         self.status: Text = Text("loading data and model")
@@ -117,7 +132,7 @@ class LiveProgress(Observer):
 
     def resumed(self, step: int, faults: Sequence[str]) -> None:
         for fault in faults:
-            self.console.print(f"skipped {fault}", markup=False)
+            self.console.print(f"skipped {fault}")
         self.console.print(f"continuing after step {step}")
         self.bars.reset(self.steps, completed=step)
 
@@ -143,10 +158,10 @@ class LiveProgress(Observer):
         self.scores = scores_table(where, record["results"], {"metrics": record["average"]})
 
     def reported(self, line: str) -> None:
-        self.console.print(line, markup=False)
+        self.console.print(line)
 
     def already_complete(self, path: str) -> None:
-        self.console.print(f"{path} is complete; nothing to do", markup=False)
+        self.console.print(f"{path} is complete; nothing to do")
 
 
 def _duration(seconds: float) -> str:

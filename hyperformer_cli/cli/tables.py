@@ -12,7 +12,7 @@ WIDE = 200  # columns where nobody's window cuts lines: pipes and files
 
 
 def stdout_console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDE)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], left: int = 1) -> RenderableType:
@@ -21,7 +21,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], lef
     for i, column in enumerate(columns):
         made.add_column(column, justify="left" if i < left else "right", no_wrap=i >= left)
     for row in rows:
-        made.add_row(*(str(cell) for cell in row))
+        made.add_row(*(Text(str(cell)) for cell in row))
     return Group(Text(title, style="bold"), made) if title else made  # a Table's own title wraps at its width
 
 

@@ -51,10 +51,10 @@ def show(
     columns = ("role", "paper", "reference", "taken from")
     cells = [(role, f"{s['paper']:,}", f"{s['reference']:,}", s["from"]) for role, s in found["splits"].items()]
     console.print(table(f"{declared.name}: {found['data_set']} ({declared.split_rule})", columns, cells))
-    console.print(f"input    {found['example']['input']}", markup=False, soft_wrap=True)
-    console.print(f"target   {found['example']['target']}", markup=False, soft_wrap=True)
-    console.print(f"labels   {', '.join(found['labels']) or 'numbers to one decimal'}", markup=False, soft_wrap=True)
-    console.print(f"metrics  {', '.join(found['metrics'])}", markup=False, soft_wrap=True)
+    console.print(f"input    {found['example']['input']}", soft_wrap=True)
+    console.print(f"target   {found['example']['target']}", soft_wrap=True)
+    console.print(f"labels   {', '.join(found['labels']) or 'numbers to one decimal'}", soft_wrap=True)
+    console.print(f"metrics  {', '.join(found['metrics'])}", soft_wrap=True)
 
 
 def _counted(task: Any, source: str) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 import json
 import os
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hyperformer_cli.cli.console import AsJson, Overrides, is_main_process, print_json, reports_errors
+from hyperformer_cli.cli.launch import become_launcher
 from hyperformer_cli.cli.plan import show_plan
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ hyperformer train glue_hyperpp --dry-run --json | jq .parameters
 @reports_errors
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")],
-    changes: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="As --set.")] = None,
+    changes: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="As --set; applied last.")] = None,
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Resolve everything, print it, train nothing.")] = False,
     nproc_per_node: Annotated[int, typer.Option(min=1, help="Processes (GPUs) to start on this machine.")] = 1,
@@ -51,7 +51,7 @@ def train(
         show_plan(loaded, as_json)
         return
     if nproc_per_node > 1 and "RANK" not in os.environ:
-        _launch(nproc_per_node)
+        become_launcher(nproc_per_node)
 
     if loaded.sweep is not None:
         _train_sweep(loaded, sweep_index, as_json)
@@ -99,15 +99,3 @@ def _print_sweep_count(recipe: "Recipe") -> None:
     from hyperformer_cli.config.sweep import sweep_cells
 
     typer.echo(str(len(sweep_cells(recipe)) if recipe.sweep else 1))
-
-
-def _launch(processes: int) -> None:
-    """Becomes torchrun, which starts this same command once a process."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    arguments = [argument for argument in sys.argv[1:] if not argument.startswith("--nproc-per-node=")]
-    if "--nproc-per-node" in arguments:
-        at = arguments.index("--nproc-per-node")
-        del arguments[at : at + 2]
-    sys.stdout.flush()
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-    os.execv(sys.executable, [*command, "-m", "hyperformer_cli", *arguments])

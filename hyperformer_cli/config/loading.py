@@ -136,17 +136,28 @@ def set_value(values: dict[str, Any], origins: dict[str, str], path: Sequence[st
         if not isinstance(section, dict):
             raise InputError(f"{origin}: '{'.'.join(path[: i + 1])}' is a value, not a section")
     section[path[-1]] = value
-    origins[".".join(path)] = origin
+    key = ".".join(path)
+    for below in [known for known in origins if known.startswith(f"{key}.")]:
+        del origins[below]  # what stood there is replaced whole
+    origins[key] = origin
 
 
 def _explain(error: ValidationError, origins: dict[str, str]) -> Iterator[str]:
     """One line an error."""
-    for problem in error.errors():
+    problems = error.errors()
+    wrong = {problem["loc"] for problem in problems}
+    for problem in problems:
+        if problem["loc"][:2] == ("adapter", "tasks"):  # the recipe's own, handed on to the method
+            if problem["loc"][1:] in wrong:
+                continue
+            problem["loc"] = problem["loc"][1:]
         path = [str(part) for part in problem["loc"] if not str(part).startswith(("function-", "constrained-"))]
         key = ".".join(path)
         at = next((origins[k] for k in _prefixes(path) if k in origins), "recipe")
         kind, found = problem["type"], problem.get("input")
-        if kind == "extra_forbidden":
+        if path == ["extends"]:
+            yield f"{at}: extends can only stand in a recipe file"
+        elif kind == "extra_forbidden":
             yield f"{at}: unknown key '{key}'; {did_you_mean(path[-1], _valid_keys(path[:-1]))}"
         elif kind == "missing":
             yield f"{at}: key '{key}' is missing"

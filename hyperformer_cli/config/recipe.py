@@ -21,6 +21,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class PrintedParameters(Section):
+    """The printed parameter columns: total relative to the backbone, trained per task in per cent of it."""
+
+    total: str
+    per_task: float
+
+
 class PaperRow(Section):
     """Which row of the paper a recipe reproduces, and what is printed there.
 
@@ -30,14 +37,7 @@ class PaperRow(Section):
     table: int | str
     row: str
     expected: dict[str, float | dict[str, float]] | None = None
-    parameters: "PrintedParameters | None" = None
-
-
-class PrintedParameters(Section):
-    """The printed parameter columns: total relative to the backbone, trained per task in per cent of it."""
-
-    total: str
-    per_task: float
+    parameters: PrintedParameters | None = None
 
 
 class ModelSection(Section):
@@ -179,6 +179,14 @@ class Recipe(Section):
         if "tasks" in given["adapter"]:
             raise ValueError("tasks stand at the top of the recipe, not under adapter")
         return {**given, "adapter": {**given["adapter"], "tasks": given.get("tasks")}}
+
+    @model_validator(mode="after")
+    def _options_go_together(self) -> "Recipe":
+        if self.training.compile and self.model.gradient_checkpointing:
+            raise ValueError("training.compile and model.gradient_checkpointing do not go together; use one of them")
+        if self.adapter.method == "finetune" and self.model.dtype != "float32":
+            raise ValueError("model.dtype is that of frozen weights, and finetune freezes none; use training.precision")
+        return self
 
     @field_validator("output_dir")
     @classmethod

@@ -31,8 +31,9 @@ def parse(text: str, name: str) -> tuple[Any, dict[str, int]]:
         InputError: a syntax error, a tag, or a key that stands twice.
     """
     lines: dict[str, int] = {}
-    loader = _Loader(text)
+    loader = None
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return {}, lines
@@ -42,9 +43,12 @@ def parse(text: str, name: str) -> tuple[Any, dict[str, int]]:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{name}:{line}: not valid YAML: {error.problem}") from error
     except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{name}: not valid YAML: {error}") from error
+        raise InputError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise InputError(f"{name}: nested too deeply") from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _collect(node: yaml.Node, path: str, lines: dict[str, int], name: str, above: tuple[yaml.Node, ...]) -> None:
@@ -55,6 +59,8 @@ def _collect(node: yaml.Node, path: str, lines: dict[str, int], name: str, above
         seen: set[str] = set()
         for key_node, value_node in node.value:
             key, line = str(key_node.value), key_node.start_mark.line + 1
+            if key_node.tag != "tag:yaml.org,2002:str":
+                raise InputError(f"{name}:{line}: key {key!r} is not text; put it in quotes if it is meant")
             if key in seen:
                 raise InputError(f"{name}:{line}: key '{key}' stands twice")
             seen.add(key)

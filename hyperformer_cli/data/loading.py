@@ -29,9 +29,10 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
         InputError: there is none, or the hub is needed and out of reach.
     """
     name = recipe.model.tokenizer or recipe.model.name
+    revision = "main" if recipe.model.tokenizer else recipe.model.revision  # a repository of its own, if named
     offline = not Path(name).is_dir() and not hub.is_reachable()
     try:
-        return AutoTokenizer.from_pretrained(name, revision=recipe.model.revision, local_files_only=offline)
+        return AutoTokenizer.from_pretrained(name, revision=revision, local_files_only=offline)
     except Exception as error:  # OSError, ValueError, and what the tokenizers library raises of its own
         reason = (
             "it is not on this machine and the hub cannot be reached; give model.tokenizer a folder"
@@ -59,23 +60,19 @@ def load_split(task: Task, split: SplitName, data: DataSection, how: Tokenizatio
     """
     rows = load_rows(task, source_split_of(task, split), data.source)
     chosen = choose(task, split, data, {source_split_of(task, split): rows.table.num_rows}, seed)
-    if chosen.indices is not None and not chosen.indices:
-        raise InputError(f"{rows.origin}: {rows.table.num_rows} rows leave none for the {split} split of '{task.name}'")
     return how.apply(task, rows).select(chosen.indices)
 
 
 def choose(task: Task, split: SplitName, data: DataSection, sizes: dict[str, int], seed: int) -> Cut:
-    """The rows a role takes, by the recipe's protocol.
+    """The rows a role takes, by the recipe's protocol. A task with fewer than `samples_per_task` gives what it has.
 
     Raises:
-        InputError: `data.samples_per_task` asks for more training examples than there are.
+        InputError: the data set is too small to leave any.
     """
     chosen = cut(task, split, sizes, data.protocol, data.samples_per_task, seed)
-    available = chosen.size(sizes[chosen.source_split])
-    if split == "train" and data.samples_per_task is not None and available < data.samples_per_task:
-        raise InputError(
-            f"data.samples_per_task: {data.samples_per_task}, but '{task.name}' has {available} to train on"
-        )
+    rows = sizes[chosen.source_split]
+    if not chosen.size(rows):
+        raise InputError(f"'{task.name}': the {rows} rows of its {chosen.source_split} split leave none for {split}")
     return chosen
 
 

@@ -1,8 +1,8 @@
 """Which examples an optimizer step sees.
 
 One step's global batch holds one task, drawn with probability proportional to n_task^(1/temperature) (paper, Section
-3). Both samplers are asked for a step and answer with the whole batch or one rank's slice of it, so that every rank
-sees the same task and 2 x 16 examples are 1 x 32.
+3). Both samplers are asked for a step and answer with the whole batch; every rank computes its slice of it,
+so that all see the same task and 2 x 16 examples are 1 x 32.
 """
 
 import math
@@ -21,15 +21,14 @@ Example = tuple[int, int]  # task id, row
 class BatchSampler(Protocol):
     """What the training loop needs of a sampler."""
 
-    batch_size: int
-
     def batch(self, step: int) -> list[Example]:
         """The examples of one optimizer step over all processes."""
 
 
 def task_distribution(sizes: Sequence[int], temperature: float) -> np.ndarray:
     """Probability of each task: (n_i / N)^(1/T), normalised; float64."""
-    weights = (np.asarray(sizes, dtype=np.float64) / sum(sizes)) ** (1 / temperature)
+    logarithms = np.log(np.asarray(sizes, dtype=np.float64) / sum(sizes)) / temperature
+    weights = np.exp(logarithms - logarithms.max())  # no temperature is too low for this
     return weights / weights.sum()
 
 
@@ -116,10 +115,6 @@ class ReferenceSampler:
     seed: int = 0  # the reference never sets another
     _epoch: int = field(default=-1, init=False, repr=False)
     _position: int = field(default=0, init=False, repr=False)
-
-    @property
-    def batch_size(self) -> int:
-        return self.micro_batch_size * self.replicas
 
     @property
     def batches_per_epoch(self) -> int:

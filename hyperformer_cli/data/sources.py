@@ -41,11 +41,14 @@ def load_rows(task: Task, split: str, source: str) -> Rows:
         InputError: no such file, an unreadable one, a missing column, no rows, or the hub out of reach.
     """
     rows = _from_hub(task, split) if source == "hub" else _from_folder(task, split, Path(source))
-    missing = [column for column in task.columns if column not in rows.table.column_names]
+    names = rows.table.column_names
+    twice = [column for column in task.columns if names.count(column) > 1]
+    if twice:
+        raise InputError(f"{rows.origin}: column '{twice[0]}' stands twice")
+    missing = [column for column in task.columns if column not in names]
     if missing:
         raise InputError(
-            f"{rows.origin}: no column '{missing[0]}', which task '{task.name}' needs; "
-            f"found: {', '.join(rows.table.column_names)}"
+            f"{rows.origin}: no column '{missing[0]}', which task '{task.name}' needs; found: {', '.join(names)}"
         )
     if task.drops_unlabelled:
         labelled = compute.not_equal(rows.table[task.label_column], -1)
@@ -85,9 +88,13 @@ def _read(path: Path, task: Task) -> pa.Table:
         return parquet.read_table(path)
     if path.suffix == ".jsonl":
         return json.read_json(path)
+    # GLUE's own TSV files know no quotes: a sentence may begin with one and never close it.
+    tab = path.suffix == ".tsv"
     return csv.read_csv(
         path,
-        parse_options=csv.ParseOptions(delimiter="\t" if path.suffix == ".tsv" else ",", newlines_in_values=True),
+        parse_options=csv.ParseOptions(
+            delimiter="\t" if tab else ",", quote_char=False if tab else '"', newlines_in_values=not tab
+        ),
         # Not by what they look like: a sentence may be a number.
         convert_options=csv.ConvertOptions(column_types=dict.fromkeys(task.text_columns, pa.string())),
     )

@@ -1,17 +1,19 @@
 """Tasks as data: where a data set lies, how a row becomes input and target text, how it is split and scored."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from string import Formatter
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from hyperformer_cli.config.recipe import Split
 from hyperformer_cli.errors import InputError
 
-SplitName = Literal["train", "validation", "test"]
+SplitName = Split
 BUNDLED = "bundled"
 CONVERTED = "refs/convert/parquet"  # the hub's own conversion of what was a loading script
-SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+SPLITS: tuple[SplitName, ...] = get_args(Split)
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ class Task:
         label = row[self.label_column]
         try:
             if self.is_regression:
+                if not math.isfinite(label):
+                    raise ValueError
                 return str(round(float(label), 1))
             return self.labels[self._values().index(label)]
         except (TypeError, ValueError):

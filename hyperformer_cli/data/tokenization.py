@@ -77,11 +77,16 @@ class Tokenization:
             InputError: a row without text, or with a label that the task does not have; file and row are named.
         """
         cached = cache_folder() / f"{self._key(task, rows)}.arrow"
-        if not cached.is_file():
-            table = self._tokenize(task, rows)
-            with atomic_path(cached) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
-                writer.write_table(table)
-        table = pa.ipc.open_file(pa.memory_map(str(cached))).read_all()
+        table = _read_cache(cached)
+        if table is None:
+            made = self._tokenize(task, rows)
+            try:
+                with atomic_path(cached) as temporary, pa.ipc.new_file(str(temporary), made.schema) as writer:
+                    writer.write_table(made)
+            except OSError as error:
+                folder = cache_folder()
+                raise InputError(f"{folder}: cannot be written ({error.strerror}); set HYPERFORMER_CACHE") from error
+            table = _read_cache(cached)
         return TokenizedSplit(table, np.arange(table.num_rows))
 
     def _tokenize(self, task: Task, rows: Rows) -> pa.Table:
@@ -107,6 +112,14 @@ class Tokenization:
             self.max_target_length, self.task_prefix and task.name, task.template, task.labels, task.label_column,
         )  # fmt: skip
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _read_cache(path: Path) -> pa.Table | None:
+    """A cached table, mapped and not read; None if there is none, or one that was cut off."""
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except (OSError, pa.ArrowException):
+        return None
 
 
 def cache_folder() -> Path:

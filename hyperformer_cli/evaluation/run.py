@@ -19,6 +19,8 @@ from hyperformer_cli.runs.devices import make_accelerator
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.results import mean_of_metrics_and_tasks
 
+_EVALUATED_KEYS = ("data.", "evaluation.", "training.precision")
+
 
 def evaluate_run(
     folder: Path,
@@ -26,7 +28,7 @@ def evaluate_run(
     tasks: Sequence[str] | None = None,
     overrides: Sequence[str] = (),
     weights: str = "best",
-    after_batch: Callable[[str, int], None] = lambda task, examples: None,
+    after_batch: Callable[[str, str, int], None] = lambda task, split, examples: None,
 ) -> dict[str, Any]:
     """Scores a run's weights again.
 
@@ -36,7 +38,7 @@ def evaluate_run(
         tasks: by default all of the model's.
         overrides: changes to its recipe, such as `data.source=...` or `evaluation.max_examples=64`.
         weights: `best` or `last`.
-        after_batch: called with task and examples done.
+        after_batch: called with task, split and examples done.
 
     Returns:
         `results` and `average` as in results.json.
@@ -46,7 +48,13 @@ def evaluate_run(
     """
     run = RunFolder(folder)
     run.recipe()  # says what is wrong with the folder, before its recipe is read with overrides
+    for override in overrides:
+        if not override.startswith(_EVALUATED_KEYS):
+            raise InputError(
+                f"override '{override}': eval uses {', '.join(_EVALUATED_KEYS)} only; the rest is the run's"
+            )
     recipe = load_recipe(run.recipe_file, overrides)
+    splits, tasks = (list(dict.fromkeys(names)) if names else None for names in (splits, tasks))
     for split in splits or ():
         if split not in SPLITS:
             raise InputError(f"unknown split '{split}'; {did_you_mean(split, SPLITS)}")
@@ -65,7 +73,10 @@ def evaluate_run(
     scores, average = [], {}
     for split in splits or recipe.evaluation.splits:
         data = load_splits(recipe, declared, split, tokenizer)
-        found = evaluate_split(model, declared, data, split, tokenizer, accelerator, recipe.evaluation, after_batch)
+        found = evaluate_split(
+            model, declared, data, split, tokenizer, accelerator, recipe.evaluation,
+            lambda task, examples, split=split: after_batch(task, split, examples),
+        )  # fmt: skip
         scores += [score.as_dict() for score in found]
         average[split] = {key: round(value, 4) for key, value in averages(found).items()}
     return {"name": recipe.name, "weights": saved.name, "results": scores, "average": average}

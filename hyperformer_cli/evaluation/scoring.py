@@ -40,6 +40,7 @@ def evaluate_split(
     accelerator: Accelerator,
     settings: EvaluationSection,
     after_batch: Callable[[str, int], None] = lambda task, examples: None,
+    after_task: Callable[[], None] = lambda: None,
 ) -> list[Score]:
     """Scores every task on its split, the adapters of all tasks generated once.
 
@@ -52,6 +53,7 @@ def evaluate_split(
         accelerator: gives device, precision and processes.
         settings: batch size, beams, and how many examples at most.
         after_batch: called with task and examples done.
+        after_task: called by all processes at the same point.
 
     Returns:
         One score a task and metric, on every process.
@@ -82,6 +84,7 @@ def evaluate_split(
                 Score(task.name, split_name, metric, value, majority[metric], len(split))
                 for metric, value in metrics.score(task, predictions, references).items()
             ]
+            after_task()
     model.train(was_training)
     return scores
 

@@ -22,6 +22,7 @@ from hyperformer_cli.atomic import atomic_path, sync, write_json
 MANIFEST = "manifest.json"
 STATE = "state.json"
 FORMAT_VERSION = 1
+_REQUIRED = ("trained.safetensors", "optimizer.safetensors", "rng-0.safetensors")
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,9 @@ def _fault(folder: Path) -> str | None:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest["format_version"] != FORMAT_VERSION:
             return f"format version {manifest['format_version']}"
+        missing = {STATE, *_REQUIRED} - manifest["sha256"].keys()
+        if missing:
+            return f"{min(missing)} is not in the manifest"
         for name, expected in manifest["sha256"].items():
             if _sha256(folder / name) != expected:
                 return f"{name} is damaged"

@@ -7,6 +7,10 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import GradientAccumulationPlugin
+
+from hyperformer_cli.errors import InputError
 
 
 def make_accelerator(precision: str, run: Path | None = None, trackers: Sequence[str] = ()) -> Accelerator:
@@ -16,6 +20,9 @@ def make_accelerator(precision: str, run: Path | None = None, trackers: Sequence
         precision: `float32`, or `bfloat16` for autocast.
         run: where trackers that write files put them.
         trackers: names of accelerate's trackers.
+
+    Raises:
+        InputError: a tracker that is not installed, or FSDP.
     """
     has_gpu = torch.cuda.is_available()
     if has_gpu:
@@ -24,8 +31,15 @@ def make_accelerator(precision: str, run: Path | None = None, trackers: Sequence
         torch.use_deterministic_algorithms(True, warn_only=True)
     # One process may run recipes of different precision, one after the other; accelerate keeps the first's.
     AcceleratorState._reset_state(reset_partial_state=False)
+    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true"):
+        raise InputError("FSDP is not supported: what is trained is small, use DDP (torchrun, --nproc-per-node)")
+    missing = set(trackers) - {str(tracker) for tracker in get_available_trackers()}
+    if missing:
+        raise InputError(f"training.report_to: {min(missing)} is not installed")
     return Accelerator(
         cpu=not has_gpu,
+        # The loop accumulates by itself; accelerate would scale by what its launcher put into the environment.
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         mixed_precision="bf16" if precision == "bfloat16" else "no",
         log_with=list(trackers) or None,
         project_dir=run if trackers else None,

@@ -20,7 +20,7 @@ from hyperformer_cli.errors import HyperformerError, InputError
 # What may differ when a run is started again: none of it changes the weights that come out.
 _FREE_TO_CHANGE = (
     "name", "paper", "output_dir", "training.save_every", "training.keep_checkpoints", "training.log_every",
-    "training.report_to", "evaluation.splits",
+    "training.report_to",
 )  # fmt: skip
 
 
@@ -69,7 +69,19 @@ class RunFolder:
         return load_recipe(self.recipe_file)
 
     def is_complete(self) -> bool:
-        return self.results_file.is_file()
+        """Whether there are results, and whole ones."""
+        try:
+            json.loads(self.results_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def remove_leftovers(self) -> None:
+        """Removes temporary files of a process that was killed while it wrote."""
+        for folder in (self.path, self.best, self.last):
+            for leftover in folder.glob(".*.tmp"):
+                if leftover.is_file():
+                    leftover.unlink()
 
     def claim(self, recipe: Recipe) -> None:
         """Writes the recipe into a new folder, or checks that an old one was started with the same.

@@ -3,25 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.recipe import Recipe
 
 FORMAT_VERSION = 1
-
-
-def parameter_counts(model: AdaptedModel) -> dict[str, int | float]:
-    """Total and trained parameters of the whole model, and per task."""
-    total = sum(parameter.numel() for parameter in model.parameters())
-    added = 0 if model.bank is None else sum(parameter.numel() for parameter in model.bank.parameters())
-    trained = sum(parameter.numel() for parameter in model.trained_parameters().values())
-    backbone = total - added
-    return {
-        "backbone": backbone,
-        "total": total,
-        "trained": trained,
-        "total_ratio": round(total / backbone, 6),
-        "trained_per_task_percent": round(100 * trained / len(model.tasks) / backbone, 6),
-    }
 
 
 def mean_of_metrics_and_tasks(values: Sequence[tuple[str, float]]) -> dict[str, float]:

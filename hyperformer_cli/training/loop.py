@@ -4,6 +4,8 @@ The loop is our own because one optimizer step holds one task, its loss is summe
 that was killed must go on bit for bit.
 """
 
+import contextlib
+import math
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -13,6 +15,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from hyperformer_cli.adapters.counting import count_model
 from hyperformer_cli.adapters.pretrained import WEIGHTS_FILE, load_trained
 from hyperformer_cli.atomic import write_json
 from hyperformer_cli.config.recipe import Recipe
@@ -23,15 +26,13 @@ from hyperformer_cli.runs import checkpoints
 from hyperformer_cli.runs.devices import make_accelerator
 from hyperformer_cli.runs.environment import describe_environment
 from hyperformer_cli.runs.folder import RunFolder
-from hyperformer_cli.runs.results import build_results, parameter_counts
+from hyperformer_cli.runs.results import build_results
 from hyperformer_cli.training.loss import label_smoothed_loss
 from hyperformer_cli.training.meter import LossMeter
 from hyperformer_cli.training.observer import Observer
 from hyperformer_cli.training.setup import Setup, prepare
 from hyperformer_cli.training.state import RunState, restore_checkpoint, save_checkpoint
 from hyperformer_cli.training.stopping import Stopped, StopRequest
-
-_STOP_AGREED_EVERY = 10  # steps between which several processes do not ask each other for signals
 
 
 def train(recipe: Recipe, observer: Observer | None = None) -> RunFolder:
@@ -57,11 +58,13 @@ def train(recipe: Recipe, observer: Observer | None = None) -> RunFolder:
         observer.already_complete(str(run.path))
         return run
     setup = prepare(recipe, accelerator)  # before the folder exists: a recipe that cannot run leaves nothing behind
-    with run.lock() if accelerator.is_main_process else nullcontext(), StopRequest().listening() as stop:
+    with contextlib.ExitStack() as stack:
         if accelerator.is_main_process:
+            stack.enter_context(run.lock())
             run.claim(recipe)
             write_json(run.environment_file, describe_environment(accelerator.num_processes))
         accelerator.wait_for_everyone()
+        stop = stack.enter_context(StopRequest().listening())
         Training(recipe, setup, run, observer, stop).run_to_the_end()
     return run
 
@@ -78,10 +81,10 @@ class Training:
         self.accelerator: Accelerator = setup.accelerator
         self.trained = list(setup.adapted.trained_parameters().values())
         self.splits = [setup.data["train"][task.name] for task in setup.tasks]
-        self.parameters = parameter_counts(setup.adapted)
+        self.parameters = count_model(setup.adapted).as_dict()
         self.state = RunState()
         self.meter = LossMeter(setup.adapted.tasks, setup.accelerator.device)
-        self.gradient_norm: Tensor | None = None
+        self.gradient_norm = torch.tensor(0.0)
         self.saved = 0  # the step of the newest checkpoint
 
     def run_to_the_end(self) -> None:
@@ -139,20 +142,21 @@ class Training:
     def _loss(self, examples: list) -> Tensor:
         """The summed loss of a micro-batch."""
         batch = collate(examples, self.splits, self.setup.tokenizer.pad_token_id)
-        task_ids = batch.pop("task_ids")  # stay on the CPU: choosing adapters must not wait for the device
+        task_ids = batch.pop("task_ids")
         batch = {name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in batch.items()}
         labels = batch.pop("labels")
         decoder_input_ids = self.setup.adapted.backbone.prepare_decoder_input_ids_from_labels(labels)
         logits = self.setup.model(
-            **batch, decoder_input_ids=decoder_input_ids, task_ids=task_ids, use_cache=False
+            **batch, decoder_input_ids=decoder_input_ids, task_ids=task_ids.tolist(), use_cache=False
         ).logits
         losses = label_smoothed_loss(logits, labels, self.recipe.training.label_smoothing)
         self.meter.add(task_ids.to(losses.device), losses, (labels != IGNORED_LABEL).sum(dim=1))
         return losses.sum()
 
-    def _clip(self) -> Tensor | None:
+    def _clip(self) -> Tensor:
+        """Clips the gradients; their norm before that."""
         limit = self.recipe.training.max_grad_norm
-        return None if limit is None else self.accelerator.clip_grad_norm_(self.trained, limit)
+        return self.accelerator.clip_grad_norm_(self.trained, math.inf if limit is None else limit)
 
     # Between steps
 
@@ -166,6 +170,7 @@ class Training:
             self.state = restore_checkpoint(checkpoint, self.setup)
             self.observer.resumed(self.state.step, faults)
         if self.accelerator.is_main_process:
+            self.run.remove_leftovers()
             checkpoints.remove_after(self.run.path, self.state.step)
             self.run.forget_metrics_after(self.state.step)
         self.saved = self.state.step
@@ -183,7 +188,7 @@ class Training:
             "step": self.state.step,
             **self.meter.read(self.accelerator),
             "learning_rate": self.setup.scheduler.get_last_lr()[0],
-            "gradient_norm": None if self.gradient_norm is None else round(float(self.gradient_norm), 4),
+            "gradient_norm": round(float(self.gradient_norm), 4),
             "seconds": round(self.state.seconds["training"], 3),
         }
         self._record(record)
@@ -220,13 +225,17 @@ class Training:
 
         def after_batch(task: str, examples: int) -> None:
             self.observer.evaluating(task, split, examples)
-            if self.stop.signal_number and self.accelerator.num_processes == 1:
+            if self.accelerator.num_processes == 1:
+                stop_if_agreed()
+
+        def stop_if_agreed() -> None:
+            if self._stop_is_agreed():
                 raise _EvaluationStopped
 
         try:
             scores = evaluate_split(
                 setup.adapted, setup.tasks, setup.data[split], split, setup.tokenizer, setup.accelerator,
-                self.recipe.evaluation, after_batch,
+                self.recipe.evaluation, after_batch, stop_if_agreed,
             )  # fmt: skip
         except _EvaluationStopped:  # here, where the model has its own bank again
             self._save_and_stop()
@@ -248,11 +257,11 @@ class Training:
         """Whether any process was sent a signal; all of them must stop after the same step."""
         if self.accelerator.num_processes == 1:
             return bool(self.stop.signal_number)
-        if self.state.step % _STOP_AGREED_EVERY:
-            return False
         mine = torch.tensor(self.stop.signal_number, device=self.accelerator.device)
-        self.stop.signal_number = int(self.accelerator.gather(mine.unsqueeze(0)).max())
-        return bool(self.stop.signal_number)
+        agreed = int(self.accelerator.gather(mine.unsqueeze(0)).max())
+        if agreed:  # and only then: a signal may have arrived meanwhile
+            self.stop.signal_number = agreed
+        return bool(agreed)
 
     def _save_and_stop(self) -> None:
         if self.saved < self.state.step:

@@ -43,13 +43,13 @@ class LossMeter:
         self._sums.index_add_(1, task_ids, torch.stack([losses.detach(), tokens]).to(self._sums.dtype))
         self._finite &= losses.detach().isfinite().all()
 
-    def check_finite(self, gradient_norm: Tensor | None, step: int) -> None:
+    def check_finite(self, gradient_norm: Tensor, step: int) -> None:
         """Stops a run before what is not finite reaches a checkpoint.
 
         Raises:
             HyperformerError: a loss since the last call, or the gradient norm, is infinite or NaN.
         """
-        if not bool(self._finite) or (gradient_norm is not None and not bool(gradient_norm.isfinite())):
+        if not (bool(self._finite) and bool(gradient_norm.isfinite())):
             raise HyperformerError(
                 f"the loss or its gradient is not finite at step {step} (or shortly before); the last checkpoint is "
                 "from before. Lower training.learning_rate, or use training.precision=float32"

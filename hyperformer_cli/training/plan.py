@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import torch
-from transformers import AutoModelForSeq2SeqLM, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from hyperformer_cli.adapters.backbones import backbone_config
-from hyperformer_cli.adapters.model import AdaptedModel
+from hyperformer_cli.adapters.counting import count_adapted
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.declared import recipe_tasks
 from hyperformer_cli.data.loading import choose
@@ -14,8 +13,8 @@ from hyperformer_cli.data.sampling import task_distribution
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
 from hyperformer_cli.data.tasks import SPLITS, SplitName, Task
-from hyperformer_cli.runs.results import parameter_counts
 from hyperformer_cli.training.run import single_task_recipe
+from hyperformer_cli.training.setup import make_sampler
 
 _FLOAT32, _BFLOAT16 = 4, 2
 
@@ -31,14 +30,13 @@ def plan(recipe: Recipe) -> dict[str, Any]:
     tasks = recipe_tasks(recipe)
     sizes = {task.name: {split: _size(recipe, task, split) for split in SPLITS} for task in tasks}
     training = [sizes[task.name]["train"] for task in tasks]
+    make_sampler(recipe, training)  # says what is wrong with the batch
     runs = 1 if recipe.joint else len(tasks)
     shares = task_distribution(training, recipe.data.sampling.temperature) if recipe.joint else [1 / runs] * runs
     steps = runs * recipe.training.max_steps
     shape = backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
-    with torch.device("meta"):
-        adapter = recipe.adapter if recipe.joint else single_task_recipe(recipe, recipe.tasks[0]).adapter
-        model = AdaptedModel.attach(AutoModelForSeq2SeqLM.from_config(shape), adapter)
-    parameters = parameter_counts(model)
+    adapter = recipe.adapter if recipe.joint else single_task_recipe(recipe, recipe.tasks[0]).adapter
+    parameters = count_adapted(shape, adapter).as_dict()
     return {
         "name": recipe.name,
         "method": recipe.adapter.method,

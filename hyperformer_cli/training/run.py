@@ -23,11 +23,11 @@ def train_recipe(recipe: Recipe, observer: Observer | None = None) -> RunFolder:
     run = RunFolder(Path(recipe.output_dir))
     is_main = make_accelerator(recipe.training.precision).is_main_process
     recipe_tasks(recipe)
-    if is_main:
-        run.path.mkdir(parents=True, exist_ok=True)
+    if run.recipe_file.is_file():
         run.claim(recipe)
     cells = [train(single_task_recipe(recipe, task), observer) for task in recipe.tasks]
     if is_main:
+        run.claim(recipe)  # not before a task was trained: a recipe that cannot run leaves nothing behind
         write_json(run.results_file, _merge(recipe, [json.loads(c.results_file.read_text("utf-8")) for c in cells]))
     return run
 

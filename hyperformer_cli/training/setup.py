@@ -1,8 +1,10 @@
 """What a run needs before its first step: model, tokenizer, data, sampler, optimizer, devices."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch.optim.lr_scheduler import LRScheduler
@@ -15,7 +17,6 @@ from hyperformer_cli.data.declared import recipe_tasks
 from hyperformer_cli.data.loading import Splits, load_splits, load_tokenizer
 from hyperformer_cli.data.sampling import BatchSampler, ReferenceSampler, TemperatureSampler
 from hyperformer_cli.data.tasks import SplitName, Task
-from hyperformer_cli.data.tokenization import TokenizedSplit
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.training.optimizer import AdamW
 
@@ -49,8 +50,11 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
         )
     tokenizer = load_tokenizer(recipe)
     splits: Sequence[SplitName] = dict.fromkeys(("train", "validation", *recipe.evaluation.splits))
-    with accelerator.main_process_first():  # the others find what it tokenised
+    with _main_process_first(accelerator):  # the others find what it tokenised
         data = {split: load_splits(recipe, tasks, split, tokenizer) for split in splits}
+    training = [data["train"][task.name] for task in tasks]
+    lengths = [split.input_lengths() for split in training] if recipe.data.sampling.length_grouping else None
+    sampler = make_sampler(recipe, [len(split) for split in training], lengths)
     adapted = build_model(recipe, tokenizer)
     optimizer = AdamW(adapted.trained_parameters().values(), lr=recipe.training.learning_rate)
     model = accelerator.prepare(adapted)
@@ -62,7 +66,7 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
         tokenizer,
         tasks,
         data,
-        make_sampler(recipe, [data["train"][task.name] for task in tasks]),
+        sampler,
         model,
         adapted,
         optimizer,
@@ -73,6 +77,18 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
             num_training_steps=recipe.training.max_steps,
         ),
     )
+
+
+@contextmanager
+def _main_process_first(accelerator: Accelerator) -> Iterator[None]:
+    """As accelerate's, but an error in the first process lets the others go on to find the same."""
+    if not accelerator.is_main_process:
+        accelerator.wait_for_everyone()
+    try:
+        yield
+    finally:
+        if accelerator.is_main_process:
+            accelerator.wait_for_everyone()
 
 
 def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> AdaptedModel:
@@ -100,19 +116,27 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> AdaptedMo
     return adapted.train()
 
 
-def make_sampler(recipe: Recipe, splits: list[TokenizedSplit]) -> BatchSampler:
-    """The sampler of the recipe's protocol. The reference's processes are the batch cut by `micro_batch_size`."""
+def make_sampler(recipe: Recipe, sizes: list[int], lengths: list[np.ndarray] | None = None) -> BatchSampler:
+    """The sampler of the recipe's protocol. The reference's processes are the batch cut by `micro_batch_size`.
+
+    Args:
+        recipe: gives protocol, batch and temperature.
+        sizes: training examples of each task.
+        lengths: tokens of each, for `length_grouping`.
+
+    Raises:
+        InputError: the reference's sampler cannot draw such batches.
+    """
     training, sampling = recipe.training, recipe.data.sampling
-    sizes = [len(split) for split in splits]
-    if recipe.data.protocol == "reference":
-        replicas, rest = divmod(training.batch_size, training.micro_batch_size)
-        if rest or not replicas:
-            raise InputError(
-                f"{recipe.where('training.micro_batch_size')}: protocol: reference draws for batch_size / "
-                f"micro_batch_size processes; {training.batch_size} / {training.micro_batch_size} is not a whole number"
-            )
-        return ReferenceSampler(sizes, training.micro_batch_size, replicas, sampling.temperature)
-    lengths = [split.input_lengths() for split in splits] if sampling.length_grouping else None
-    return TemperatureSampler(
-        sizes, training.batch_size, sampling.temperature, recipe.seed, sampling.mixed_batches, lengths
-    )
+    if recipe.data.protocol == "paper":
+        return TemperatureSampler(
+            sizes, training.batch_size, sampling.temperature, recipe.seed, sampling.mixed_batches, lengths
+        )
+    at = f"{recipe.where('training.micro_batch_size')}: protocol: reference draws for batch_size / micro_batch_size"
+    replicas, rest = divmod(training.batch_size, training.micro_batch_size)
+    if rest or not replicas:
+        raise InputError(f"{at} processes; {training.batch_size} / {training.micro_batch_size} is not a whole number")
+    sampler = ReferenceSampler(sizes, training.micro_batch_size, replicas, sampling.temperature)
+    if min(sizes) < replicas or not sampler.batches_per_epoch:
+        raise InputError(f"{at} = {replicas} processes; a task with {min(sizes)} examples has too few for them")
+    return sampler

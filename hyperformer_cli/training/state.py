@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
 from hyperformer_cli.adapters.pretrained import detached
+from hyperformer_cli.errors import InputError
 from hyperformer_cli.runs import checkpoints
 from hyperformer_cli.runs.checkpoints import Checkpoint
 from hyperformer_cli.training.setup import Setup
@@ -50,6 +51,7 @@ def save_checkpoint(run: Path, state: RunState, setup: Setup, keep: int) -> None
         scalars = {
             "run": asdict(state),
             "world_size": accelerator.num_processes,
+            "backbone": setup.adapted.source.as_dict(),
             "optimizer": [{k: v for k, v in group.items() if k != "params"} for group in setup.optimizer.param_groups],
             "scheduler": {key: getattr(setup.scheduler, key) for key in _SCHEDULER_KEYS},
         }
@@ -58,8 +60,17 @@ def save_checkpoint(run: Path, state: RunState, setup: Setup, keep: int) -> None
 
 
 def restore_checkpoint(checkpoint: Checkpoint, setup: Setup) -> RunState:
-    """Puts weights, optimizer, schedule and random state back; returns where the run stands."""
+    """Puts weights, optimizer, schedule and random state back; returns where the run stands.
+
+    Raises:
+        InputError: the model's branch has moved since.
+    """
     scalars = checkpoint.state()
+    revision, now = scalars["backbone"]["revision"], setup.adapted.source.revision
+    if revision != now:
+        raise InputError(
+            f"{checkpoint.path}: trained on commit {revision} of the model, which is now {now}; set model.revision"
+        )
     parameters = setup.adapted.trained_parameters()
     with torch.no_grad():
         for name, value in checkpoint.tensors("trained").items():

@@ -1,11 +1,14 @@
 """Ending a run from outside: the first signal lets the step finish and saves, the second ends at once."""
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from hyperformer_cli.errors import HyperformerError
+
+REPEATED_SECONDS = 2.0
 
 
 class Stopped(HyperformerError):
@@ -21,6 +24,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal_number = 0
+        self._since = 0.0
 
     @contextmanager
     def listening(self) -> Iterator["StopRequest"]:
@@ -33,5 +37,9 @@ class StopRequest:
                 signal.signal(number, handler)
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
-        self.signal_number = number
-        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
+        # Launchers send a signal twice within a moment; a person who insists takes longer.
+        if self.signal_number and time.monotonic() - self._since > REPEATED_SECONDS:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        if not self.signal_number:
+            self.signal_number, self._since = number, time.monotonic()

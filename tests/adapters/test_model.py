@@ -145,7 +145,7 @@ def test_loading_refuses_a_random_backbone_that_comes_out_otherwise(tmp_path: Pa
     description = json.loads((tmp_path / "hyperformer.json").read_text())
     description["backbone"]["seed"] = 4
     (tmp_path / "hyperformer.json").write_text(json.dumps(description))
-    with pytest.raises(InputError, match="cannot be drawn again"):
+    with pytest.raises(InputError, match="frozen weights are not those"):
         AdaptedModel.from_pretrained(tmp_path)
 
 
@@ -201,8 +201,9 @@ def test_wrong_tasks_are_refused(arguments: dict, complaint: str) -> None:
 
 def test_wrong_number_of_task_ids_and_a_bare_backbone_are_refused() -> None:
     model = adapted()
-    with pytest.raises(ValueError, match="3 task ids for a batch of 4"):
-        model(**batch(), task_ids=[0, 1, 2])
+    for ids in ([0, 1, 2], [0, 2], [1], [1] * 7, torch.tensor(1)):
+        with pytest.raises(InputError, match="task ids for a batch of 4"):
+            model(**batch(), task_ids=ids)
     with pytest.raises(RuntimeError, match="call the AdaptedModel"):
         model.backbone(**batch())
 
@@ -266,6 +267,13 @@ def test_a_bfloat16_backbone_trains_float32_weights() -> None:
     reference = adapted()(**batch(), task="cola").logits
     assert (out.logits.float() - reference).norm() / reference.norm() < 0.05
     assert model.generate(input_ids=batch()["input_ids"], task="cola", max_new_tokens=2).shape[0] == 4
+
+
+def test_a_backbone_takes_one_bank() -> None:
+    model = adapted()
+    for method in ("finetune", "adapters"):
+        with pytest.raises(InputError, match="already has adapters"):
+            adapted(method, model.backbone)
 
 
 def test_adapter_weights_have_the_papers_shapes() -> None:

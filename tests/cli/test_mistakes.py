@@ -76,7 +76,7 @@ RECIPES: list[tuple[str, Any, list[str]]] = [
     ("data.source", "hub", ["nyu-mll/glue", "hub cannot be reached", "data.source"]),
     ("data.protocol", "papers", ["data.protocol", "'paper'"]),
     ("data.max_source_length", 0, ["data.max_source_length"]),
-    ("data.samples_per_task", 1000, ["samples_per_task: 1000", "'cola' has 64"]),
+    ("data.samples_per_task", 0, ["data.samples_per_task", "greater than or equal to 1"]),
     ("data.sampling.temperature", 0, ["data.sampling.temperature", "greater than 0"]),
     ("data.sampling.temprature", 1, ["data.sampling.temprature", "'temperature'"]),
     ("data.sampling.mixed_batches", 1, ["data.sampling.mixed_batches", "boolean"]),

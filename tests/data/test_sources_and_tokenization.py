@@ -119,10 +119,33 @@ def test_faults_of_folders(tmp_path: Path) -> None:
     assert load_rows(GLUE["cola"], "train", str(tmp_path)).table["sentence"].to_pylist() == ["007"]
 
 
+def test_tsv_knows_no_quotes(tmp_path: Path) -> None:
+    (tmp_path / "cola").mkdir()
+    lines = ["sentence\tlabel", '"unclosed quote\t1', 'He said "no".\t0', '"all"\t1']
+    (tmp_path / "cola" / "train.tsv").write_text("\n".join(lines) + "\n")
+    found = load_rows(GLUE["cola"], "train", str(tmp_path)).table["sentence"].to_pylist()
+    assert found == ['"unclosed quote', 'He said "no".', '"all"']
+
+
+def test_a_damaged_cache_file_is_written_again(
+    data_folder: Path, how: Tokenization, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("HYPERFORMER_CACHE", str(tmp_path))
+    rows = load_rows(GLUE["cola"], "train", str(data_folder))
+    expected = how.apply(GLUE["cola"], rows).targets()
+    cached = next(cache_folder().iterdir())
+    cached.write_bytes(cached.read_bytes()[:100])
+    assert how.apply(GLUE["cola"], rows).targets() == expected
+    monkeypatch.setenv("HYPERFORMER_CACHE", str(cached))  # a file, where no folder can be made
+    with pytest.raises(InputError, match="HYPERFORMER_CACHE"):
+        how.apply(GLUE["cola"], rows)
+
+
 @pytest.mark.parametrize(
     ("rows", "complaint"),
     [
         ([{"text": "a", "label": 1}], "no column 'sentence'.*found: text, label"),
+        ([{"sentence": "a", "label": float("inf")}], "row 0: label inf"),
         ([{"sentence": "a", "label": 1}, {"sentence": "b", "label": 7}], r"train\.parquet: row 1: label 7"),
         ([{"sentence": "a", "label": 1}, {"sentence": None, "label": 1}], "row 1: column 'sentence' is empty"),
     ],

@@ -69,6 +69,10 @@ def test_subsamples_of_the_paper_protocol_stay_out_of_the_validation_set() -> No
     assert rows("sst2", "train", samples=500, samples_seed=1) != rows("sst2", "train", samples=500, samples_seed=2)
 
 
+def test_a_task_with_fewer_gives_what_it_has() -> None:
+    assert sorted(rows("rte", "train", samples=4000)) == list(range(2490))
+
+
 def test_small_training_sets_give_half() -> None:
     found = cut(GLUE["sst2"], "validation", {"train": 300})
     assert found.indices == permutation(300, 42)[:150]

@@ -17,7 +17,8 @@ from hyperformer_cli.runs.folder import RunFolder
 
 def write(run: Path, step: int, keep: int = 2) -> None:
     with checkpoints.fresh_pending_folder(run, step) as folder:
-        checkpoints.write_part(folder, "trained", {"w": torch.full((3,), float(step))})
+        for name in ("trained", "optimizer", "rng-0"):
+            checkpoints.write_part(folder, name, {"w": torch.full((3,), float(step))})
     checkpoints.commit(run, step, {"run": {"step": step}}, keep)
 
 
@@ -57,7 +58,7 @@ def test_checkpoints_are_kept_and_found(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-15"]
 
 
-@pytest.mark.parametrize("damage", ["flip", "remove", "manifest", "unfinished"])
+@pytest.mark.parametrize("damage", ["flip", "remove", "manifest", "incomplete", "unfinished"])
 def test_a_damaged_checkpoint_is_passed_over(damage: str, tmp_path: Path) -> None:
     write(tmp_path, 5)
     write(tmp_path, 10)
@@ -70,6 +71,9 @@ def test_a_damaged_checkpoint_is_passed_over(damage: str, tmp_path: Path) -> Non
         weights.unlink()
     elif damage == "manifest":
         (tmp_path / "checkpoint-10" / "manifest.json").write_text("{")
+    elif damage == "incomplete":
+        manifest = '{"format_version": 1, "step": 10, "sha256": {}}'
+        (tmp_path / "checkpoint-10" / "manifest.json").write_text(manifest)
     else:  # killed while writing: the temporary name is still there
         (tmp_path / "checkpoint-10").rename(checkpoints.pending_folder(tmp_path, 10))
     newest, faults = checkpoints.newest(tmp_path)

@@ -215,7 +215,6 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_checkpoint(recipe
         ({"tasks": ["cola", "mrpcc"]}, "unknown task 'mrpcc'; did you mean 'mrpc'"),
         ({"tasks": ["cola", "rte"]}, "no folder 'rte'"),
         ({"data": {"source": "nowhere"}}, "neither 'hub' nor a folder"),
-        ({"data": {"samples_per_task": 100}}, "100, but 'cola' has 64"),
         ({"data": {"protocol": "reference"}, "training": {"micro_batch_size": 3}}, "not a whole number"),
         ({"model": {"tokenizer": "nowhere/at-all"}}, "hub cannot be reached"),
         ({"model": {"config": {"d_modle": 32}}}, "did you mean 'd_model'"),
@@ -256,6 +255,24 @@ def test_killed_in_the_middle_and_started_again(recipe_values: dict, tmp_path: P
     _, errors = last.communicate(timeout=300)
     assert "continuing after step" in errors
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+@pytest.mark.slow
+def test_several_processes_stop_and_fail_as_one(recipe_values: dict, tmp_path: Path, write_recipe) -> None:
+    recipe = write_recipe(changed(recipe_values, training={"max_steps": 5000, "save_every": 5000}))
+    process = start(recipe, tmp_path / "r", "--nproc-per-node", "2")
+    while "step 9/" not in process.stderr.readline():
+        assert process.poll() is None
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143 and "stopped by SIGTERM" in errors and "Traceback" not in errors
+    assert len(list((tmp_path / "r").glob("checkpoint-*"))) == 1
+
+    for wrong in ("data.source=/nowhere", "training.batch_size=9"):
+        process = start(recipe, tmp_path / "x", "--nproc-per-node", "2", wrong)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 2 and "Traceback" not in errors and len(errors.splitlines()) < 5, errors
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.slow

@@ -1,0 +1,62 @@
+"""Several processes: started here with torchrun's own engine, or found in the environment that SLURM made."""
+
+import logging
+import os
+import re
+import sys
+
+import typer
+
+
+def become_launcher(processes: int) -> None:
+    """Starts this same command once a process, waits, and ends with the exit code of the first that failed.
+
+    Signals are passed on; the processes have 30 seconds to save.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # the processes say themselves what was wrong
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        run_id="hyperformer",
+        max_restarts=0,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "hyperformer_cli", *_arguments_without_nproc())
+    except ChildFailedError as error:
+        raise typer.Exit(min(error.failures.values(), key=lambda failure: failure.timestamp).exitcode) from None
+    except SignalException as error:
+        raise typer.Exit(128 + error.sigval) from None
+    raise typer.Exit
+
+
+def adopt_slurm_environment() -> None:
+    """Gives `srun`'s processes the names that torch reads, unless a launcher gave them already."""
+    environment = os.environ
+    if "RANK" in environment or "SLURM_STEP_ID" not in environment or int(environment.get("SLURM_NTASKS", "1")) < 2:
+        return
+    environment["RANK"], environment["WORLD_SIZE"] = environment["SLURM_PROCID"], environment["SLURM_NTASKS"]
+    environment["LOCAL_RANK"] = environment["SLURM_LOCALID"]
+    environment.setdefault("MASTER_ADDR", first_host(environment["SLURM_STEP_NODELIST"]))
+    environment.setdefault("MASTER_PORT", str(20000 + int(environment["SLURM_JOB_ID"]) % 20000))
+
+
+def first_host(nodes: str) -> str:
+    """The first of a list as SLURM writes it: `gpu[03-05,9],login1` gives `gpu03`."""
+    name = re.match(r"([^,\[]+)(?:\[([^,\]-]+))?", nodes)
+    return name[1] + (name[2] or "")
+
+
+def _arguments_without_nproc() -> list[str]:
+    arguments = [argument for argument in sys.argv[1:] if not argument.startswith("--nproc-per-node=")]
+    if "--nproc-per-node" in arguments:
+        at = arguments.index("--nproc-per-node")
+        del arguments[at : at + 2]
+    return arguments
