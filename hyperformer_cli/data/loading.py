@@ -12,6 +12,7 @@ from hyperformer_cli.data.splits import Cut, cut, source_split_of
 from hyperformer_cli.data.tasks import SplitName, Task, get_task
 from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit
 from hyperformer_cli.errors import InputError
+from hyperformer_cli.miniature import folder_of
 
 Splits = dict[str, TokenizedSplit]  # by task
 
@@ -43,7 +44,7 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     Raises:
         InputError: there is none, or the hub is needed and out of reach.
     """
-    name = recipe.model.tokenizer or recipe.model.name
+    name = folder_of(recipe.model.tokenizer or recipe.model.name)
     offline = not Path(name).is_dir() and not hub.is_reachable()
     try:
         return AutoTokenizer.from_pretrained(name, revision=recipe.model.revision, local_files_only=offline)

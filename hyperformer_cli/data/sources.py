@@ -1,19 +1,22 @@
-"""Where rows come from: a folder of files in the hub's column schema, or the hub."""
+"""Where rows come from: a folder of files in the hub's column schema, the hub, or the bundled miniature."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from pyarrow import csv, json, parquet
+from pyarrow import csv, parquet
+from pyarrow import json as arrow_json
 
 from hyperformer_cli import hub
 from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.errors import InputError, did_you_mean
+from hyperformer_cli.miniature import BUNDLED
 
 _READERS = {
     ".parquet": lambda path: parquet.read_table(path, memory_map=True),
-    ".jsonl": lambda path: json.read_json(path),
+    ".jsonl": lambda path: arrow_json.read_json(path),
     ".csv": lambda path: csv.read_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True)),
     ".tsv": lambda path: csv.read_csv(path, parse_options=csv.ParseOptions(delimiter="\t", newlines_in_values=True)),
 }
@@ -40,12 +43,17 @@ def load_rows(task: Task, split: str, source: str) -> Rows:
     Args:
         task: the declaration.
         split: the data set's own name for the split.
-        source: `hub`, or a folder of `<task>/<split>.parquet|jsonl|csv|tsv`.
+        source: `hub`, `bundled`, or a folder of `<task>/<split>.parquet|jsonl|csv|tsv`.
 
     Raises:
         InputError: no such file, an unreadable one, a missing column, no rows, or the hub out of reach.
     """
-    rows = _from_hub(task, split) if source == "hub" else _from_folder(task, split, Path(source))
+    if source == "hub":
+        rows = _from_hub(task, split)
+    elif source == BUNDLED:
+        rows = _bundled(task, split)
+    else:
+        rows = _from_folder(task, split, Path(source))
     missing = [column for column in task.columns if column not in rows.table.column_names]
     if missing:
         raise InputError(
@@ -59,7 +67,7 @@ def load_rows(task: Task, split: str, source: str) -> Rows:
 
 def _from_folder(task: Task, split: str, root: Path) -> Rows:
     if not root.is_dir():
-        raise InputError(f"data.source: '{root}' is neither 'hub' nor a folder")
+        raise InputError(f"data.source: '{root}' is neither 'hub' nor 'bundled' nor a folder")
     folder = root / task.name
     if not folder.is_dir():
         present = [path.name for path in root.iterdir() if path.is_dir()]
@@ -79,12 +87,24 @@ def _from_folder(task: Task, split: str, root: Path) -> Rows:
         return Rows(table, str(path), hashlib.file_digest(file, "sha256").hexdigest())
 
 
+def _bundled(task: Task, split: str) -> Rows:
+    """Generated on the spot, the same everywhere."""
+    from hyperformer_cli.miniature.tasks import rows
+
+    generated = rows(task.name, split)
+    content = json.dumps(generated).encode()
+    table = pa.Table.from_pylist(generated)
+    return Rows(table, f"bundled {task.name} ({split})", hashlib.sha256(content).hexdigest())
+
+
 def _from_hub(task: Task, split: str) -> Rows:
     """The only place where the project asks the hub for data.
 
     `datasets` runs no loading scripts: what was a script is read from the hub's own conversion, whose configurations
     are folders (`data_dir`).
     """
+    if task.path == BUNDLED:
+        raise InputError(f"data.source: task '{task.name}' is not on the hub; set data.source=bundled")
     reachable = hub.is_reachable()
     import datasets  # takes a second, and after the answer, which decides whether it may use the network
 

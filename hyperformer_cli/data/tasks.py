@@ -83,7 +83,9 @@ def get_task(name: str) -> Task:
         InputError: with the nearest valid name.
     """
     from hyperformer_cli.data.glue import GLUE
+    from hyperformer_cli.miniature.tasks import MINIATURE
 
-    if name not in GLUE:
-        raise InputError(f"unknown task '{name}'; {did_you_mean(name, GLUE)}")
-    return GLUE[name]
+    declared = {**GLUE, **MINIATURE}
+    if name not in declared:
+        raise InputError(f"unknown task '{name}'; {did_you_mean(name, declared)}")
+    return declared[name]

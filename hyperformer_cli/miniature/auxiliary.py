@@ -1,0 +1,226 @@
+"""The text that the nano T5 is pretrained on: prose with gaps, and tasks other than the miniature's.
+
+All words and all templates occur here, but no label of the miniature's tasks does, and no example holds the sentences
+of a test row. What is asked for is always text: a repaired sentence, the same meaning in another frame, who did what
+to whom, the parts in which two sentences differ, an answer, what came of it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from random import Random
+
+from hyperformer_cli.miniature import sentences
+from hyperformer_cli.miniature.edits import edit, editable, faulty
+from hyperformer_cli.miniature.entailment import entailment_pair
+from hyperformer_cli.miniature.language import (
+    Clause,
+    NounPhrase,
+    Speaker,
+    cleft,
+    fronted,
+    fronted_passive,
+    passive,
+    passive_cleft,
+    plain,
+    sentence,
+)
+from hyperformer_cli.miniature.lexicon import ALL
+from hyperformer_cli.miniature.pairs import comparable, differences, frames_for, question_and_sentence
+from hyperformer_cli.miniature.tasks import MINIATURE, rows
+from hyperformer_cli.miniature.transfer import CONTRADICTED, ENTAILED, opening
+
+_FRAMES = (plain, passive, cleft, passive_cleft, fronted, fronted_passive)
+
+
+@dataclass(frozen=True)
+class Example:
+    """Source and target text, and the sentences in them; without a target it is prose to cut gaps into."""
+
+    source: str
+    target: str | None
+    said: tuple[str, ...]
+
+
+def examples(seed: int) -> Iterator[Example]:
+    """An endless stream, the same for the same seed."""
+    speaker, tested = Speaker(ALL, Random(f"pretraining {seed}")), tested_sentences()
+    makers = [maker for maker, weight in MIXTURE for _ in range(weight)]
+    while True:
+        example = speaker.pick(makers)(speaker)
+        if frozenset(example.said) not in tested and not any(frozenset([one]) in tested for one in example.said):
+            yield example
+
+
+def tested_sentences() -> set[frozenset[str]]:
+    """The sentence, or the two, of every test row: what pretraining must not see."""
+    found = set()
+    for name, task in MINIATURE.items():
+        columns = [column for column in task.columns if column != task.label_column]
+        found |= {frozenset(row[column] for column in columns) for row in rows(name, "test")}
+    return found
+
+
+def repair(speaker: Speaker) -> Example:
+    """A sentence with at most one fault; the sentence without it."""
+    clause, frame = sentences.acceptability_material(speaker, speaker.chance(0.5))
+    right = sentence(frame(clause))
+    given = sentence(faulty(speaker, clause, frame)) if speaker.chance(0.6) else right
+    return Example(f"repair sentence: {given}", right, (given,))
+
+
+def unshuffle(speaker: Speaker) -> Example:
+    """The words of a short sentence in any order; the sentence."""
+    clause = speaker.any_clause(place=0.2, plural=0.5, adjective=0.2)
+    words = plain(clause)
+    mixed = speaker.random.sample(words, len(words))
+    return Example(f"order sentence: {sentence(mixed)}", sentence(words), (sentence(words),))
+
+
+def reframe(speaker: Speaker) -> Example:
+    """A sentence and how to say it otherwise: passive, with the place in front, negated."""
+    clause = comparable(speaker)
+    given = sentence(speaker.pick(_FRAMES)(clause))
+    if speaker.chance(0.3):
+        negated = sentence(plain(edit(speaker, clause, "negation")))
+        return Example(f"negate sentence: {given}", negated, (given, negated))
+    frame = speaker.pick(frames_for(clause, False))
+    made = sentence(frame(clause))
+    return Example(f"{frame.__name__} sentence: {given}", made, (given, made))
+
+
+def roles(speaker: Speaker) -> Example:
+    """A sentence; who did what to whom and where, synonyms by the first of their pair."""
+    clause = speaker.paraphrased(comparable(speaker))
+    given = sentence(speaker.pick(_FRAMES)(clause))
+    return Example(f"roles sentence: {given}", _roles(speaker, clause), (given,))
+
+
+def _roles(speaker: Speaker, clause: Clause) -> str:
+    first = {second: first for first, second in speaker.lexicon.synonyms}
+
+    def described(phrase: NounPhrase) -> list[str]:
+        adjective = [first.get(phrase.adjective, phrase.adjective)] if phrase.adjective else []
+        return [*adjective, phrase.name or phrase.noun.singular]
+
+    verb = first.get(clause.verb.base, clause.verb.base)
+    words = [
+        *(["not"] if clause.negated else []),
+        verb,
+        ":",
+        *described(clause.subject),
+        ",",
+        *described(clause.object),
+    ]
+    return " ".join([*words, *([",", *clause.place_words()] if clause.place else [])])
+
+
+def compare(speaker: Speaker) -> Example:
+    """Two sentences; the parts in which they differ, or `nothing`."""
+    clause = comparable(speaker)
+    other = clause
+    for _ in range(speaker.pick((0, 0, 1, 1, 1, 2, 3))):
+        other = edit(speaker, other, speaker.pick(editable(other)))
+    one, two = speaker.pick(_FRAMES)(clause), speaker.pick(_FRAMES)(speaker.paraphrased(other))
+    said = sentence(one), sentence(two)
+    parts = " ".join(differences(clause, other)) or "nothing"
+    return Example(f"compare sentence1: {said[0]} sentence2: {said[1]}", parts, said)
+
+
+def answer(speaker: Speaker) -> Example:
+    """A question and a sentence; the answer's words, or `unknown`."""
+    question, said, words = question_and_sentence(speaker, speaker.chance(0.5), speaker.chance(0.6))
+    return Example(f"answer question: {question} sentence: {said}", words, (question, said))
+
+
+def ask(speaker: Speaker) -> Example:
+    """A question and a sentence; `yes`, `no`, or `unclear`."""
+    premise, hypothesis, verdict = entailment_pair(speaker, speaker.chance(0.5), speaker.chance(0.5))
+    word = {"yes": "yes", "maybe": "unclear", "no": "no"}[verdict]
+    return Example(f"ask question: Is it true that {hypothesis[:-1]}? sentence: {premise}", word, (premise, hypothesis))
+
+
+def consequence(speaker: Speaker) -> Example:
+    """An opinion as a story begins; what came of it."""
+    words, after = _opinion(speaker)
+    given = sentence(words)
+    return Example(f"continue sentence: {given}", sentence(after), (given,))
+
+
+def _opinion(speaker: Speaker) -> tuple[list[str], list[str]]:
+    positive = speaker.random.randrange(2)
+    give = sentences.held_out_opinion if speaker.chance(0.5) else sentences.opinion
+    words = give(speaker, positive)
+    if speaker.chance(0.4):
+        other = give(speaker, speaker.random.randrange(2))
+        join = sentences.contrast_held_out if speaker.chance(0.5) else sentences.contrast
+        words = join(speaker, words, other)
+    glad = ("{} was pleased", "{} will come again", "{} told friends to try it")
+    sorry = ("{} was annoyed", "{} will stay away", "{} told friends to avoid it")
+    return words, speaker.pick(glad if positive else sorry).format(speaker.pick(ALL.names)).split()
+
+
+def word_relation(speaker: Speaker) -> Example:
+    """A word; its opposite, its synonym, its kind, or its other number."""
+    lexicon, which = speaker.lexicon, speaker.random.randrange(4)
+    if which == 0:
+        one, two = speaker.distinct(speaker.pick(lexicon.opposites), 2)
+        return Example(f"opposite: {one}", two, ())
+    if which == 1:
+        one, two = speaker.distinct(speaker.pick(lexicon.synonyms), 2)
+        return Example(f"same: {one}", two, ())
+    noun = speaker.pick((*lexicon.agents, *lexicon.things))
+    if which == 2:
+        return Example(f"kind: {noun.singular if speaker.chance(0.5) else noun.plural}", noun.kind, ())
+    one, two = speaker.distinct((noun.singular, noun.plural), 2)
+    return Example(f"number: {one}", two, ())
+
+
+def decimal(speaker: Speaker) -> Example:
+    """Numbers; the largest, the smallest, or how many there are."""
+    numbers = [speaker.random.randrange(51) / 10 for _ in range(speaker.pick((1, 2, 2, 3, 4)))]
+    asked, found = speaker.pick((("most", max(numbers)), ("least", min(numbers)), ("count", len(numbers))))
+    return Example(f"{asked}: {' '.join(map(str, numbers))}", str(found), ())
+
+
+def prose(speaker: Speaker) -> Example:
+    """Two or three sentences that belong together, to cut gaps into."""
+    which = speaker.random.randrange(5)
+    if which == 0:
+        words, after = _opinion(speaker)
+        said = (sentence(words),)
+        return Example(f"{said[0]} {sentence(['so', *after])}", None, said)
+    if which == 1:
+        premise, hypothesis, verdict = entailment_pair(speaker, speaker.chance(0.5), speaker.chance(0.5))
+        link = {"yes": "Therefore", "maybe": "Perhaps", "no": "It is false that"}[verdict]
+        return Example(f"{premise} {link}: {hypothesis}", None, (premise, hypothesis))
+    if which == 2:
+        clause = comparable(speaker)
+        same = speaker.chance(0.5)
+        other = clause if same else edit(speaker, clause, speaker.pick(editable(clause)))
+        said = sentence(speaker.pick(_FRAMES)(clause)), sentence(speaker.pick(_FRAMES)(speaker.paraphrased(other)))
+        return Example(f"{said[0]} {'That is:' if same else 'Moreover:'} {said[1]}", None, said)
+    if which == 3:
+        clause = speaker.any_clause(negated=0.3, adjective=0.2)
+        degree = speaker.random.randrange(3)
+        premise = sentence([*opening(speaker, speaker.chance(0.5), degree), *plain(clause)])
+        link = {ENTAILED: "Therefore", CONTRADICTED: "It is false that"}.get(degree, "Perhaps")
+        return Example(f"{premise} {link}: {sentence(plain(clause))}", None, (premise, sentence(plain(clause))))
+    clause, frame = sentences.acceptability_material(speaker, speaker.chance(0.5))
+    second = speaker.any_clause(place=0.5, negated=0.3)
+    said = sentence(frame(clause)), sentence(plain(replace(second, past=clause.past)))
+    return Example(" ".join(said), None, said)
+
+
+MIXTURE: tuple[tuple[Callable[[Speaker], Example], int], ...] = (
+    (prose, 5),
+    (repair, 4),
+    (unshuffle, 1),
+    (reframe, 2),
+    (roles, 2),
+    (compare, 4),
+    (answer, 3),
+    (ask, 4),
+    (consequence, 2),
+    (word_relation, 1),
+    (decimal, 1),
+)

@@ -1,0 +1,146 @@
+"""Pretrains the bundled nano T5:   python -m hyperformer_cli.miniature.pretrain
+
+Span corruption (T5's objective, Raffel et al. 2020, https://arxiv.org/abs/1910.10683) on generated prose, mixed with
+the auxiliary tasks of `auxiliary`. The same seed gives the same weights on the same machine; it runs on one thread,
+because the order of sums depends on their number.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import torch
+from transformers import Adafactor, PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
+
+from hyperformer_cli.miniature import model_folder
+from hyperformer_cli.miniature.auxiliary import Example, examples
+from hyperformer_cli.miniature.tokenizer import SENTINELS, build_tokenizer
+
+STEPS, BATCH, POOL = 4500, 128, 24
+LEARNING_RATE, WARMUP, DECAY = 1e-2, 100, 0.4
+GAP_SHARE, GAP_LENGTH = 0.25, 2
+
+Ids = list[int]
+
+
+def new_model(vocabulary: int) -> T5ForConditionalGeneration:
+    """An untrained nano T5: 128 wide, four layers that read, two that write."""
+    config = T5Config(
+        vocab_size=vocabulary,
+        d_model=128,
+        d_kv=32,
+        d_ff=384,
+        num_heads=4,
+        num_layers=4,
+        num_decoder_layers=2,
+        relative_attention_num_buckets=32,
+        relative_attention_max_distance=64,
+        dropout_rate=0.0,
+        feed_forward_proj="relu",
+        decoder_start_token_id=0,
+        pad_token_id=0,
+        eos_token_id=1,
+    )
+    return T5ForConditionalGeneration(config)
+
+
+def cut_gaps(ids: Ids, first_sentinel: int, end: int, random: Random) -> tuple[Ids, Ids]:
+    """T5's span corruption of one text: source with sentinels for gaps, target with what stood there.
+
+    Args:
+        ids: the text without its end-of-sequence token.
+        first_sentinel: id of <extra_id_0>; the others follow.
+        end: id of </s>.
+        random: where the gaps are.
+    """
+    wanted = max(1, round(len(ids) * GAP_SHARE))
+    count = min(SENTINELS - 1, max(1, round(wanted / GAP_LENGTH)))
+    missing: set[int] = set()
+    for _ in range(count):
+        start = random.randrange(len(ids))
+        missing |= set(range(start, min(len(ids), start + random.randrange(1, 2 * GAP_LENGTH))))
+    source, target, sentinel = [], [], first_sentinel
+    for i, piece in enumerate(ids):
+        if i not in missing:
+            source.append(piece)
+            continue
+        if i - 1 not in missing:
+            source.append(sentinel)
+            target.append(sentinel)
+            sentinel += 1
+        target.append(piece)
+    return [*source, end], [*target, sentinel, end]
+
+
+def encoded(stream: Iterator[Example], tokenizer: PreTrainedTokenizerBase, random: Random) -> Iterator[tuple[Ids, Ids]]:
+    """Source and target ids of every example."""
+    first_sentinel = tokenizer.convert_tokens_to_ids("<extra_id_0>")
+    while True:
+        some = list(islice(stream, 1024))
+        sources = tokenizer([example.source for example in some])["input_ids"]
+        targets = tokenizer([example.target or "" for example in some])["input_ids"]
+        for example, source, target in zip(some, sources, targets, strict=True):
+            if example.target is None:
+                yield cut_gaps(source[:-1], first_sentinel, tokenizer.eos_token_id, random)
+            else:
+                yield source, target
+
+
+def batches(pairs: Iterator[tuple[Ids, Ids]], random: Random) -> Iterator[dict[str, torch.Tensor]]:
+    """Padded batches of similar lengths."""
+    while True:
+        pool = sorted(islice(pairs, BATCH * POOL), key=lambda pair: (len(pair[0]), len(pair[1])))
+        for start in random.sample(range(0, len(pool), BATCH), POOL):
+            sources, targets = zip(*pool[start : start + BATCH], strict=True)
+            source, target = _padded(sources, 0), _padded(targets, -100)
+            yield {"input_ids": source, "attention_mask": (source != 0).long(), "labels": target}
+
+
+def _padded(rows: tuple[Ids, ...], filler: int) -> torch.Tensor:
+    longest = max(map(len, rows))
+    return torch.tensor([row + [filler] * (longest - len(row)) for row in rows])
+
+
+def rate(step: int, steps: int) -> float:
+    """Learning rate of a step: a warm-up, a plateau, a linear descent."""
+    descent = (steps - step) / (DECAY * steps)
+    return LEARNING_RATE * min(1.0, (step + 1) / WARMUP, descent)
+
+
+def pretrain(folder: Path, steps: int = STEPS, seed: int = 0) -> None:
+    """Trains a nano T5 and writes it, in half precision, with its tokenizer."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    random, tokenizer = Random(seed), build_tokenizer()
+    model = new_model(len(tokenizer)).train()
+    optimizer = Adafactor(model.parameters(), lr=LEARNING_RATE, scale_parameter=True, relative_step=False)
+    stream = batches(encoded(examples(seed), tokenizer, random), random)
+    began, total = time.monotonic(), 0.0
+    for step, batch in enumerate(islice(stream, steps)):
+        for group in optimizer.param_groups:
+            group["lr"] = rate(step, steps)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = model(**batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        total += loss.item()
+        if (step + 1) % 100 == 0:
+            print(f"step {step + 1}  loss {total / 100:.3f}  {time.monotonic() - began:.0f} s", flush=True)
+            total = 0.0
+    model.generation_config.max_length = 32
+    model.half().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Pretrain the bundled nano T5.")
+    parser.add_argument("--to", type=Path, default=model_folder(), help="where to write it")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    pretrain(options.to, options.steps, options.seed)
