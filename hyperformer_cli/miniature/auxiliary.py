@@ -34,8 +34,13 @@ _FRAMES = (plain, passive, cleft, passive_cleft, fronted, fronted_passive)
 
 @dataclass(frozen=True)
 class Example:
-    """Source and target text, and the sentences in them; without a target it is prose to cut gaps into."""
+    """One example: the encoder reads `source`, the decoder starts from the word `task` and goes on with `target`.
 
+    The encoder is not told the task, so that it reads a sentence, or two, for all of them. Without a target it is
+    prose to cut gaps into. `said` are the sentences in it.
+    """
+
+    task: str
     source: str
     target: str | None
     said: tuple[str, ...]
@@ -43,7 +48,7 @@ class Example:
 
 def examples(seed: int) -> Iterator[Example]:
     """An endless stream, the same for the same seed."""
-    speaker, tested = Speaker(ALL, Random(f"pretraining {seed}")), tested_sentences()
+    speaker, tested = Speaker(ALL, Random(f"pretraining {seed}")), sentences_of_tests()
     makers = [maker for maker, weight in MIXTURE for _ in range(weight)]
     while True:
         example = speaker.pick(makers)(speaker)
@@ -51,7 +56,7 @@ def examples(seed: int) -> Iterator[Example]:
             yield example
 
 
-def tested_sentences() -> set[frozenset[str]]:
+def sentences_of_tests() -> set[frozenset[str]]:
     """The sentence, or the two, of every test row: what pretraining must not see."""
     found = set()
     for name, task in MINIATURE.items():
@@ -65,7 +70,16 @@ def repair(speaker: Speaker) -> Example:
     clause, frame = sentences.acceptability_material(speaker, speaker.chance(0.5))
     right = sentence(frame(clause))
     given = sentence(faulty(speaker, clause, frame)) if speaker.chance(0.6) else right
-    return Example(f"repair sentence: {given}", right, (given,))
+    return Example("repair", f"sentence: {given}", right, (given,))
+
+
+def spot(speaker: Speaker) -> Example:
+    """A sentence with at most one fault; the word at which it goes wrong, or `nothing`."""
+    clause, frame = sentences.acceptability_material(speaker, speaker.chance(0.5))
+    right = frame(clause)
+    given = faulty(speaker, clause, frame) if speaker.chance(0.6) else right
+    wrong = next((word for word, meant in zip(given, [*right, ""], strict=False) if word != meant), "nothing")
+    return Example("spot", f"sentence: {sentence(given)}", wrong, (sentence(given),))
 
 
 def unshuffle(speaker: Speaker) -> Example:
@@ -73,7 +87,7 @@ def unshuffle(speaker: Speaker) -> Example:
     clause = speaker.any_clause(place=0.2, plural=0.5, adjective=0.2)
     words = plain(clause)
     mixed = speaker.random.sample(words, len(words))
-    return Example(f"order sentence: {sentence(mixed)}", sentence(words), (sentence(words),))
+    return Example("order", f"sentence: {sentence(mixed)}", sentence(words), (sentence(words),))
 
 
 def reframe(speaker: Speaker) -> Example:
@@ -82,17 +96,17 @@ def reframe(speaker: Speaker) -> Example:
     given = sentence(speaker.pick(_FRAMES)(clause))
     if speaker.chance(0.3):
         negated = sentence(plain(edit(speaker, clause, "negation")))
-        return Example(f"negate sentence: {given}", negated, (given, negated))
+        return Example("negate", f"sentence: {given}", negated, (given, negated))
     frame = speaker.pick(frames_for(clause, False))
     made = sentence(frame(clause))
-    return Example(f"{frame.__name__} sentence: {given}", made, (given, made))
+    return Example(frame.__name__, f"sentence: {given}", made, (given, made))
 
 
 def roles(speaker: Speaker) -> Example:
     """A sentence; who did what to whom and where, synonyms by the first of their pair."""
     clause = speaker.paraphrased(comparable(speaker))
     given = sentence(speaker.pick(_FRAMES)(clause))
-    return Example(f"roles sentence: {given}", _roles(speaker, clause), (given,))
+    return Example("roles", f"sentence: {given}", _roles(speaker, clause), (given,))
 
 
 def _roles(speaker: Speaker, clause: Clause) -> str:
@@ -115,38 +129,45 @@ def _roles(speaker: Speaker, clause: Clause) -> str:
 
 
 def compare(speaker: Speaker) -> Example:
-    """Two sentences; the parts in which they differ, or `nothing`."""
-    clause = comparable(speaker)
-    other = clause
-    for _ in range(speaker.pick((0, 0, 1, 1, 1, 2, 3))):
-        other = edit(speaker, other, speaker.pick(editable(other)))
-    one, two = speaker.pick(_FRAMES)(clause), speaker.pick(_FRAMES)(speaker.paraphrased(other))
-    said = sentence(one), sentence(two)
-    parts = " ".join(differences(clause, other)) or "nothing"
-    return Example(f"compare sentence1: {said[0]} sentence2: {said[1]}", parts, said)
+    """Two sentences; the parts in which they differ or `nothing`, or how many such parts there are."""
+    clause, other, said = _two_clauses(speaker, (0, 0, 1, 1, 1, 2, 3))
+    parts = differences(clause, other)
+    source = f"sentence1: {said[0]} sentence2: {said[1]}"
+    if speaker.chance(0.3):
+        return Example("count", source, str(len(parts)), said)
+    return Example("compare", source, " ".join(parts) or "nothing", said)
 
 
 def answer(speaker: Speaker) -> Example:
     """A question and a sentence; the answer's words, or `unknown`."""
     question, said, words = question_and_sentence(speaker, speaker.chance(0.5), speaker.chance(0.6))
-    return Example(f"answer question: {question} sentence: {said}", words, (question, said))
+    return Example("answer", f"question: {question} sentence: {said}", words, (question, said))
 
 
 def ask(speaker: Speaker) -> Example:
     """A question and a sentence; `yes`, `no`, or `unclear`."""
     premise, hypothesis, verdict = entailment_pair(speaker, speaker.chance(0.5), speaker.chance(0.5))
     word = {"yes": "yes", "maybe": "unclear", "no": "no"}[verdict]
-    return Example(f"ask question: Is it true that {hypothesis[:-1]}? sentence: {premise}", word, (premise, hypothesis))
+    return Example(
+        "ask", f"question: Is it true that {hypothesis[:-1]}? sentence: {premise}", word, (premise, hypothesis)
+    )
 
 
 def consequence(speaker: Speaker) -> Example:
     """An opinion as a story begins; what came of it."""
-    words, after = _opinion(speaker)
+    words, positive = _opinion(speaker)
     given = sentence(words)
-    return Example(f"continue sentence: {given}", sentence(after), (given,))
+    return Example("continue", f"sentence: {given}", _AFTERWARDS[positive][0], (given,))
 
 
-def _opinion(speaker: Speaker) -> tuple[list[str], list[str]]:
+_AFTERWARDS = (
+    ("we will stay away", "we were annoyed", "we told friends to avoid it"),
+    ("we will come again", "we were pleased", "we told friends to try it"),
+)
+
+
+def _opinion(speaker: Speaker) -> tuple[list[str], int]:
+    """One opinion or two contrasted, and whether it is good on the whole."""
     positive = speaker.random.randrange(2)
     give = sentences.held_out_opinion if speaker.chance(0.5) else sentences.opinion
     words = give(speaker, positive)
@@ -154,9 +175,7 @@ def _opinion(speaker: Speaker) -> tuple[list[str], list[str]]:
         other = give(speaker, speaker.random.randrange(2))
         join = sentences.contrast_held_out if speaker.chance(0.5) else sentences.contrast
         words = join(speaker, words, other)
-    glad = ("{} was pleased", "{} will come again", "{} told friends to try it")
-    sorry = ("{} was annoyed", "{} will stay away", "{} told friends to avoid it")
-    return words, speaker.pick(glad if positive else sorry).format(speaker.pick(ALL.names)).split()
+    return words, positive
 
 
 def word_relation(speaker: Speaker) -> Example:
@@ -164,63 +183,84 @@ def word_relation(speaker: Speaker) -> Example:
     lexicon, which = speaker.lexicon, speaker.random.randrange(4)
     if which == 0:
         one, two = speaker.distinct(speaker.pick(lexicon.opposites), 2)
-        return Example(f"opposite: {one}", two, ())
+        return Example("opposite", f"word: {one}", two, ())
     if which == 1:
         one, two = speaker.distinct(speaker.pick(lexicon.synonyms), 2)
-        return Example(f"same: {one}", two, ())
+        return Example("same", f"word: {one}", two, ())
     noun = speaker.pick((*lexicon.agents, *lexicon.things))
     if which == 2:
-        return Example(f"kind: {noun.singular if speaker.chance(0.5) else noun.plural}", noun.kind, ())
+        return Example("kind", f"word: {noun.singular if speaker.chance(0.5) else noun.plural}", noun.kind, ())
     one, two = speaker.distinct((noun.singular, noun.plural), 2)
-    return Example(f"number: {one}", two, ())
+    return Example("number", f"word: {one}", two, ())
 
 
 def decimal(speaker: Speaker) -> Example:
     """Numbers; the largest, the smallest, or how many there are."""
     numbers = [speaker.random.randrange(51) / 10 for _ in range(speaker.pick((1, 2, 2, 3, 4)))]
     asked, found = speaker.pick((("most", max(numbers)), ("least", min(numbers)), ("count", len(numbers))))
-    return Example(f"{asked}: {' '.join(map(str, numbers))}", str(found), ())
+    return Example(asked, f"numbers: {' '.join(map(str, numbers))}", str(found), ())
 
 
-def prose(speaker: Speaker) -> Example:
-    """Two or three sentences that belong together, to cut gaps into."""
-    which = speaker.random.randrange(5)
+def connect(speaker: Speaker) -> Example:
+    """Two sentences of a story; the words that join them."""
+    first, link, second = _joined(speaker)
+    return Example("connect", f"sentence1: {first} sentence2: {second}", link.lower(), (first, second))
+
+
+def _joined(speaker: Speaker) -> tuple[str, str, str]:
+    """Two sentences, and between them what joins them by their meaning."""
+    which = speaker.random.randrange(3)
     if which == 0:
-        words, after = _opinion(speaker)
-        said = (sentence(words),)
-        return Example(f"{said[0]} {sentence(['so', *after])}", None, said)
-    if which == 1:
         premise, hypothesis, verdict = entailment_pair(speaker, speaker.chance(0.5), speaker.chance(0.5))
-        link = {"yes": "Therefore", "maybe": "Perhaps", "no": "It is false that"}[verdict]
-        return Example(f"{premise} {link}: {hypothesis}", None, (premise, hypothesis))
-    if which == 2:
-        clause = comparable(speaker)
-        same = speaker.chance(0.5)
-        other = clause if same else edit(speaker, clause, speaker.pick(editable(clause)))
-        said = sentence(speaker.pick(_FRAMES)(clause)), sentence(speaker.pick(_FRAMES)(speaker.paraphrased(other)))
-        return Example(f"{said[0]} {'That is:' if same else 'Moreover:'} {said[1]}", None, said)
-    if which == 3:
+        return premise, {"yes": "Therefore", "maybe": "Perhaps", "no": "It is false that"}[verdict], hypothesis
+    if which == 1:
         clause = speaker.any_clause(negated=0.3, adjective=0.2)
         degree = speaker.random.randrange(3)
         premise = sentence([*opening(speaker, speaker.chance(0.5), degree), *plain(clause)])
         link = {ENTAILED: "Therefore", CONTRADICTED: "It is false that"}.get(degree, "Perhaps")
-        return Example(f"{premise} {link}: {sentence(plain(clause))}", None, (premise, sentence(plain(clause))))
+        return premise, link, sentence(plain(clause))
+    clause, other, said = _two_clauses(speaker, (0, 1))
+    return said[0], "That is" if other == clause else "Moreover", said[1]
+
+
+def _two_clauses(speaker: Speaker, edits: tuple[int, ...]) -> tuple[Clause, Clause, tuple[str, str]]:
+    """A clause, the same after some edits, and both as sentences."""
+    clause = comparable(speaker)
+    other = clause
+    for _ in range(speaker.pick(edits)):
+        other = edit(speaker, other, speaker.pick(editable(other)))
+    one, two = speaker.pick(_FRAMES)(clause), speaker.pick(_FRAMES)(speaker.paraphrased(other))
+    return clause, other, (sentence(one), sentence(two))
+
+
+def prose(speaker: Speaker) -> Example:
+    """Two sentences that belong together, to cut gaps into."""
+    which = speaker.random.randrange(3)
+    if which == 0:
+        words, positive = _opinion(speaker)
+        said = (sentence(words),)
+        return Example("", f"{said[0]} So {speaker.pick(_AFTERWARDS[positive])}.", None, said)
+    if which == 1:
+        first, link, second = _joined(speaker)
+        return Example("", f"{first} {link}: {second}", None, (first, second))
     clause, frame = sentences.acceptability_material(speaker, speaker.chance(0.5))
     second = speaker.any_clause(place=0.5, negated=0.3)
     said = sentence(frame(clause)), sentence(plain(replace(second, past=clause.past)))
-    return Example(" ".join(said), None, said)
+    return Example("", " ".join(said), None, said)
 
 
 MIXTURE: tuple[tuple[Callable[[Speaker], Example], int], ...] = (
-    (prose, 5),
-    (repair, 4),
+    (prose, 3),
+    (repair, 3),
+    (spot, 4),
     (unshuffle, 1),
-    (reframe, 2),
-    (roles, 2),
-    (compare, 4),
-    (answer, 3),
-    (ask, 4),
-    (consequence, 2),
+    (reframe, 1),
+    (roles, 1),
+    (compare, 8),
+    (connect, 6),
+    (answer, 4),
+    (ask, 2),
+    (consequence, 3),
     (word_relation, 1),
     (decimal, 1),
 )

@@ -124,17 +124,33 @@ def _quantifier(speaker: Speaker, held_out: bool) -> Pair:
 
 
 def _conjunction(speaker: Speaker, held_out: bool) -> Pair:
-    """`Tom and the dog slept` entails `Tom slept`; with `or` it is the other way round."""
-    one, two = speaker.two_agents(names=0.5, adjective=0.0, plural=0.0)
-    noun = speaker.pick(speaker.lexicon.agents)
-    say = _predicates(speaker, held_out, noun)
-    alone = say(speaker.pick((one, two)), False)
-    both = NounPhrase(one.noun, one.determiner, True, name=one.name)
-    word, opening, leaving = speaker.pick(("and", "or")), [], speaker.chance(0.5)
+    """`Tom and the dog slept` entails `Tom slept`; with `or` it is the other way round; the order never matters.
+
+    A third party, of which nothing follows, keeps the conjunctions from telling the answer.
+    """
+    one, two = (phrase.words() for phrase in speaker.two_agents(names=0.5, adjective=0.0, plural=0.0))
+    third = speaker.agent(names=0.5, adjective=0.0, plural=0.0).words()
+    while third in (one, two):
+        third = speaker.agent(names=0.5, adjective=0.0, plural=0.0).words()
+    say = _predicates(speaker, held_out, speaker.pick(speaker.lexicon.agents))
+
+    def said(*words: str, plural: bool = False, negated: bool = False) -> list[str]:
+        return " ".join(say(NounPhrase(name=" ".join(words), plural=plural), negated)).split()
+
+    either = speaker.pick((one, two))
     if held_out and speaker.chance(0.3):
-        word, opening = "nor", ["neither"]
-        alone = say(speaker.pick((one, two)), True)
-    pair = say(replace(both, noun=None, name=" ".join([*opening, *one.words(), word, *two.words()])), False)
-    joined = " ".join(pair).split()
-    first, second = (joined, alone) if leaving else (alone, joined)
-    return first, second, "yes" if leaving == (word != "or") else "maybe"
+        neither, alone = said("neither", *one, "nor", *two, plural=True), said(*either, negated=True)
+        return speaker.pick(((neither, alone, "yes"), (alone, neither, "maybe"), (neither, said(*either), "no")))
+    word = speaker.pick(("and", "or"))
+    joined, turned = said(*one, word, *two, plural=True), said(*two, word, *one, plural=True)
+    other = said(*third, word, *two, plural=True)
+    return speaker.pick(
+        (
+            (joined, said(*either), "yes" if word == "and" else "maybe"),
+            (said(*either), joined, "maybe" if word == "and" else "yes"),
+            (joined, turned, "yes"),
+            (joined, other, "maybe"),
+            (joined, said(*third), "maybe"),
+            (said(*one), other, "maybe"),
+        )
+    )

@@ -19,11 +19,12 @@ from hyperformer_cli.miniature import model_folder
 from hyperformer_cli.miniature.auxiliary import Example, examples
 from hyperformer_cli.miniature.tokenizer import SENTINELS, build_tokenizer
 
-STEPS, BATCH, POOL = 4500, 128, 24
-LEARNING_RATE, WARMUP, DECAY = 1e-2, 100, 0.4
+STEPS, BATCH, POOL = 4500, 64, 32
+LEARNING_RATE, WARMUP, DECAY = 1e-2, 100, 0.8
 GAP_SHARE, GAP_LENGTH = 0.25, 2
 
 Ids = list[int]
+Sample = tuple[Ids, Ids, Ids]
 
 
 def new_model(vocabulary: int) -> T5ForConditionalGeneration:
@@ -75,8 +76,8 @@ def cut_gaps(ids: Ids, first_sentinel: int, end: int, random: Random) -> tuple[I
     return [*source, end], [*target, sentinel, end]
 
 
-def encoded(stream: Iterator[Example], tokenizer: PreTrainedTokenizerBase, random: Random) -> Iterator[tuple[Ids, Ids]]:
-    """Source and target ids of every example."""
+def encoded(stream: Iterator[Example], tokenizer: PreTrainedTokenizerBase, random: Random) -> Iterator[Sample]:
+    """Source ids, target ids, and what the decoder reads: the task's word, then the target up to its last piece."""
     first_sentinel = tokenizer.convert_tokens_to_ids("<extra_id_0>")
     while True:
         some = list(islice(stream, 1024))
@@ -84,19 +85,25 @@ def encoded(stream: Iterator[Example], tokenizer: PreTrainedTokenizerBase, rando
         targets = tokenizer([example.target or "" for example in some])["input_ids"]
         for example, source, target in zip(some, sources, targets, strict=True):
             if example.target is None:
-                yield cut_gaps(source[:-1], first_sentinel, tokenizer.eos_token_id, random)
+                source, target = cut_gaps(source[:-1], first_sentinel, tokenizer.eos_token_id, random)
+                yield source, target, [tokenizer.pad_token_id, *target[:-1]]
             else:
-                yield source, target
+                yield source, target, [tokenizer.convert_tokens_to_ids(example.task), *target[:-1]]
 
 
-def batches(pairs: Iterator[tuple[Ids, Ids]], random: Random) -> Iterator[dict[str, torch.Tensor]]:
+def batches(samples: Iterator[Sample], random: Random) -> Iterator[dict[str, torch.Tensor]]:
     """Padded batches of similar lengths."""
     while True:
-        pool = sorted(islice(pairs, BATCH * POOL), key=lambda pair: (len(pair[0]), len(pair[1])))
+        pool = sorted(islice(samples, BATCH * POOL), key=lambda sample: (len(sample[0]), len(sample[1])))
         for start in random.sample(range(0, len(pool), BATCH), POOL):
-            sources, targets = zip(*pool[start : start + BATCH], strict=True)
-            source, target = _padded(sources, 0), _padded(targets, -100)
-            yield {"input_ids": source, "attention_mask": (source != 0).long(), "labels": target}
+            sources, targets, read = zip(*pool[start : start + BATCH], strict=True)
+            source = _padded(sources, 0)
+            yield {
+                "input_ids": source,
+                "attention_mask": (source != 0).long(),
+                "labels": _padded(targets, -100),
+                "decoder_input_ids": _padded(read, 0),
+            }
 
 
 def _padded(rows: tuple[Ids, ...], filler: int) -> torch.Tensor:
@@ -132,7 +139,6 @@ def pretrain(folder: Path, steps: int = STEPS, seed: int = 0) -> None:
         if (step + 1) % 100 == 0:
             print(f"step {step + 1}  loss {total / 100:.3f}  {time.monotonic() - began:.0f} s", flush=True)
             total = 0.0
-    model.generation_config.max_length = 32
     model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -25,7 +25,7 @@ def vocabulary() -> list[str]:
     makers = [maker for maker, _ in MIXTURE]
     for i in range(_SAMPLES):
         example = makers[i % len(makers)](speaker)
-        words |= set(pieces(f"{example.source} {example.target or ''}"))
+        words |= set(pieces(f"{example.task} {example.source} {example.target or ''}"))
     special = ["<pad>", "</s>", "<unk>", *(f"<extra_id_{i}>" for i in range(SENTINELS))]
     characters = [*_CHARACTERS, *".,:;?!'\"-", *(f"##{character}" for character in (*_CHARACTERS, "."))]
     return [*special, *characters, *sorted(word for word in words if word not in characters and "." not in word)]
