@@ -5,8 +5,6 @@ from dataclasses import replace
 
 from hyperformer_cli.miniature.language import Clause, Frame, NounPhrase, Speaker
 
-PARTS = ("subject", "verb", "object", "adjective", "place", "negation")
-
 
 def editable(clause: Clause) -> list[str]:
     """The parts of a clause that `edit` can change, `roles` and `descriptions` for two phrases trading something."""

@@ -130,15 +130,6 @@ def _front(clause: Clause, frame: Frame) -> list[str]:
     return [*clause.place_words(), ",", *frame(replace(clause, place=None))]
 
 
-def yes_no_question(clause: Clause) -> list[str]:
-    """`did the dog chase the cat near the river`"""
-    plural, subject = clause.subject.plural, clause.subject.words()
-    if clause.verb is None:
-        return [be(plural, clause.past), *subject, clause.adjective, *clause.place_words()]
-    complement = clause.object.words() if clause.object else []
-    return [do(plural, clause.past), *subject, clause.verb.base, *complement, *clause.place_words()]
-
-
 def sentence(words: Sequence[str], end: str = ".") -> str:
     """Words as a written sentence."""
     text = " ".join(words).replace(" ,", ",")
@@ -163,16 +154,11 @@ class Speaker:
     def adjective_for(self, noun: Noun) -> str:
         return self.pick(self.lexicon.colours if noun.is_thing else self.lexicon.adjectives)
 
-    def phrase(self, noun: Noun, adjective: float = 0.3, plural: float = 0.3) -> NounPhrase:
-        """`the`, `a` or `some` with a noun, now and then with an adjective."""
-        many = self.chance(plural)
-        determiner = self.pick(("the", "the", "some")) if many else self.pick(("the", "the", "a"))
-        described = self.adjective_for(noun) if self.chance(adjective) else None
-        return NounPhrase(noun, determiner, many, described)
-
     def definite(self, noun: Noun, adjective: float = 0.3, plural: float = 0.3) -> NounPhrase:
-        """The same with `the` alone: what roles and questions can refer to twice."""
-        return replace(self.phrase(noun, adjective, plural), determiner="the")
+        """`the` with a noun, now and then in the plural or with an adjective."""
+        many = self.chance(plural)
+        described = self.adjective_for(noun) if self.chance(adjective) else None
+        return NounPhrase(noun, "the", many, described)
 
     def agent(self, names: float = 0.2, **chances: float) -> NounPhrase:
         if self.chance(names):
