@@ -46,10 +46,10 @@ class Example:
     said: tuple[str, ...]
 
 
-def examples(seed: int) -> Iterator[Example]:
-    """An endless stream, the same for the same seed."""
+def examples(seed: int, mixture: "Mixture") -> Iterator[Example]:
+    """An endless stream of the mixture's makers, by weight; the same for the same seed."""
     speaker, tested = Speaker(ALL, Random(f"pretraining {seed}")), sentences_of_tests()
-    makers = [maker for maker, weight in MIXTURE for _ in range(weight)]
+    makers = [maker for maker, weight in mixture for _ in range(weight)]
     while True:
         example = speaker.pick(makers)(speaker)
         if frozenset(example.said) not in tested and not any(frozenset([one]) in tested for one in example.said):
@@ -160,6 +160,14 @@ def consequence(speaker: Speaker) -> Example:
     return Example("continue", f"sentence: {given}", _AFTERWARDS[positive][0], (given,))
 
 
+def plain_consequence(speaker: Speaker) -> Example:
+    """The same after one opinion, seldom negated: so that words of praise are known before what turns them."""
+    positive = speaker.random.randrange(2)
+    give = sentences.held_out_opinion if speaker.chance(0.5) else sentences.opinion
+    given = sentence(give(speaker, positive, negation=0.25))
+    return Example("continue", f"sentence: {given}", _AFTERWARDS[positive][0], (given,))
+
+
 _AFTERWARDS = (
     ("we will stay away", "we were annoyed", "we told friends to avoid it"),
     ("we will come again", "we were pleased", "we told friends to try it"),
@@ -249,7 +257,9 @@ def prose(speaker: Speaker) -> Example:
     return Example("", " ".join(said), None, said)
 
 
-MIXTURE: tuple[tuple[Callable[[Speaker], Example], int], ...] = (
+Mixture = tuple[tuple[Callable[[Speaker], Example], int], ...]
+
+BROAD: Mixture = (
     (prose, 3),
     (repair, 3),
     (spot, 4),
@@ -262,5 +272,20 @@ MIXTURE: tuple[tuple[Callable[[Speaker], Example], int], ...] = (
     (ask, 2),
     (consequence, 3),
     (word_relation, 1),
+    (decimal, 1),
+)
+
+# Of what is slow to learn more: two sentences beside each other, the place of a fault, the sense of an opinion.
+HARD: Mixture = (
+    (prose, 1),
+    (repair, 3),
+    (spot, 5),
+    (roles, 1),
+    (compare, 8),
+    (connect, 5),
+    (answer, 6),
+    (ask, 1),
+    (plain_consequence, 3),
+    (consequence, 3),
     (decimal, 1),
 )

@@ -7,7 +7,8 @@ because the order of sums depends on their number.
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -16,12 +17,29 @@ import torch
 from transformers import Adafactor, PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
 
 from hyperformer_cli.miniature import model_folder
-from hyperformer_cli.miniature.auxiliary import Example, examples
+from hyperformer_cli.miniature.auxiliary import BROAD, HARD, Example, Mixture, examples
 from hyperformer_cli.miniature.tokenizer import SENTINELS, build_tokenizer
 
-STEPS, BATCH, POOL = 4500, 64, 32
-LEARNING_RATE, WARMUP, DECAY = 1e-2, 100, 0.8
+BATCH, POOL = 64, 32
+WARMUP, DECAY = 100, 0.8
 GAP_SHARE, GAP_LENGTH = 0.25, 2
+
+
+@dataclass(frozen=True)
+class Round:
+    """One descent of the learning rate, from its peak to zero.
+
+    `told` is the share of examples in which the decoder is told the task. In the others it starts as it will for an
+    unknown one, and must foresee what any task could ask of what the encoder read.
+    """
+
+    mixture: Mixture
+    steps: int
+    learning_rate: float
+    told: float
+
+
+ROUNDS = (Round(BROAD, 4500, 1e-2, told=1.0), Round(HARD, 4200, 1e-2, told=0.5))
 
 Ids = list[int]
 Sample = tuple[Ids, Ids, Ids]
@@ -76,7 +94,9 @@ def cut_gaps(ids: Ids, first_sentinel: int, end: int, random: Random) -> tuple[I
     return [*source, end], [*target, sentinel, end]
 
 
-def encoded(stream: Iterator[Example], tokenizer: PreTrainedTokenizerBase, random: Random) -> Iterator[Sample]:
+def encoded(
+    stream: Iterator[Example], tokenizer: PreTrainedTokenizerBase, random: Random, told: float
+) -> Iterator[Sample]:
     """Source ids, target ids, and what the decoder reads: the task's word, then the target up to its last piece."""
     first_sentinel = tokenizer.convert_tokens_to_ids("<extra_id_0>")
     while True:
@@ -87,8 +107,10 @@ def encoded(stream: Iterator[Example], tokenizer: PreTrainedTokenizerBase, rando
             if example.target is None:
                 source, target = cut_gaps(source[:-1], first_sentinel, tokenizer.eos_token_id, random)
                 yield source, target, [tokenizer.pad_token_id, *target[:-1]]
-            else:
-                yield source, target, [tokenizer.convert_tokens_to_ids(example.task), *target[:-1]]
+                continue
+            is_told = told == 1 or random.random() < told
+            start = tokenizer.convert_tokens_to_ids(example.task) if is_told else tokenizer.pad_token_id
+            yield source, target, [start, *target[:-1]]
 
 
 def batches(samples: Iterator[Sample], random: Random) -> Iterator[dict[str, torch.Tensor]]:
@@ -111,24 +133,35 @@ def _padded(rows: tuple[Ids, ...], filler: int) -> torch.Tensor:
     return torch.tensor([row + [filler] * (longest - len(row)) for row in rows])
 
 
-def rate(step: int, steps: int) -> float:
+def rate(step: int, of: Round) -> float:
     """Learning rate of a step: a warm-up, a plateau, a linear descent."""
-    descent = (steps - step) / (DECAY * steps)
-    return LEARNING_RATE * min(1.0, (step + 1) / WARMUP, descent)
+    descent = (of.steps - step) / (DECAY * of.steps)
+    return of.learning_rate * min(1.0, (step + 1) / WARMUP, descent)
 
 
-def pretrain(folder: Path, steps: int = STEPS, seed: int = 0) -> None:
+def pretrain(folder: Path, rounds: Sequence[Round] = ROUNDS, seed: int = 0) -> None:
     """Trains a nano T5 and writes it, in half precision, with its tokenizer."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    random, tokenizer = Random(seed), build_tokenizer()
-    model = new_model(len(tokenizer)).train()
-    optimizer = Adafactor(model.parameters(), lr=LEARNING_RATE, scale_parameter=True, relative_step=False)
-    stream = batches(encoded(examples(seed), tokenizer, random), random)
+    tokenizer = build_tokenizer()
+    model = new_model(len(tokenizer))
+    for number, each in enumerate(rounds):
+        train(model, tokenizer, each, seed + number)
+        model.half().float()  # a round starts from what would have been written
+    model.half().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def train(model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, of: Round, seed: int) -> None:
+    """One round, in place; prints the mean loss now and then."""
+    model.train()
+    random = Random(seed)
+    optimizer = Adafactor(model.parameters(), lr=of.learning_rate, scale_parameter=True, relative_step=False)
+    stream = batches(encoded(examples(seed, of.mixture), tokenizer, random, of.told), random)
     began, total = time.monotonic(), 0.0
-    for step, batch in enumerate(islice(stream, steps)):
+    for step, batch in enumerate(islice(stream, of.steps)):
         for group in optimizer.param_groups:
-            group["lr"] = rate(step, steps)
+            group["lr"] = rate(step, of)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = model(**batch).loss
         loss.backward()
@@ -137,16 +170,15 @@ def pretrain(folder: Path, steps: int = STEPS, seed: int = 0) -> None:
         optimizer.zero_grad()
         total += loss.item()
         if (step + 1) % 100 == 0:
-            print(f"step {step + 1}  loss {total / 100:.3f}  {time.monotonic() - began:.0f} s", flush=True)
+            print(
+                f"step {step + 1} of {of.steps}  loss {total / 100:.3f}  {time.monotonic() - began:.0f} s", flush=True
+            )
             total = 0.0
-    model.half().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Pretrain the bundled nano T5.")
     parser.add_argument("--to", type=Path, default=model_folder(), help="where to write it")
-    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    pretrain(options.to, options.steps, options.seed)
+    pretrain(options.to, seed=options.seed)

@@ -78,9 +78,9 @@ def contrast_held_out(speaker: Speaker, main: list[str], other: list[str]) -> li
     return speaker.pick(([*main, ",", "although", *other], [*other, ",", "yet", *main]))
 
 
-def opinion(speaker: Speaker, positive: int) -> list[str]:
+def opinion(speaker: Speaker, positive: int, negation: float = 0.5) -> list[str]:
     """One opinion: an adjective or an attitude, half of the time negated."""
-    negated = speaker.chance(0.5)
+    negated = speaker.chance(negation)
     word_is_positive = bool(positive) != negated
     about, lexicon = _subject_of_opinion(speaker), speaker.lexicon
     if speaker.chance(0.5):
@@ -99,9 +99,9 @@ def opinion(speaker: Speaker, positive: int) -> list[str]:
     return [*who.words(), do(False, True), "not", verb.base, *about.words()]
 
 
-def held_out_opinion(speaker: Speaker, positive: int) -> list[str]:
+def held_out_opinion(speaker: Speaker, positive: int, negation: float = 0.5) -> list[str]:
     """The same in templates of which the training rows have none."""
-    negated = speaker.chance(0.5)
+    negated = speaker.chance(negation)
     word_is_positive = bool(positive) != negated
     about, lexicon = _subject_of_opinion(speaker), speaker.lexicon
     adjective = speaker.pick(lexicon.praise if word_is_positive else lexicon.blame)

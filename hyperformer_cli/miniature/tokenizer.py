@@ -8,7 +8,7 @@ from tokenizers.models import WordPiece
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from hyperformer_cli.miniature.auxiliary import MIXTURE
+from hyperformer_cli.miniature.auxiliary import BROAD
 from hyperformer_cli.miniature.language import Speaker
 from hyperformer_cli.miniature.lexicon import ALL
 
@@ -22,7 +22,7 @@ _SAMPLES = 20_000  # examples from which the words are collected; every word of 
 def vocabulary() -> list[str]:
     """Special tokens as in T5, characters, then the words in alphabetical order."""
     speaker, words = Speaker(ALL, Random("vocabulary")), set(_FIELDS)
-    makers = [maker for maker, _ in MIXTURE]
+    makers = [maker for maker, _ in BROAD]
     for i in range(_SAMPLES):
         example = makers[i % len(makers)](speaker)
         words |= set(pieces(f"{example.task} {example.source} {example.target or ''}"))

@@ -9,8 +9,8 @@ from transformers import AutoTokenizer
 
 from hyperformer_cli.adapters.backbones import BackboneSource, load_backbone
 from hyperformer_cli.miniature import model_folder
-from hyperformer_cli.miniature.auxiliary import examples, sentences_of_tests
-from hyperformer_cli.miniature.pretrain import cut_gaps, pretrain
+from hyperformer_cli.miniature.auxiliary import BROAD, HARD, examples, sentences_of_tests
+from hyperformer_cli.miniature.pretrain import Round, cut_gaps, pretrain
 from hyperformer_cli.miniature.tasks import MINIATURE, rows
 from hyperformer_cli.miniature.tokenizer import build_tokenizer, pieces
 
@@ -53,7 +53,7 @@ def test_words_outside_the_vocabulary_fall_into_letters(tokenizer):
 
 def test_pretraining_sees_no_test_row():
     tested = sentences_of_tests()
-    for example in islice(examples(0), 3000):
+    for example in islice(examples(0, BROAD), 3000):
         assert frozenset(example.said) not in tested
         assert all(frozenset([one]) not in tested for one in example.said)
 
@@ -76,7 +76,7 @@ def test_gaps_and_what_stood_there_make_up_the_text():
 def test_pretraining_is_deterministic(tmp_path):
     threads = torch.get_num_threads()
     for run in ("a", "b"):
-        pretrain(tmp_path / run, steps=3)
+        pretrain(tmp_path / run, [Round(BROAD, 3, 1e-2, told=1.0), Round(HARD, 3, 1e-2, told=0.5)])
     torch.set_num_threads(threads)
     first, second = ((tmp_path / run / "model.safetensors").read_bytes() for run in ("a", "b"))
     assert first == second
