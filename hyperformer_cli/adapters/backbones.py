@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedConfig, Pr
 
 from hyperformer_cli import hub
 from hyperformer_cli.errors import InputError, did_you_mean
+from hyperformer_cli.miniature import folder_of
 
 # Shapes of published checkpoints, for counting and random initialisation without network.
 _T5 = {"vocab_size": 32128, "d_kv": 64}
@@ -39,7 +40,7 @@ class BackboneSource:
     """Where a backbone comes from; what a run folder needs to find it again.
 
     Attributes:
-        name: a name on the hub, or a folder.
+        name: a name on the hub, a folder, or `bundled`: the nano T5 of the package.
         revision: branch, tag or commit; a commit once it is loaded.
         init: `pretrained`, or `random`: the shape of `name` without its weights, drawn from `seed`.
         config: values that replace those of the named configuration; all of it where there is no name.
@@ -168,6 +169,7 @@ def _short_name(name: str) -> str:
 
 def _from_hub(load: Callable[..., Any], name: str, revision: str | None, **options: Any) -> Any:
     """Calls one of transformers' loaders, with errors for the person at the terminal."""
+    name = folder_of(name)
     is_folder = Path(name).is_dir()
     offline = not is_folder and not hub.is_reachable()
     try:

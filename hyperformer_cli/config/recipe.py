@@ -41,7 +41,10 @@ class PaperRow(Section):
 
 
 class ModelSection(Section):
-    """The backbone. `init: random` builds its configuration, changed by `config`, without weights."""
+    """The backbone: a name on the hub, a folder, or `bundled`, the package's nano T5.
+
+    `init: random` builds its configuration, changed by `config`, without weights.
+    """
 
     name: str | None = None
     revision: str = "main"
@@ -71,7 +74,10 @@ class SamplingSection(Section):
 
 
 class DataSection(Section):
-    """Where examples come from and how they are cut. `source` is `hub` or a folder of `<task>/<split>.<format>`."""
+    """Where examples come from and how they are cut. `source` is `hub`, `bundled` (the miniature) or a folder.
+
+    A folder holds `<task>/<split>.<format>`, the format parquet, jsonl, csv or tsv.
+    """
 
     source: str = "hub"
     protocol: Literal["paper", "reference"] = "paper"

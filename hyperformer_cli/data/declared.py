@@ -6,11 +6,12 @@ from hyperformer_cli.data.question_answering import QUESTION_ANSWERING
 from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.data.transfer_targets import TRANSFER_TARGETS
 from hyperformer_cli.errors import InputError, did_you_mean
+from hyperformer_cli.miniature.tasks import MINIATURE
 
 
 def declared_tasks() -> dict[str, Task]:
     """Every task, in the order in which lists show them."""
-    return {**GLUE, **TRANSFER_TARGETS, **QUESTION_ANSWERING}
+    return {**GLUE, **TRANSFER_TARGETS, **QUESTION_ANSWERING, **MINIATURE}
 
 
 def get_task(name: str) -> Task:

@@ -12,6 +12,7 @@ from hyperformer_cli.data.splits import Cut, cut, source_split_of
 from hyperformer_cli.data.tasks import SplitName, Task
 from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit
 from hyperformer_cli.errors import InputError
+from hyperformer_cli.miniature import folder_of
 
 Splits = dict[str, TokenizedSplit]  # by task
 
@@ -28,7 +29,7 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     Raises:
         InputError: there is none, or the hub is needed and out of reach.
     """
-    name = recipe.model.tokenizer or recipe.model.name
+    name = folder_of(recipe.model.tokenizer or recipe.model.name)
     revision = "main" if recipe.model.tokenizer else recipe.model.revision  # a repository of its own, if named
     offline = not Path(name).is_dir() and not hub.is_reachable()
     try:

@@ -1,15 +1,18 @@
-"""Where rows come from: a folder of files in the hub's column schema, or the hub."""
+"""Where rows come from: a folder of files in the hub's column schema, the hub, or the bundled miniature."""
 
 import hashlib
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
-from pyarrow import compute, csv, json, parquet
+from pyarrow import compute, csv, parquet
+from pyarrow import json as arrow_json
 
 from hyperformer_cli import hub
 from hyperformer_cli.data.tasks import CONVERTED, Task
 from hyperformer_cli.errors import InputError, did_you_mean
+from hyperformer_cli.miniature import BUNDLED
 
 _SUFFIXES = (".parquet", ".jsonl", ".csv", ".tsv")
 
@@ -35,12 +38,17 @@ def load_rows(task: Task, split: str, source: str) -> Rows:
     Args:
         task: the declaration.
         split: the data set's own name for the split.
-        source: `hub`, or a folder of `<task>/<split>.parquet|jsonl|csv|tsv`.
+        source: `hub`, `bundled`, or a folder of `<task>/<split>.parquet|jsonl|csv|tsv`.
 
     Raises:
         InputError: no such file, an unreadable one, a missing column, no rows, or the hub out of reach.
     """
-    rows = _from_hub(task, split) if source == "hub" else _from_folder(task, split, Path(source))
+    if source == "hub":
+        rows = _from_hub(task, split)
+    elif source == BUNDLED:
+        rows = _bundled(task, split)
+    else:
+        rows = _from_folder(task, split, Path(source))
     names = rows.table.column_names
     twice = [column for column in task.columns if names.count(column) > 1]
     if twice:
@@ -63,7 +71,7 @@ def load_rows(task: Task, split: str, source: str) -> Rows:
 
 def _from_folder(task: Task, split: str, root: Path) -> Rows:
     if not root.is_dir():
-        raise InputError(f"data.source: '{root}' is neither 'hub' nor a folder")
+        raise InputError(f"data.source: '{root}' is neither 'hub' nor 'bundled' nor a folder")
     folder = root / task.name
     if not folder.is_dir():
         present = [path.name for path in root.iterdir() if path.is_dir()]
@@ -87,7 +95,7 @@ def _read(path: Path, task: Task) -> pa.Table:
     if path.suffix == ".parquet":
         return parquet.read_table(path)
     if path.suffix == ".jsonl":
-        return json.read_json(path)
+        return arrow_json.read_json(path)
     # GLUE's own TSV files know no quotes: a sentence may begin with one and never close it.
     tab = path.suffix == ".tsv"
     return csv.read_csv(
@@ -108,12 +116,23 @@ def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)
 
 
+def _bundled(task: Task, split: str) -> Rows:
+    """Generated on the spot, the same everywhere."""
+    from hyperformer_cli.miniature.tasks import rows
+
+    generated = rows(task.name, split)
+    content = json.dumps(generated).encode()
+    return Rows(pa.Table.from_pylist(generated), f"bundled {task.name} ({split})", hashlib.sha256(content).hexdigest())
+
+
 def _from_hub(task: Task, split: str) -> Rows:
     """The only place where the project asks the hub for data.
 
     `datasets` runs no loading scripts: what was a script is read from the hub's own conversion, whose configurations
     are folders (`data_dir`).
     """
+    if task.path == BUNDLED:
+        raise InputError(f"data.source: task '{task.name}' is not on the hub; set data.source=bundled")
     reachable = hub.is_reachable()
     import datasets  # takes a second, and after the answer, which decides whether it may use the network
 

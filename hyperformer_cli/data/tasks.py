@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args
 
 from hyperformer_cli.config.recipe import Split
 from hyperformer_cli.errors import InputError
+from hyperformer_cli.miniature import BUNDLED
 
 SplitName = Split
-BUNDLED = "bundled"
 CONVERTED = "refs/convert/parquet"  # the hub's own conversion of what was a loading script
 SPLITS: tuple[SplitName, ...] = get_args(Split)
 

@@ -1,0 +1,99 @@
+"""The bundled miniature's tasks beside what should not solve them, on their test splits.
+
+    python benchmarks/miniature_yardstick.py [RUN...]
+
+Prints for every task the majority's score, that of a regression on word counts (one count per field and word, trained
+on the training split), that of the frozen nano T5 without adapters, and those of trained runs, such as the quickstart's
+and that of the same on a backbone without pretraining:
+
+    hyperformer train quickstart
+    hyperformer train quickstart model.init=random name=quickstart_random
+    python benchmarks/miniature_yardstick.py outputs/quickstart outputs/quickstart_random
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from scipy.sparse import hstack
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression, Ridge
+from transformers import AutoTokenizer
+
+from hyperformer_cli.adapters.backbones import BackboneSource, load_backbone
+from hyperformer_cli.data.metrics import majority_score, score
+from hyperformer_cli.data.tasks import Task
+from hyperformer_cli.miniature import model_folder
+from hyperformer_cli.miniature.tasks import MINIATURE, rows
+
+Figures = dict[tuple[str, str], float]  # by task and metric, in per cent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The miniature's tasks beside what should not solve them.")
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folders on the miniature")
+    runs = parser.parse_args().runs
+    columns = {"majority": majority(), "words": bag_of_words(), "frozen": frozen_backbone()}
+    columns |= {run.name: of_run(run) for run in runs}
+    table = Table("task", "metric", *columns, title="Miniature, test splits, per cent")
+    for key in columns["majority"]:
+        figures = (column.get(key) for column in columns.values())
+        table.add_row(*key, *("-" if figure is None else f"{figure:.1f}" for figure in figures))
+    Console().print(table)
+
+
+def majority() -> Figures:
+    """What always answering the most frequent label scores."""
+    return _by_metric({name: majority_score(task, _targets(task)) for name, task in MINIATURE.items()})
+
+
+def bag_of_words() -> Figures:
+    """A logistic regression on word counts; for numbers, a ridge regression."""
+    return _by_metric({name: _regression(task) for name, task in MINIATURE.items()})
+
+
+def frozen_backbone() -> Figures:
+    """The bundled nano T5 as it is, asked to answer without adapters or training."""
+    tokenizer, backbone = AutoTokenizer.from_pretrained(model_folder()), load_backbone(BackboneSource("bundled")).eval()
+    found = {}
+    for name, task in MINIATURE.items():
+        texts = [task.input_text(row, with_prefix=False) for row in rows(name, "test")]
+        batch = tokenizer(texts, padding=True, return_tensors="pt")
+        with torch.no_grad():
+            answers = backbone.generate(**batch, max_new_tokens=4)
+        found[name] = score(task, tokenizer.batch_decode(answers, skip_special_tokens=True), _targets(task))
+    return _by_metric(found)
+
+
+def of_run(folder: Path) -> Figures:
+    """A run's figures on the test split."""
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))["results"]
+    return {(each["task"], each["metric"]): each["value"] for each in results if each["split"] == "test"}
+
+
+def _regression(task: Task) -> dict[str, float]:
+    fields = [column for column in task.columns if column != task.label_column]
+    known, asked = rows(task.name, "train"), rows(task.name, "test")
+    seen, unseen = [], []
+    for field in fields:
+        counter = CountVectorizer(token_pattern=r"\b\w+\b")
+        seen.append(counter.fit_transform([row[field] for row in known]))
+        unseen.append(counter.transform([row[field] for row in asked]))
+    model = Ridge() if task.is_regression else LogisticRegression(max_iter=1000)
+    model.fit(hstack(seen), [row[task.label_column] for row in known])
+    return score(task, [str(value) for value in model.predict(hstack(unseen))], _targets(task))
+
+
+def _targets(task: Task) -> list[str]:
+    return [task.target_text(row) for row in rows(task.name, "test")]
+
+
+def _by_metric(scores: dict[str, dict[str, float]]) -> Figures:
+    return {(task, metric): value for task, found in scores.items() for metric, value in found.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""Pretrains the bundled nano T5:   python -m hyperformer_cli.miniature.pretrain
+
+Span corruption (T5's objective, Raffel et al. 2020, https://arxiv.org/abs/1910.10683) on generated prose, mixed with
+the auxiliary tasks of `auxiliary`. The same seed gives the same weights on the same machine; it runs on one thread,
+because the order of sums depends on their number.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import torch
+from transformers import Adafactor, PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
+
+from hyperformer_cli.miniature import model_folder
+from hyperformer_cli.miniature.auxiliary import BROAD, HARD, Example, Mixture, examples
+from hyperformer_cli.miniature.tokenizer import SENTINELS, build_tokenizer
+
+BATCH, POOL = 64, 32
+WARMUP, DECAY = 100, 0.8
+GAP_SHARE, GAP_LENGTH = 0.25, 2
+
+
+@dataclass(frozen=True)
+class Round:
+    """One descent of the learning rate, from its peak to zero.
+
+    `told` is the share of examples in which the decoder is told the task. In the others it starts as it will for an
+    unknown one, and must foresee what any task could ask of what the encoder read.
+    """
+
+    mixture: Mixture
+    steps: int
+    learning_rate: float
+    told: float
+
+
+ROUNDS = (Round(BROAD, 4500, 1e-2, told=1.0), Round(HARD, 4200, 1e-2, told=0.5))
+
+Ids = list[int]
+Sample = tuple[Ids, Ids, Ids]
+
+
+def new_model(vocabulary: int) -> T5ForConditionalGeneration:
+    """An untrained nano T5: 128 wide, four layers that read, two that write."""
+    config = T5Config(
+        vocab_size=vocabulary,
+        d_model=128,
+        d_kv=32,
+        d_ff=384,
+        num_heads=4,
+        num_layers=4,
+        num_decoder_layers=2,
+        relative_attention_num_buckets=32,
+        relative_attention_max_distance=64,
+        dropout_rate=0.0,
+        feed_forward_proj="relu",
+        decoder_start_token_id=0,
+        pad_token_id=0,
+        eos_token_id=1,
+    )
+    return T5ForConditionalGeneration(config)
+
+
+def cut_gaps(ids: Ids, first_sentinel: int, end: int, random: Random) -> tuple[Ids, Ids]:
+    """T5's span corruption of one text: source with sentinels for gaps, target with what stood there.
+
+    Args:
+        ids: the text without its end-of-sequence token.
+        first_sentinel: id of <extra_id_0>; the others follow.
+        end: id of </s>.
+        random: where the gaps are.
+    """
+    wanted = max(1, round(len(ids) * GAP_SHARE))
+    count = min(SENTINELS - 1, max(1, round(wanted / GAP_LENGTH)))
+    missing: set[int] = set()
+    for _ in range(count):
+        start = random.randrange(len(ids))
+        missing |= set(range(start, min(len(ids), start + random.randrange(1, 2 * GAP_LENGTH))))
+    source, target, sentinel = [], [], first_sentinel
+    for i, piece in enumerate(ids):
+        if i not in missing:
+            source.append(piece)
+            continue
+        if i - 1 not in missing:
+            source.append(sentinel)
+            target.append(sentinel)
+            sentinel += 1
+        target.append(piece)
+    return [*source, end], [*target, sentinel, end]
+
+
+def encoded(
+    stream: Iterator[Example], tokenizer: PreTrainedTokenizerBase, random: Random, told: float
+) -> Iterator[Sample]:
+    """Source ids, target ids, and what the decoder reads: the task's word, then the target up to its last piece."""
+    first_sentinel = tokenizer.convert_tokens_to_ids("<extra_id_0>")
+    while True:
+        some = list(islice(stream, 1024))
+        sources = tokenizer([example.source for example in some])["input_ids"]
+        targets = tokenizer([example.target or "" for example in some])["input_ids"]
+        for example, source, target in zip(some, sources, targets, strict=True):
+            if example.target is None:
+                source, target = cut_gaps(source[:-1], first_sentinel, tokenizer.eos_token_id, random)
+                yield source, target, [tokenizer.pad_token_id, *target[:-1]]
+                continue
+            is_told = told == 1 or random.random() < told
+            start = tokenizer.convert_tokens_to_ids(example.task) if is_told else tokenizer.pad_token_id
+            yield source, target, [start, *target[:-1]]
+
+
+def batches(samples: Iterator[Sample], random: Random) -> Iterator[dict[str, torch.Tensor]]:
+    """Padded batches of similar lengths."""
+    while True:
+        pool = sorted(islice(samples, BATCH * POOL), key=lambda sample: (len(sample[0]), len(sample[1])))
+        for start in random.sample(range(0, len(pool), BATCH), POOL):
+            sources, targets, read = zip(*pool[start : start + BATCH], strict=True)
+            source = _padded(sources, 0)
+            yield {
+                "input_ids": source,
+                "attention_mask": (source != 0).long(),
+                "labels": _padded(targets, -100),
+                "decoder_input_ids": _padded(read, 0),
+            }
+
+
+def _padded(rows: tuple[Ids, ...], filler: int) -> torch.Tensor:
+    longest = max(map(len, rows))
+    return torch.tensor([row + [filler] * (longest - len(row)) for row in rows])
+
+
+def rate(step: int, of: Round) -> float:
+    """Learning rate of a step: a warm-up, a plateau, a linear descent."""
+    descent = (of.steps - step) / (DECAY * of.steps)
+    return of.learning_rate * min(1.0, (step + 1) / WARMUP, descent)
+
+
+def pretrain(folder: Path, rounds: Sequence[Round] = ROUNDS, seed: int = 0) -> None:
+    """Trains a nano T5 and writes it, in half precision, with its tokenizer."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    tokenizer = build_tokenizer()
+    model = new_model(len(tokenizer))
+    for number, each in enumerate(rounds):
+        train(model, tokenizer, each, seed + number)
+        model.half().float()  # a round starts from what would have been written
+    model.half().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def train(model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, of: Round, seed: int) -> None:
+    """One round, in place; prints the mean loss now and then."""
+    model.train()
+    random = Random(seed)
+    optimizer = Adafactor(model.parameters(), lr=of.learning_rate, scale_parameter=True, relative_step=False)
+    stream = batches(encoded(examples(seed, of.mixture), tokenizer, random, of.told), random)
+    began, total = time.monotonic(), 0.0
+    for step, batch in enumerate(islice(stream, of.steps)):
+        for group in optimizer.param_groups:
+            group["lr"] = rate(step, of)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = model(**batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        total += loss.item()
+        if (step + 1) % 100 == 0:
+            print(
+                f"step {step + 1} of {of.steps}  loss {total / 100:.3f}  {time.monotonic() - began:.0f} s", flush=True
+            )
+            total = 0.0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Pretrain the bundled nano T5.")
+    parser.add_argument("--to", type=Path, default=model_folder(), help="where to write it")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    pretrain(options.to, seed=options.seed)

@@ -1,0 +1,59 @@
+"""The nano T5's tokenizer: every word of the generated language is one piece, any other word falls into letters."""
+
+import re
+from random import Random
+
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers.models import WordPiece
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
+
+from hyperformer_cli.miniature.auxiliary import BROAD
+from hyperformer_cli.miniature.language import Speaker
+from hyperformer_cli.miniature.lexicon import ALL
+
+SENTINELS = 8
+_PIECE = re.compile(r"\d+\.\d+|\w+|[^\w\s]")
+_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+_FIELDS = ("sentence1", "sentence2", "question", "sentence", "premise", "hypothesis")
+_SAMPLES = 20_000  # examples from which the words are collected; every word of the lexicon is certain to occur
+
+
+def vocabulary() -> list[str]:
+    """Special tokens as in T5, characters, then the words in alphabetical order."""
+    speaker, words = Speaker(ALL, Random("vocabulary")), set(_FIELDS)
+    makers = [maker for maker, _ in BROAD]
+    for i in range(_SAMPLES):
+        example = makers[i % len(makers)](speaker)
+        words |= set(pieces(f"{example.task} {example.source} {example.target or ''}"))
+    special = ["<pad>", "</s>", "<unk>", *(f"<extra_id_{i}>" for i in range(SENTINELS))]
+    characters = [*_CHARACTERS, *".,:;?!'\"-", *(f"##{character}" for character in (*_CHARACTERS, "."))]
+    return [*special, *characters, *sorted(word for word in words if word not in characters and "." not in word)]
+
+
+def pieces(text: str) -> list[str]:
+    """The words, numbers and marks of a text, in small letters."""
+    return _PIECE.findall(text.lower())
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """The tokenizer, as `AutoTokenizer` will load it: it ends every text with </s>."""
+    ids = {token: i for i, token in enumerate(vocabulary())}
+    tokenizer = Tokenizer(WordPiece(ids, unk_token="<unk>", max_input_chars_per_word=40))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(_PIECE.pattern), "isolated")]
+    )
+    tokenizer.decoder = decoders.WordPiece(cleanup=True)
+    tokenizer.post_processor = TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", ids["</s>"])]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        additional_special_tokens=[f"<extra_id_{i}>" for i in range(SENTINELS)],
+        model_max_length=512,
+        model_input_names=["input_ids", "attention_mask"],
+    )
