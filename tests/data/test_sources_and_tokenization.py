@@ -99,7 +99,7 @@ def broken(tmp_path: Path, rows: list[dict]) -> str:
 
 
 def test_faults_of_folders(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="neither 'hub' nor a folder"):
+    with pytest.raises(InputError, match="nor a folder"):
         load_rows(GLUE["cola"], "train", str(tmp_path / "nowhere"))
     (tmp_path / "colla").mkdir()
     with pytest.raises(InputError, match=r"no folder 'cola'.*did you mean 'colla'"):

@@ -214,7 +214,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_checkpoint(recipe
     [
         ({"tasks": ["cola", "mrpcc"]}, "unknown task 'mrpcc'; did you mean 'mrpc'"),
         ({"tasks": ["cola", "rte"]}, "no folder 'rte'"),
-        ({"data": {"source": "nowhere"}}, "neither 'hub' nor a folder"),
+        ({"data": {"source": "nowhere"}}, "nor a folder"),
         ({"data": {"protocol": "reference"}, "training": {"micro_batch_size": 3}}, "not a whole number"),
         ({"model": {"tokenizer": "nowhere/at-all"}}, "hub cannot be reached"),
         ({"model": {"config": {"d_modle": 32}}}, "did you mean 'd_model'"),
