@@ -102,8 +102,11 @@ def score(task: Task, predictions: Sequence[str], references: Sequence[str]) -> 
 
 
 def majority_score(task: Task, references: Sequence[str]) -> dict[str, float]:
-    """The same for always answering the most frequent reference: what a score must be seen beside."""
-    most_frequent = max(sorted(set(references)), key=list(references).count)
+    """The same for always answering the most frequent reference: what a score must be seen beside.
+
+    Of equally frequent ones it is the last, with which F1 is not 0.
+    """
+    most_frequent = max(sorted(set(references), reverse=True), key=list(references).count)
     return score(task, [most_frequent] * len(references), references)
 
 

@@ -1,8 +1,11 @@
 """The text that the nano T5 is pretrained on: prose with gaps, and tasks other than the miniature's.
 
-All words and all templates occur here, but no label of the miniature's tasks does, and no example holds the sentences
-of a test row. What is asked for is always text: a repaired sentence, the same meaning in another frame, who did what
-to whom, the parts in which two sentences differ, an answer, what came of it.
+These tasks are supervised, and near relations of the miniature's, as T5's own pretraining mixture held relations of
+GLUE: `spot` finds the faulty word (mini_cola judges), `compare` names what differs (mini_mrpc and mini_stsb judge),
+`answer` gives the answer (mini_qnli asks whether there is one), `ask` and `connect` are over the pairs that mini_rte is
+made of, `continue` tells what came of an opinion. All words and all templates occur here, those of the test splits too;
+what a test split keeps from the adapters is their training on it. No example holds the sentences of a test row, and
+no target is a label of the miniature.
 """
 
 from collections.abc import Callable, Iterator

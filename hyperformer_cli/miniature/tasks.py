@@ -17,7 +17,7 @@ from hyperformer_cli.miniature.pairs import answering, entailment, paraphrase, s
 from hyperformer_cli.miniature.sentences import Row, acceptability, sentiment
 from hyperformer_cli.miniature.transfer import commitment, word_order
 
-_SIZES = {"train": 4000, "validation": 300, "test": 400}
+_SIZES = {"train": 12000, "validation": 300, "test": 400}
 _TARGET_SIZES = {"train": 1000, "validation": 300, "test": 400}
 _BINARY = ("0", "1")
 _PAIR = "sentence1: {sentence1} sentence2: {sentence2}"
