@@ -25,7 +25,7 @@ def evaluate(
     if weights not in ("best", "last"):
         raise InputError(f"--weights {weights}: {did_you_mean(weights, ('best', 'last'))}")
     from hyperformer_cli.cli.progress import make_observer
-    from hyperformer_cli.cli.tables import results_tables, stdout_console
+    from hyperformer_cli.cli.tables import print_results
     from hyperformer_cli.evaluation.run import evaluate_run
 
     chosen = None if tasks is None else [name.strip() for name in tasks.split(",")]
@@ -36,5 +36,4 @@ def evaluate(
     if as_json:
         print_json({"run": str(run), **results})
         return
-    for made in results_tables(results):
-        stdout_console().print(made)
+    print_results(results)

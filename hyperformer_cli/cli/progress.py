@@ -103,7 +103,7 @@ class LiveProgress(Observer):
         )
         self.bars = Progress(*columns, console=console)
         self.steps = self.bars.add_task("training", total=None)
-        self.status: Text = Text("loading data and model")
+        self.status, self.activity = Text("loading data and model"), Text()
         self.losses: RenderableType = Text()
         self.scores: RenderableType = Text()
         self.latest: dict[str, float] = {}
@@ -117,7 +117,7 @@ class LiveProgress(Observer):
         self.live.stop()
 
     def __rich__(self) -> Group:
-        return Group(self.bars, self.status, self.losses, Text(), self.scores)
+        return Group(self.bars, self.status, self.activity, self.losses, Text(), self.scores)
 
     def started(self, recipe: Recipe, parameters: dict[str, Any], examples: dict[str, dict[str, int]]) -> None:
         self.bars.update(self.steps, description=recipe.name, total=recipe.training.max_steps)
@@ -137,6 +137,7 @@ class LiveProgress(Observer):
         self.bars.reset(self.steps, completed=step)
 
     def stepped(self, step: int) -> None:
+        self.activity = Text()
         self.bars.update(self.steps, completed=step)
 
     def logged(self, record: dict[str, Any]) -> None:
@@ -145,10 +146,10 @@ class LiveProgress(Observer):
             f"learning rate {record['learning_rate']:.2e}   gradient norm {record['gradient_norm']}"
         )
         self.latest |= record["loss_by_task"]  # not every task comes up between two log lines
-        self.losses = table("", ("task", "loss"), [(task, f"{loss:.4f}") for task, loss in self.latest.items()])
+        self.losses = table("", ("task", "loss a token"), [(task, f"{loss:.4f}") for task, loss in self.latest.items()])
 
     def evaluating(self, task: str, split: str, examples: int) -> None:
-        self.status = Text(f"evaluating {split}: {task}")
+        self.activity = Text(f"evaluating {split}: {task}")
 
     def evaluated(self, record: dict[str, Any]) -> None:
         if record["kind"] == "final":

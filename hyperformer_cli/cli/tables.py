@@ -36,15 +36,16 @@ def scores_table(
     return table(title, ("task", "metric", "%", "majority", "examples"), rows, left=2)
 
 
-def results_tables(results: Mapping[str, Any]) -> list[RenderableType]:
-    """The figures of results.json, a table a split."""
+def print_results(results: Mapping[str, Any]) -> None:
+    """The figures of results.json on stdout, a table a split."""
     by_split: dict[str, list[Mapping[str, Any]]] = {}
     for result in results["results"]:
         by_split.setdefault(result["split"], []).append(result)
-    return [
-        scores_table(f"{results['name']}: {split}", scores, results["average"].get(split))
-        for split, scores in by_split.items()
-    ]
+    console = stdout_console()
+    for number, (split, scores) in enumerate(by_split.items()):
+        if number:
+            console.print()
+        console.print(scores_table(f"{results['name']}: {split}", scores, results["average"].get(split)))
 
 
 def sweep_table(summary: Mapping[str, Any]) -> RenderableType:

@@ -61,7 +61,7 @@ def train(
 
 def _train_one(recipe: "Recipe", as_json: bool) -> None:
     from hyperformer_cli.cli.progress import make_observer
-    from hyperformer_cli.cli.tables import results_tables, stdout_console
+    from hyperformer_cli.cli.tables import print_results
     from hyperformer_cli.training.run import train_recipe
 
     with make_observer() as observer:
@@ -72,8 +72,7 @@ def _train_one(recipe: "Recipe", as_json: bool) -> None:
     if as_json:
         print_json({"run": str(run.path), **results})
         return
-    for made in results_tables(results):
-        stdout_console().print(made)
+    print_results(results)
     typer.echo(str(run.path))
 
 
