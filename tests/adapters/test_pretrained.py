@@ -1,0 +1,64 @@
+"""The two files of a trained model: what comes back is what went in, and what is damaged is named."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_model import SHAPE, TASKS, adapted, backbone, batch
+
+from hyperformer_cli import AdaptedModel, AdapterConfig
+from hyperformer_cli.adapters.backbones import BackboneSource, load_backbone
+from hyperformer_cli.config.adapter import METHODS
+from hyperformer_cli.errors import InputError
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_save_and_load(method: str, tmp_path: Path) -> None:
+    source = BackboneSource(None, init="random", config={**SHAPE, "model_type": "t5"}, seed=3)
+    torch.manual_seed(5)
+    options = {} if method == "finetune" else {"reduction_factor": 4}
+    config = AdapterConfig(method=method, tasks=TASKS, **options)
+    model = AdaptedModel.attach(load_backbone(source), config, source).eval()
+    model.save_pretrained(tmp_path)
+    torch.manual_seed(99)
+    loaded = AdaptedModel.from_pretrained(tmp_path).eval()
+    assert loaded.config == config
+    assert torch.equal(loaded(**batch(), task="rte").logits, model(**batch(), task="rte").logits)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hyperformer.json", "hyperformer.safetensors"]
+
+
+def test_loading_refuses_another_backbone(tmp_path: Path) -> None:
+    adapted().save_pretrained(tmp_path)
+    AdaptedModel.from_pretrained(tmp_path, backbone())
+    with pytest.raises(InputError, match="another configuration"):
+        AdaptedModel.from_pretrained(tmp_path, backbone(d_ff=48))
+    with pytest.raises(InputError, match="backbone="):
+        AdaptedModel.from_pretrained(tmp_path)
+
+
+def test_loading_refuses_a_random_backbone_that_comes_out_otherwise(tmp_path: Path) -> None:
+    source = BackboneSource(None, init="random", config={**SHAPE, "model_type": "t5"}, seed=3)
+    config = AdapterConfig(method="adapters", tasks=TASKS, reduction_factor=4)
+    AdaptedModel.attach(load_backbone(source), config, source).save_pretrained(tmp_path)
+    description = json.loads((tmp_path / "hyperformer.json").read_text())
+    description["backbone"]["seed"] = 4
+    (tmp_path / "hyperformer.json").write_text(json.dumps(description))
+    with pytest.raises(InputError, match="frozen weights are not those"):
+        AdaptedModel.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove", "version", "json"])
+def test_loading_says_what_is_damaged(damage: str, tmp_path: Path) -> None:
+    adapted().save_pretrained(tmp_path)
+    weights, description = tmp_path / "hyperformer.safetensors", tmp_path / "hyperformer.json"
+    if damage == "truncate":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif damage == "remove":
+        weights.unlink()
+    elif damage == "version":
+        description.write_text(description.read_text().replace('"format_version": 1', '"format_version": 9'))
+    else:
+        description.write_text("{")
+    with pytest.raises(InputError, match=r"hyperformer\.(safetensors|json)"):
+        AdaptedModel.from_pretrained(tmp_path, backbone())
