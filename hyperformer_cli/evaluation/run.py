@@ -17,7 +17,7 @@ from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.evaluation.scoring import averages, evaluate_split
 from hyperformer_cli.runs.devices import make_accelerator
 from hyperformer_cli.runs.folder import RunFolder
-from hyperformer_cli.runs.results import mean_of_metrics_and_tasks
+from hyperformer_cli.runs.results import merge_cells
 
 _EVALUATED_KEYS = ("data.", "evaluation.", "training.precision")
 
@@ -90,10 +90,5 @@ def _evaluate_cells(
         if task not in recipe.tasks:
             raise InputError(f"the run has no task '{task}'; {did_you_mean(task, recipe.tasks)}")
     cells = [evaluate_run(run.cell(task=task).path, splits, [task], *settings) for task in tasks or recipe.tasks]
-    chosen = splits or recipe.evaluation.splits
-    scores = [score for split in chosen for cell in cells for score in cell["results"] if score["split"] == split]
-    average = {
-        split: mean_of_metrics_and_tasks([(s["task"], s["value"]) for s in scores if s["split"] == split])
-        for split in chosen
-    }
+    scores, average = merge_cells(cells, splits or recipe.evaluation.splits)
     return {"name": recipe.name, "weights": cells[0]["weights"], "results": scores, "average": average}

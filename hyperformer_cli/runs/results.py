@@ -21,6 +21,18 @@ def mean_of_metrics_and_tasks(values: Sequence[tuple[str, float]]) -> dict[str, 
     return {"metrics": sum(value for _, value in values) / len(values), "tasks": sum(means) / len(means)}
 
 
+def merge_cells(
+    cells: Sequence[Mapping[str, Any]], splits: Sequence[str]
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, float]]]:
+    """The scores of runs of one task each, split by split, and their averages."""
+    scores = [score for split in splits for cell in cells for score in cell["results"] if score["split"] == split]
+    average = {
+        split: mean_of_metrics_and_tasks([(s["task"], s["value"]) for s in scores if s["split"] == split])
+        for split in splits
+    }
+    return scores, average
+
+
 def build_results(
     recipe: Recipe,
     parameters: Mapping[str, Any],

@@ -11,7 +11,7 @@ from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.declared import recipe_tasks
 from hyperformer_cli.runs.devices import make_accelerator
 from hyperformer_cli.runs.folder import RunFolder
-from hyperformer_cli.runs.results import build_results, mean_of_metrics_and_tasks
+from hyperformer_cli.runs.results import build_results, merge_cells
 from hyperformer_cli.training.loop import train
 from hyperformer_cli.training.observer import Observer
 
@@ -41,9 +41,7 @@ def single_task_recipe(recipe: Recipe, task: str) -> Recipe:
 
 def _merge(recipe: Recipe, cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """One row of results. Frozen backbones are counted once, fine-tuned ones once a task."""
-    scores = [
-        score for split in recipe.evaluation.splits for c in cells for score in c["results"] if score["split"] == split
-    ]
+    scores, average = merge_cells(cells, recipe.evaluation.splits)
     one, models = cells[0]["parameters"], len(cells)
     total = models * one["trained"] + (0 if recipe.adapter.method == "finetune" else one["backbone"])
     parameters = {
@@ -53,9 +51,5 @@ def _merge(recipe: Recipe, cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "total_ratio": round(total / one["backbone"], 6),
     }
     seconds = {key: sum(cell["seconds"][key] for cell in cells) for key in cells[0]["seconds"]}
-    average = {
-        split: mean_of_metrics_and_tasks([(s["task"], s["value"]) for s in scores if s["split"] == split])
-        for split in recipe.evaluation.splits
-    }
     best = {task: cell["best"] for task, cell in zip(recipe.tasks, cells, strict=True)}
     return build_results(recipe, parameters, seconds, scores, average, best)

@@ -33,7 +33,7 @@ def spawn(*arguments: object) -> subprocess.CompletedProcess:
 
 
 def test_help_answers_before_torch_is_imported() -> None:
-    """0.4 s by the clock is measured in benchmarks; here, what makes it slow is not imported."""
+    """It takes 0.15 s on a quiet machine; a busy one is given more, but what makes it slow is not imported."""
     program = "import sys; import hyperformer_cli.cli.main; print(*(m for m in sys.modules if '.' not in m))"
     modules = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.split()
     assert not {"torch", "transformers", "pydantic", "datasets", "numpy", "evaluate"} & set(modules)
@@ -93,9 +93,7 @@ def test_dry_run_counts_a_folder_and_writes_nothing(
     assert {name: plan["tasks"]["mrpc"][name] for name in ("train", "validation", "test")} == {
         "train": 64, "validation": 12, "test": 12,
     }  # fmt: skip
-    assert (
-        "12 steps" in run("train", recipe, "--dry-run").stdout or "steps 12" in run("train", recipe, "--dry-run").stdout
-    )
+    assert "steps 12, examples 96" in run("train", recipe, "--dry-run").stdout
     assert not (tmp_path / "run").exists()
 
 
