@@ -10,8 +10,8 @@ class HyperformerError(Exception):
     exit_code = 1
 
 
-class InputError(HyperformerError):
-    """Something the caller gave is wrong: a recipe, an option, a data file. Exit code 2."""
+class InputError(HyperformerError, ValueError):
+    """Something the caller gave is wrong: a recipe, an option, a task, a data file. Exit code 2."""
 
     exit_code = 2
 

@@ -39,6 +39,8 @@ def parse(text: str, name: str) -> tuple[Any, dict[str, int]]:
             return {}, lines
         _collect(node, "", lines, name, ())
         return loader.construct_document(node), lines
+    except InputError:  # a ValueError, as are PyYAML's own complaints below
+        raise
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{name}:{line}: not valid YAML: {error.problem}") from error
