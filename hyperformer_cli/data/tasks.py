@@ -33,6 +33,8 @@ class Task:
         label_values: what stands in that column for each label; the integers from 0 by default.
         prefix: what plain fine-tuning puts before the input; the name by default.
         drops_unlabelled: rows labelled -1 are no part of the data set.
+        label_names: what people call the labels; the label texts by default.
+        similar_to: the trained task whose embedding (or adapter) few-shot transfer starts from.
     """
 
     name: str
@@ -49,6 +51,13 @@ class Task:
     label_values: tuple[int | str, ...] | None = None
     prefix: str | None = None
     drops_unlabelled: bool = False
+    label_names: tuple[str, ...] = ()
+    similar_to: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label_names", self.label_names or self.labels)
+        if len(self.label_names) != len(self.labels):
+            raise ValueError(f"task '{self.name}': {len(self.label_names)} label names for {len(self.labels)} labels")
 
     @property
     def text_columns(self) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from random import Random
+from typing import Any
 
 from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.errors import InputError, did_you_mean
@@ -19,23 +20,39 @@ from hyperformer_cli.miniature.transfer import commitment, word_order
 
 _SIZES = {"train": 12000, "validation": 300, "test": 400}
 _TARGET_SIZES = {"train": 1000, "validation": 300, "test": 400}
-_BINARY = ("0", "1")
+_ENTAILMENT = ("not_entailment", "entailment")
 _PAIR = "sentence1: {sentence1} sentence2: {sentence2}"
 
 
-def _task(name: str, template: str, labels: tuple[str, ...], *metrics: str, sizes: dict[str, int] = _SIZES) -> Task:
-    return Task(name, "bundled", None, template, labels, metrics, "own", sizes)
+def _task(name: str, template: str, label_names: tuple[str, ...], *metrics: str, **options: Any) -> Task:
+    labels = tuple(str(number) for number in range(len(label_names)))
+    options = {"sizes": _SIZES, "label_names": label_names, **options}
+    return Task(name, "bundled", None, template, labels, metrics, "own", **options)
 
 
 _TASKS = (
-    _task("mini_cola", "sentence: {sentence}", _BINARY, "matthews_correlation"),
-    _task("mini_sst2", "sentence: {sentence}", _BINARY, "accuracy"),
-    _task("mini_mrpc", _PAIR, _BINARY, "accuracy", "f1"),
+    _task("mini_cola", "sentence: {sentence}", ("unacceptable", "acceptable"), "matthews_correlation"),
+    _task("mini_sst2", "sentence: {sentence}", ("negative", "positive"), "accuracy"),
+    _task("mini_mrpc", _PAIR, ("not_equivalent", "equivalent"), "accuracy", "f1"),
     _task("mini_stsb", _PAIR, (), "pearson", "spearmanr"),
-    _task("mini_qnli", "question: {question} sentence: {sentence}", _BINARY, "accuracy"),
-    _task("mini_rte", _PAIR, _BINARY, "accuracy"),
-    _task("mini_cb", "premise: {premise} hypothesis: {hypothesis}", ("0", "1", "2"), "accuracy", sizes=_TARGET_SIZES),
-    _task("mini_paws", _PAIR, _BINARY, "accuracy", sizes=_TARGET_SIZES),
+    _task("mini_qnli", "question: {question} sentence: {sentence}", _ENTAILMENT, "accuracy"),
+    _task("mini_rte", _PAIR, _ENTAILMENT, "accuracy"),
+    _task(
+        "mini_cb",
+        "premise: {premise} hypothesis: {hypothesis}",
+        ("entailment", "contradiction", "neutral"),
+        "accuracy",
+        sizes=_TARGET_SIZES,
+        similar_to="mini_rte",
+    ),
+    _task(
+        "mini_paws",
+        _PAIR,
+        ("not_paraphrase", "paraphrase"),
+        "accuracy",
+        sizes=_TARGET_SIZES,
+        similar_to="mini_mrpc",
+    ),
 )
 
 MINIATURE = {task.name: task for task in _TASKS}
