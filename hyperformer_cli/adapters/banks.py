@@ -18,6 +18,7 @@ from hyperformer_cli.adapters.sites import STACKS, AdapterSite, Stack
 from hyperformer_cli.adapters.weights import AdapterWeights, Norm
 from hyperformer_cli.config.adapter import AdapterConfig
 
+_BY_TASK = ("down_weight", "down_bias", "up_weight", "up_bias")
 INITIAL_STD = 0.01  # of every linear's weight, stored or generating; biases start at 0
 
 
@@ -40,6 +41,11 @@ class TaskAdapterBank(nn.Module):
         """Appends a task: its adapters copies of another's, or newly initialised."""
         for adapters in self.stacks.values():
             adapters.add_task(init_from)
+
+    def remove_task(self, task: int) -> None:
+        """Drops a task's adapters."""
+        for adapters in self.stacks.values():
+            adapters.remove_task(task)
 
 
 class StackAdapters(nn.Module):
@@ -65,10 +71,14 @@ class StackAdapters(nn.Module):
         )
 
     def add_task(self, init_from: int | None) -> None:
-        for name in ("down_weight", "down_bias", "up_weight", "up_bias"):
+        for name in _BY_TASK:
             stored = getattr(self, name)
             fresh = torch.randn_like(stored[:, :1]) * (INITIAL_STD if name.endswith("weight") else 0.0)
             setattr(self, name, grow(stored, 1, init_from, fresh))
+
+    def remove_task(self, task: int) -> None:
+        for name in _BY_TASK:
+            setattr(self, name, shrink(getattr(self, name), 1, task))
 
 
 class FrozenBank(nn.Module):
@@ -119,3 +129,12 @@ def grow(stored: nn.Parameter, dim: int, copied: int | None, fresh: Tensor) -> n
     with torch.no_grad():
         slice_ = fresh if copied is None else stored.narrow(dim, copied, 1)
         return nn.Parameter(torch.cat([stored, slice_], dim=dim), requires_grad=stored.requires_grad)
+
+
+def shrink(stored: nn.Parameter, dim: int, dropped: int) -> nn.Parameter:
+    """A parameter without slice `dropped` of `dim`."""
+    kept = [i for i in range(stored.shape[dim]) if i != dropped]
+    with torch.no_grad():
+        return nn.Parameter(
+            stored.index_select(dim, torch.tensor(kept, device=stored.device)), requires_grad=stored.requires_grad
+        )

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hyperformer_cli.adapters.banks import INITIAL_STD, SharedNorm, grow, select_tasks
+from hyperformer_cli.adapters.banks import INITIAL_STD, SharedNorm, grow, select_tasks, shrink
 from hyperformer_cli.adapters.sites import STACKS, AdapterSite, Stack
 from hyperformer_cli.adapters.weights import AdapterWeights, Norm
 from hyperformer_cli.config.adapter import AdapterConfig
@@ -52,6 +52,10 @@ class HypernetworkBank(nn.Module):
         """Appends a task: its embedding a copy of another's, or drawn from N(0, 1)."""
         fresh = torch.randn_like(self.task_embedding[:1])
         self.task_embedding = grow(self.task_embedding, 0, init_from, fresh)
+
+    def remove_task(self, task: int) -> None:
+        """Drops a task's embedding."""
+        self.task_embedding = shrink(self.task_embedding, 0, task)
 
 
 class StackHypernetwork(nn.Module):

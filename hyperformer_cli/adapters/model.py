@@ -153,11 +153,28 @@ class AdaptedModel(nn.Module):
         if name in self.tasks:
             raise InputError(f"the model already has a task {name!r}")
         copied = None if init_from is None else self.task_id(init_from)
-        if isinstance(self.bank, FrozenBank):
-            raise InputError("tasks cannot be added within frozen_adapters()")
+        self._check_that_tasks_can_change()
         if self.bank is not None:
             self.bank.add_task(copied)
-        self.config = self.config.with_task(name)
+        self.config = self.config.with_tasks([*self.tasks, name])
+
+    def remove_task(self, name: str) -> None:
+        """Removes a task; the ids of those after it move up. The shrunken tensors are new parameters.
+
+        Raises:
+            InputError: the model has no such task, or no other.
+        """
+        removed = self.task_id(name)
+        self._check_that_tasks_can_change()
+        if len(self.tasks) == 1:
+            raise InputError(f"{name!r} is the model's only task")
+        if self.bank is not None:
+            self.bank.remove_task(removed)
+        self.config = self.config.with_tasks([task for task in self.tasks if task != name])
+
+    def _check_that_tasks_can_change(self) -> None:
+        if isinstance(self.bank, FrozenBank):
+            raise InputError("tasks cannot be added or removed while adapters are frozen")
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """What the method trains, by name; what checkpoints and `save_pretrained` hold."""

@@ -51,13 +51,13 @@ def _count(recipe: Any) -> dict[str, Any]:
     from hyperformer_cli.config.adapter import AdapterConfig
 
     # Tasks trained each alone have a model each: the columns are of one, the total of all beside one backbone.
-    tasks = recipe.tasks if recipe.joint else recipe.tasks[:1]
+    tasks = recipe.task_names if recipe.joint else recipe.task_names[:1]
     shape = backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
     counts = count_adapted(shape, AdapterConfig(**{**recipe.adapter.model_dump(), "tasks": tasks}))
     return {
         "recipe": recipe.name,
         "row": recipe.paper and recipe.paper.row,
-        "total": _total(counts, 1 if recipe.joint else len(recipe.tasks)),
+        "total": _total(counts, 1 if recipe.joint else len(recipe.task_names)),
         "printed_total": recipe.paper and recipe.paper.parameters and recipe.paper.parameters.total,
         "per_task_percent": round(100 * counts.trained_per_task, 2),
         "printed_per_task_percent": recipe.paper and recipe.paper.parameters and recipe.paper.parameters.per_task,

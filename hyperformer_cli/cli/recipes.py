@@ -97,7 +97,7 @@ def _summary(recipe: Any) -> dict[str, Any]:
         "row": paper and paper.row,
         "method": recipe.adapter.method,
         "backbone": recipe.model.name,
-        "tasks": recipe.tasks,
+        "tasks": recipe.task_names,
         "printed_average": paper and paper.expected and paper.expected.get("average"),
     }
 

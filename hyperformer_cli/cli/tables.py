@@ -60,3 +60,16 @@ def sweep_table(summary: Mapping[str, Any]) -> RenderableType:
         for cell in summary["cells"]
     ]
     return table(f"{summary['name']}: mean of metrics", ("cell", "", *splits), rows, left=2)
+
+
+def fewshot_table(summary: Mapping[str, Any]) -> RenderableType:
+    """One row a target, size and metric, over seeds."""
+    rows = [
+        (
+            row["task"], row["init_from"] or "", row["shots"], row["metric"], f"{row['mean']:.2f}",
+            "" if row["std"] is None else f"{row['std']:.2f}", row["n"], f"{row['majority']:.2f}",
+        )
+        for row in summary["results"]
+    ]  # fmt: skip
+    title = f"{summary['name']} ({summary['method']}), few-shot: {summary['split']}, trained: {summary['train']}"
+    return table(title, ("task", "from", "examples", "metric", "mean", "std", "seeds", "majority"), rows, left=2)

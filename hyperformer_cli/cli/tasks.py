@@ -33,13 +33,13 @@ def list_tasks(as_json: AsJson = False) -> None:
 def show(
     task: Annotated[str, typer.Argument(metavar="TASK", help="A task's name.")],
     source: Annotated[str | None, typer.Option("--data", help="hub, bundled or a folder: for a real example.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="The recipe that defines the task, if it is not declared.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """One task: source, splits and sizes, an example as the model sees it, label texts, metrics."""
-    from hyperformer_cli.data.declared import get_task
-
-    declared = get_task(task)
+    declared, own_source = _find(task, recipe)
     found = _describe(declared)
+    source = source or own_source
     if source or declared.is_bundled:
         found |= _counted(declared, source or "bundled")
     if as_json:
@@ -53,8 +53,30 @@ def show(
     console.print(table(f"{declared.name}: {found['data_set']} ({declared.split_rule})", columns, cells))
     console.print(f"input    {found['example']['input']}", soft_wrap=True)
     console.print(f"target   {found['example']['target']}", soft_wrap=True)
-    console.print(f"labels   {', '.join(found['labels']) or 'numbers to one decimal'}", soft_wrap=True)
+    labels = [
+        text if text == name else f"{text} ({name})"
+        for text, name in zip(found["labels"], found["label_names"], strict=True)
+    ]
+    kind = "free text" if declared.is_free_text else "numbers to one decimal"
+    console.print(f"labels   {', '.join(labels) or kind}", soft_wrap=True)
     console.print(f"metrics  {', '.join(found['metrics'])}", soft_wrap=True)
+    if declared.similar_to:
+        console.print(f"few-shot transfer starts from {declared.similar_to}", soft_wrap=True)
+
+
+def _find(name: str, recipe: str | None) -> tuple[Any, str | None]:
+    """A task, and where its rows are if the recipe that defines it says so."""
+    from hyperformer_cli.config.loading import load_recipe
+    from hyperformer_cli.data.declared import get_task, recipe_tasks, target_tasks
+    from hyperformer_cli.errors import InputError, did_you_mean
+
+    if recipe is None:
+        return get_task(name), None
+    loaded = load_recipe(recipe)
+    tasks = {task.name: task for task in (*recipe_tasks(loaded), *target_tasks(loaded))}
+    if name not in tasks:
+        raise InputError(f"{recipe} has no task '{name}'; {did_you_mean(name, tasks)}")
+    return tasks[name], None if loaded.data.source == "hub" and tasks[name].files is None else loaded.data.source
 
 
 def _counted(task: Any, source: str) -> dict[str, Any]:
@@ -93,7 +115,7 @@ def _splits(task: Any, sizes: dict[str, int]) -> dict[str, dict[str, Any]]:
 
 
 def _describe(task: Any) -> dict[str, Any]:
-    target = "0.0 to 5.0" if task.is_regression else " or ".join(task.labels)
+    target = task.target_template or ("a number to one decimal" if task.is_regression else " or ".join(task.labels))
     return {
         "task": task.name,
         "data_set": _source(task),
@@ -102,9 +124,11 @@ def _describe(task: Any) -> dict[str, Any]:
         "splits": _splits(task, dict(task.sizes)),
         "example": {"input": task.template, "target": target},
         "labels": list(task.labels),
+        "label_names": list(task.label_names),
+        "similar_to": task.similar_to,
         "metrics": list(task.metrics),
     }
 
 
 def _source(task: Any) -> str:
-    return " ".join(filter(None, (task.path, task.configuration)))
+    return " ".join(filter(None, (task.path, task.configuration))) or "files of its own"

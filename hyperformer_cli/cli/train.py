@@ -13,7 +13,7 @@ from hyperformer_cli.cli.plan import show_plan
 if TYPE_CHECKING:
     from hyperformer_cli.config.recipe import Recipe
 
-_EPILOG = """Examples:
+EPILOG = """Examples:
 
 hyperformer train recipes/glue_hyperpp.yaml training.max_steps=1000
 

@@ -161,6 +161,6 @@ class AdapterConfig(BaseModel):
     def has_hypernetwork(self) -> bool:
         return self.has_bank and self.method.startswith("hyperformer")
 
-    def with_task(self, name: str) -> "AdapterConfig":
-        """The same configuration with one more task at the end."""
-        return AdapterConfig(**{**self.model_dump(), "tasks": [*self.tasks, name]})
+    def with_tasks(self, tasks: list[str]) -> "AdapterConfig":
+        """The same configuration for other tasks."""
+        return AdapterConfig(**{**self.model_dump(), "tasks": tasks})

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from hyperformer_cli.config import yaml_lines
 from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.config.task_definition import ENTRY_TAGS, TaskDefinition
 from hyperformer_cli.errors import InputError, did_you_mean
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -33,9 +34,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         InputError: naming file, line, key, what was found, what is allowed and the nearest valid name.
     """
     values, origins = _read(find_recipe(recipe), ())
-    for override in overrides:
-        _override(values, origins, override)
-    return build_recipe(values, origins)
+    return build_recipe(*override_values(values, origins, overrides))
 
 
 def build_recipe(values: dict[str, Any], origins: dict[str, str] | None = None) -> Recipe:
@@ -115,13 +114,22 @@ def _merge(base: Any, over: Any) -> Any:
     return over
 
 
-def _override(values: dict[str, Any], origins: dict[str, str], override: str) -> None:
-    key, equals, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        raise InputError(f"override '{override}': expected dotted.key=value, such as training.max_steps=1000")
-    value, _ = yaml_lines.parse(text, f"override '{override}'")
-    set_value(values, origins, parts, value, f"override '{override}'")
+def override_values(
+    values: dict[str, Any], origins: dict[str, str], overrides: Iterable[str]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Applies `dotted.key=value` to plain values in place; returns them and where each came from.
+
+    Raises:
+        InputError: an override that is none.
+    """
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        parts = key.strip().split(".")
+        if not equals or not all(parts):
+            raise InputError(f"override '{override}': expected dotted.key=value, such as training.max_steps=1000")
+        value, _ = yaml_lines.parse(text, f"override '{override}'")
+        set_value(values, origins, parts, value, f"override '{override}'")
+    return values, origins
 
 
 def set_value(values: dict[str, Any], origins: dict[str, str], path: Sequence[str], value: Any, origin: str) -> None:
@@ -151,7 +159,7 @@ def _explain(error: ValidationError, origins: dict[str, str]) -> Iterator[str]:
             if problem["loc"][1:] in wrong:
                 continue
             problem["loc"] = problem["loc"][1:]
-        path = [str(part) for part in problem["loc"] if not str(part).startswith(("function-", "constrained-"))]
+        path = _key_path(problem["loc"])
         key = ".".join(path)
         at = next((origins[k] for k in _prefixes(path) if k in origins), "recipe")
         kind, found = problem["type"], problem.get("input")
@@ -171,6 +179,12 @@ def _explain(error: ValidationError, origins: dict[str, str]) -> Iterator[str]:
             yield f"{at}: {key}: found {found!r}, {message}"
 
 
+def _key_path(loc: tuple[int | str, ...]) -> list[str]:
+    """A pydantic location as a recipe's keys, without the names of validators and of a union's members."""
+    parts = [str(part) for part in loc if not str(part).startswith(("function-", "constrained-"))]
+    return [part for i, part in enumerate(parts) if not (part in ENTRY_TAGS and parts[i - 1].isdigit())]
+
+
 def _prefixes(path: list[str]) -> Iterator[str]:
     for length in range(len(path), -1, -1):
         yield ".".join(path[:length])
@@ -180,8 +194,11 @@ def _valid_keys(path: list[str]) -> list[str]:
     """The keys of the section at `path`."""
     model: type[BaseModel] = Recipe
     for part in path:
-        annotation = model.model_fields[part].annotation
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+        if part.isdigit():  # the only lists of sections are those of tasks
+            model = TaskDefinition
+        elif part not in ("tasks", "target_tasks"):
+            annotation = model.model_fields[part].annotation
+            candidates = [annotation, *getattr(annotation, "__args__", ())]
+            model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
     keys = set(model.model_fields)
     return sorted(keys - {"tasks"} if path == ["adapter"] else keys | {"extends"} if not path else keys)

@@ -5,20 +5,14 @@ Keys, defaults and meaning are a contract with users. A section's fields are in 
 
 import copy
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from hyperformer_cli.config.adapter import AdapterConfig
-
-Split = Literal["train", "validation", "test"]
-Positive = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """A mapping of a recipe: unknown keys are errors, values are not coerced, nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+from hyperformer_cli.config.fewshot import FewshotSection
+from hyperformer_cli.config.section import Positive, Section, Split
+from hyperformer_cli.config.task_definition import TaskEntry, entry_name
 
 
 class PrintedParameters(Section):
@@ -110,7 +104,7 @@ class TrainingSection(Section):
     save_every: Positive = 1000
     keep_checkpoints: Positive = 2
     log_every: Positive = 100
-    report_to: list[Literal["tensorboard", "wandb", "mlflow", "comet_ml", "clearml", "aim", "trackio"]] = []
+    report_to: list[Literal["tensorboard", "wandb", "mlflow", "comet_ml", "clearml", "aim", "trackio"]] = Field([])
 
     @field_validator("precision", mode="before")
     @classmethod
@@ -121,13 +115,16 @@ class TrainingSection(Section):
 
 
 class EvaluationSection(Section):
-    """What is evaluated, when, and how predictions are made. `metric` chooses the best checkpoint."""
+    """What is evaluated, when, and how predictions are made. `metric` chooses the best checkpoint.
+
+    `num_beams` is the task's own where it is null: 4 for translation, else 1.
+    """
 
     every: Positive = 1000
-    splits: list[Split] = ["validation", "test"]
+    splits: list[Split] = Field(["validation", "test"])
     metric: Literal["average"] = "average"
     method: Literal["generate"] = "generate"
-    num_beams: Positive = 1
+    num_beams: Positive | None = None
     batch_size: Positive = 128
     max_examples: Positive | None = None
 
@@ -152,7 +149,7 @@ class SweepSection(BaseModel):
                 raise ValueError(f"{key}: needs a list of values, found {values!r}")
             if any(values.count(value) > 1 for value in values):
                 raise ValueError(f"{key}: a value stands twice in {values!r}")
-            if key.split(".")[0] in ("name", "output_dir", "paper", "sweep"):
+            if key.split(".")[0] in ("name", "output_dir", "paper", "sweep", "fewshot"):
                 raise ValueError(f"{key}: cannot be swept")
         return self
 
@@ -164,12 +161,13 @@ class Recipe(Section):
     paper: PaperRow | None = None
     model: ModelSection
     adapter: AdapterConfig
-    tasks: list[str] = Field(min_length=1)
+    tasks: list[TaskEntry] = Field(min_length=1)
     joint: bool = True
     data: DataSection = Field(default_factory=DataSection)
     training: TrainingSection = Field(default_factory=TrainingSection)
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
     sweep: SweepSection | None = None
+    fewshot: FewshotSection | None = None
     seed: int = Field(42, ge=0, lt=2**32)
     output_dir: str = Field(default="", validate_default=True)
 
@@ -184,7 +182,9 @@ class Recipe(Section):
             return given
         if "tasks" in given["adapter"]:
             raise ValueError("tasks stand at the top of the recipe, not under adapter")
-        return {**given, "adapter": {**given["adapter"], "tasks": given.get("tasks")}}
+        tasks = given.get("tasks")
+        names = [entry_name(entry) for entry in tasks] if isinstance(tasks, list) else tasks
+        return {**given, "adapter": {**given["adapter"], "tasks": names}}
 
     @model_validator(mode="after")
     def _options_go_together(self) -> "Recipe":
@@ -198,6 +198,11 @@ class Recipe(Section):
     @classmethod
     def _named_after_the_recipe(cls, value: str, info: ValidationInfo) -> str:
         return value or str(Path("outputs") / info.data.get("name", "run"))
+
+    @property
+    def task_names(self) -> list[str]:
+        """The tasks' names, in the order of their ids."""
+        return self.adapter.tasks
 
     def where(self, key: str) -> str:
         """`file:line` (or the override) that a dotted key's value came from, for error messages."""

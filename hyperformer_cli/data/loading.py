@@ -1,6 +1,6 @@
 """From a recipe's data section to the tokenised examples of a task's split."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -80,10 +80,11 @@ def choose(task: Task, split: SplitName, data: DataSection, sizes: dict[str, int
 def longest_target(tasks: Iterable[Task], tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
     """New tokens each task's predictions may have: its longest tokenised target without the end-of-sequence token.
 
-    As in the reference, whose limit counts the start token that decoding begins with in its place.
+    As in the reference, whose limit counts the start token that decoding begins with in its place. Where a task's
+    targets cannot be listed, its `max_target_length` is the longest.
     """
-    return {task.name: _longest(tokenizer, task.possible_targets()) - 1 for task in tasks}
+    return {task.name: max(1, (task.max_target_length or _longest(task, tokenizer)) - 1) for task in tasks}
 
 
-def _longest(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> int:
-    return max(len(ids) for ids in tokenizer(list(texts))["input_ids"])
+def _longest(task: Task, tokenizer: PreTrainedTokenizerBase) -> int:
+    return max(len(ids) for ids in tokenizer(list(task.possible_targets()))["input_ids"])

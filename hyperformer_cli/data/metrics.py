@@ -5,11 +5,13 @@ Importing `evaluate` takes seconds: import this module where it is used.
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 
 import datasets
 import evaluate
 import numpy as np
+import sacrebleu
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
@@ -19,7 +21,7 @@ INVALID = -1  # the class, or the number, of a prediction that is not one
 
 
 class _OfLabels(evaluate.Metric):
-    """Base of metrics over class numbers; a prediction may be INVALID."""
+    """Base of metrics over class numbers, where a prediction may be INVALID, or over other values."""
 
     value_type = "int64"
 
@@ -62,6 +64,15 @@ class MatthewsCorrelation(_OfLabels):
         return {"matthews_correlation": sklearn_metrics.matthews_corrcoef(references, predictions)}
 
 
+class Bleu(_OfLabels):
+    """sacrebleu's corpus BLEU over texts with one reference each."""
+
+    value_type = "string"
+
+    def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+        return {"bleu": sacrebleu.corpus_bleu(predictions, [references]).score / 100}
+
+
 class Pearson(_OfNumbers):
     """Pearson correlation; 0 where one side is constant."""
 
@@ -82,6 +93,7 @@ METRICS: dict[str, type[evaluate.Metric]] = {
     "matthews_correlation": MatthewsCorrelation,
     "pearson": Pearson,
     "spearmanr": Spearman,
+    "bleu": Bleu,
 }
 
 
@@ -106,13 +118,16 @@ def majority_score(task: Task, references: Sequence[str]) -> dict[str, float]:
 
     Of equally frequent ones it is the last, with which F1 is not 0.
     """
-    most_frequent = max(sorted(set(references), reverse=True), key=list(references).count)
+    counts = Counter(references)
+    most_frequent = max(sorted(counts, reverse=True), key=counts.__getitem__)
     return score(task, [most_frequent] * len(references), references)
 
 
-def read(task: Task, text: str) -> int | float:
-    """A decoded text as class number, or as number; INVALID if it is neither."""
+def read(task: Task, text: str) -> int | float | str:
+    """A decoded text as class number, as number (INVALID if it is neither), or as it is."""
     text = text.strip()
+    if task.is_free_text:
+        return text
     if not task.is_regression:
         return task.labels.index(text) if text in task.labels else INVALID
     try:

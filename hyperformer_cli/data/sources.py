@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,6 +32,11 @@ class Rows:
     origin: str
     fingerprint: str
 
+    def take(self, numbers: Sequence[int]) -> "Rows":
+        """Some of the rows, in the order of their numbers."""
+        digest = hashlib.sha256(json.dumps([self.fingerprint, list(numbers)]).encode()).hexdigest()
+        return Rows(self.table.take(list(numbers)), f"{self.origin} ({len(numbers)} drawn rows)", digest)
+
 
 def load_rows(task: Task, split: str, source: str) -> Rows:
     """Loads one split of a task's data set, with all its columns.
@@ -43,7 +49,9 @@ def load_rows(task: Task, split: str, source: str) -> Rows:
     Raises:
         InputError: no such file, an unreadable one, a missing column, no rows, or the hub out of reach.
     """
-    if source == "hub":
+    if task.files is not None:
+        rows = _from_file(task, Path(task.files[split]))
+    elif source == "hub":
         rows = _from_hub(task, split)
     elif source == BUNDLED:
         rows = _bundled(task, split)
@@ -82,7 +90,12 @@ def _from_folder(task: Task, split: str, root: Path) -> Rows:
         raise InputError(
             f"{folder}: no {split}.parquet, .jsonl, .csv or .tsv; found: {', '.join(present) or 'nothing'}"
         )
-    path = found[0]
+    return _from_file(task, found[0])
+
+
+def _from_file(task: Task, path: Path) -> Rows:
+    if path.suffix not in _SUFFIXES:
+        raise InputError(f"{path}: task '{task.name}' reads {', '.join(_SUFFIXES)} files")
     try:
         table = _read(path, task)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -104,8 +117,12 @@ def _read(path: Path, task: Task) -> pa.Table:
             delimiter="\t" if tab else ",", quote_char=False if tab else '"', newlines_in_values=not tab
         ),
         # Not by what they look like: a sentence may be a number.
-        convert_options=csv.ConvertOptions(column_types=dict.fromkeys(task.text_columns, pa.string())),
+        convert_options=csv.ConvertOptions(column_types=dict.fromkeys(_columns_of_text(task), pa.string())),
     )
+
+
+def _columns_of_text(task: Task) -> list[str]:
+    return [*task.text_columns, *([task.label_column] if task.labels_are_read_as_text else [])]
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -131,6 +148,8 @@ def _from_hub(task: Task, split: str) -> Rows:
     `datasets` runs no loading scripts: what was a script is read from the hub's own conversion, whose configurations
     are folders (`data_dir`).
     """
+    if task.path is None:
+        raise InputError(f"data.source: task '{task.name}' is not on the hub; give it files, or data.source a folder")
     if task.path == BUNDLED:
         raise InputError(f"data.source: task '{task.name}' is not on the hub; set data.source=bundled")
     reachable = hub.is_reachable()

@@ -18,19 +18,23 @@ SPLITS: tuple[SplitName, ...] = get_args(Split)
 
 @dataclass(frozen=True)
 class Task:
-    """One task of the paper.
+    """One task: declared here, or in a recipe.
 
     Attributes:
         name: what recipes call it.
-        path, configuration, revision: the data set on the hub.
+        path, configuration, revision: the data set on the hub; no path for files of the user's own.
         template: the input text; columns in braces, `{choices[text][0]}` for what lies inside one.
-        labels: the label texts; empty for numbers as targets.
+        labels: the label texts; empty where the target is a number or a free text.
         metrics: names in `metrics`, the first the task's principal one.
         split_rule: `halved`, `carved` or `own`; see `splits`.
         source_splits: the data set's split that plays each role.
         sizes: rows of the data set's splits, as published: what a dry run shows where the data are not at hand.
         label_column: the column of the target.
         label_values: what stands in that column for each label; the integers from 0 by default.
+        target_template: of a free text to generate, such as a translation; then there is no label column.
+        max_target_length: tokens of the longest target, where labels do not tell.
+        num_beams: for decoding.
+        files: a file for each split of the data set, for tasks that bring their own.
         prefix: what plain fine-tuning puts before the input; the name by default.
         drops_unlabelled: rows labelled -1 are no part of the data set.
         label_names: what people call the labels; the label texts by default.
@@ -38,7 +42,7 @@ class Task:
     """
 
     name: str
-    path: str
+    path: str | None
     configuration: str | None
     template: str
     labels: tuple[str, ...]
@@ -49,6 +53,10 @@ class Task:
     revision: str = "main"
     label_column: str = "label"
     label_values: tuple[int | str, ...] | None = None
+    target_template: str | None = None
+    max_target_length: int | None = None
+    num_beams: int = 1
+    files: Mapping[str, str] | None = None
     prefix: str | None = None
     drops_unlabelled: bool = False
     label_names: tuple[str, ...] = ()
@@ -61,14 +69,15 @@ class Task:
 
     @property
     def text_columns(self) -> list[str]:
-        """The columns of the input text."""
-        fields = [name for _, name, _, _ in Formatter().parse(self.template) if name]
+        """The columns of the input text, and of a free text to generate."""
+        template = self.template + (self.target_template or "")
+        fields = [name for _, name, _, _ in Formatter().parse(template) if name]
         return list(dict.fromkeys(re.split(r"[.\[]", name)[0] for name in fields))
 
     @property
     def columns(self) -> list[str]:
         """The columns a row must have."""
-        return [*self.text_columns, self.label_column]
+        return self.text_columns if self.is_free_text else [*self.text_columns, self.label_column]
 
     @property
     def is_bundled(self) -> bool:
@@ -76,8 +85,13 @@ class Task:
         return self.path == BUNDLED
 
     @property
+    def is_free_text(self) -> bool:
+        """Whether the target is neither a label nor a number."""
+        return self.target_template is not None
+
+    @property
     def is_regression(self) -> bool:
-        return not self.labels
+        return not self.labels and not self.is_free_text
 
     def input_text(self, row: Mapping[str, Any], with_prefix: bool) -> str:
         """The encoder's text; `with_prefix` puts the task's name in front, as plain fine-tuning does."""
@@ -85,25 +99,34 @@ class Task:
         return f"{self.prefix or self.name} {text}" if with_prefix else text
 
     def target_text(self, row: Mapping[str, Any]) -> str:
-        """The decoder's text: a label text, or a number to one decimal (the reference's round(label, 1)).
+        """The decoder's text: a label text, a free text, or a number to one decimal (the reference's round(label, 1)).
 
         Raises:
             InputError: the label is missing or not one of the task's.
         """
+        if self.is_free_text:
+            return self.target_template.format_map(row)
         label = row[self.label_column]
         try:
             if self.is_regression:
                 if not math.isfinite(label):
                     raise ValueError
                 return str(round(float(label), 1))
-            return self.labels[self._values().index(label)]
+            return self.labels[self._values().index(str(label) if self.labels_are_read_as_text else label)]
         except (TypeError, ValueError):
             allowed = "a number" if self.is_regression else ", ".join(map(str, self._values()))
             raise InputError(f"label {label!r} in column '{self.label_column}'; expected {allowed}") from None
+
+    @property
+    def labels_are_read_as_text(self) -> bool:
+        """Whether the label column is compared as text: a `1` is a number in a CSV file, and perhaps not in parquet."""
+        return self.label_values is not None and all(isinstance(value, str) for value in self.label_values)
 
     def _values(self) -> tuple[int | str, ...]:
         return self.label_values or tuple(range(len(self.labels)))
 
     def possible_targets(self) -> Sequence[str]:
-        """Every text a prediction should be: the label texts, or the numbers from 0.0 to 5.0."""
+        """Every text a prediction should be: the label texts, or the numbers from 0.0 to 5.0; none for free text."""
+        if self.is_free_text:
+            return ()
         return self.labels or [str(tenths / 10) for tenths in range(51)]

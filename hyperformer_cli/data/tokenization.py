@@ -96,7 +96,8 @@ class Tokenization:
             inputs += self.tokenizer(texts, max_length=self.max_source_length, truncation=True)["input_ids"]
             target_texts += targets
         distinct = list(dict.fromkeys(target_texts))
-        encoded = self.tokenizer(text_target=distinct, max_length=self.max_target_length, truncation=True)["input_ids"]
+        length = task.max_target_length or self.max_target_length
+        encoded = self.tokenizer(text_target=distinct, max_length=length, truncation=True)["input_ids"]
         ids = dict(zip(distinct, encoded, strict=True))
         tokens = pa.list_(pa.int32())
         table = {
@@ -109,7 +110,8 @@ class Tokenization:
     def _key(self, task: Task, rows: Rows) -> str:
         parts = (
             FORMAT_VERSION, rows.fingerprint, tokenizer_fingerprint(self.tokenizer), self.max_source_length,
-            self.max_target_length, self.task_prefix and task.name, task.template, task.labels, task.label_column,
+            task.max_target_length or self.max_target_length, self.task_prefix and (task.prefix or task.name),
+            task.template, task.target_template, task.labels, task.label_values, task.label_column,
         )  # fmt: skip
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 

@@ -4,13 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
-from hyperformer_cli.adapters.model import AdaptedModel
-from hyperformer_cli.adapters.pretrained import CONFIG_FILE
 from hyperformer_cli.config.loading import load_recipe
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.data.declared import get_task
+from hyperformer_cli.data.declared import recipe_tasks
 from hyperformer_cli.data.loading import load_splits
 from hyperformer_cli.data.tasks import SPLITS
 from hyperformer_cli.errors import InputError, did_you_mean
@@ -18,6 +14,7 @@ from hyperformer_cli.evaluation.scoring import averages, evaluate_split
 from hyperformer_cli.runs.devices import make_accelerator
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.results import merge_cells
+from hyperformer_cli.runs.trained import load_trained_run
 
 _EVALUATED_KEYS = ("data.", "evaluation.", "training.precision")
 
@@ -60,16 +57,12 @@ def evaluate_run(
             raise InputError(f"unknown split '{split}'; {did_you_mean(split, SPLITS)}")
     if not recipe.joint:
         return _evaluate_cells(run, recipe, splits, tasks, overrides, weights, after_batch)
-    saved = run.best if weights == "best" else run.last
-    if not (saved / CONFIG_FILE).is_file():
-        raise InputError(f"{folder}: no {saved.name}/ weights yet; the run has not been evaluated")
-    model = AdaptedModel.from_pretrained(saved)
+    model, tokenizer = load_trained_run(run, weights)
     for task in tasks or ():
         model.task_id(task)
-    declared = [get_task(task) for task in tasks or model.tasks]
-    tokenizer = AutoTokenizer.from_pretrained(saved)
+    declared = [task for task in recipe_tasks(recipe) if task.name in (tasks or model.tasks)]
     accelerator = make_accelerator(recipe.training.precision)
-    model = model.to(accelerator.device).eval()
+    model = model.to(accelerator.device)
     scores, average = [], {}
     for split in splits or recipe.evaluation.splits:
         data = load_splits(recipe, declared, split, tokenizer)
@@ -79,7 +72,7 @@ def evaluate_run(
         )  # fmt: skip
         scores += [score.as_dict() for score in found]
         average[split] = {key: round(value, 4) for key, value in averages(found).items()}
-    return {"name": recipe.name, "weights": saved.name, "results": scores, "average": average}
+    return {"name": recipe.name, "weights": weights, "results": scores, "average": average}
 
 
 def _evaluate_cells(
@@ -87,8 +80,8 @@ def _evaluate_cells(
 ) -> dict[str, Any]:
     """The same for tasks that were trained each alone."""
     for task in tasks or ():
-        if task not in recipe.tasks:
-            raise InputError(f"the run has no task '{task}'; {did_you_mean(task, recipe.tasks)}")
-    cells = [evaluate_run(run.cell(task=task).path, splits, [task], *settings) for task in tasks or recipe.tasks]
+        if task not in recipe.task_names:
+            raise InputError(f"the run has no task '{task}'; {did_you_mean(task, recipe.task_names)}")
+    cells = [evaluate_run(run.cell(task=task).path, splits, [task], *settings) for task in tasks or recipe.task_names]
     scores, average = merge_cells(cells, splits or recipe.evaluation.splits)
     return {"name": recipe.name, "weights": cells[0]["weights"], "results": scores, "average": average}

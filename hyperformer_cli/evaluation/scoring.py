@@ -74,7 +74,7 @@ def evaluate_split(
                 tokenizer,
                 accelerator,
                 batch_size=settings.batch_size,
-                num_beams=settings.num_beams,
+                num_beams=settings.num_beams or task.num_beams,
                 max_new_tokens=lengths[task.name],
                 after_batch=lambda examples, name=task.name: after_batch(name, examples),
             )

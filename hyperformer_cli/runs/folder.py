@@ -19,7 +19,7 @@ from hyperformer_cli.errors import HyperformerError, InputError
 
 # What may differ when a run is started again: none of it changes the weights that come out.
 _FREE_TO_CHANGE = (
-    "name", "paper", "output_dir", "training.save_every", "training.keep_checkpoints", "training.log_every",
+    "name", "paper", "output_dir", "fewshot", "training.save_every", "training.keep_checkpoints", "training.log_every",
     "training.report_to",
 )  # fmt: skip
 

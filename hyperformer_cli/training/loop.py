@@ -27,7 +27,7 @@ from hyperformer_cli.runs.devices import make_accelerator
 from hyperformer_cli.runs.environment import describe_environment
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.results import build_results
-from hyperformer_cli.training.loss import label_smoothed_loss
+from hyperformer_cli.training.loss import batch_losses
 from hyperformer_cli.training.meter import LossMeter
 from hyperformer_cli.training.observer import Observer
 from hyperformer_cli.training.setup import Setup, prepare
@@ -142,15 +142,11 @@ class Training:
     def _loss(self, examples: list) -> Tensor:
         """The summed loss of a micro-batch."""
         batch = collate(examples, self.splits, self.setup.tokenizer.pad_token_id)
-        task_ids = batch.pop("task_ids")
+        ids = batch["task_ids"]  # needed on both sides
         batch = {name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in batch.items()}
-        labels = batch.pop("labels")
-        decoder_input_ids = self.setup.adapted.backbone.prepare_decoder_input_ids_from_labels(labels)
-        logits = self.setup.model(
-            **batch, decoder_input_ids=decoder_input_ids, task_ids=task_ids.tolist(), use_cache=False
-        ).logits
-        losses = label_smoothed_loss(logits, labels, self.recipe.training.label_smoothing)
-        self.meter.add(task_ids.to(losses.device), losses, (labels != IGNORED_LABEL).sum(dim=1))
+        smoothing = self.recipe.training.label_smoothing
+        losses = batch_losses(self.setup.model, self.setup.adapted.backbone, batch | {"task_ids": ids}, smoothing)
+        self.meter.add(batch["task_ids"], losses, (batch["labels"] != IGNORED_LABEL).sum(dim=1))
         return losses.sum()
 
     def _clip(self) -> Tensor:

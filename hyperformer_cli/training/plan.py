@@ -13,6 +13,7 @@ from hyperformer_cli.data.sampling import task_distribution
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
 from hyperformer_cli.data.tasks import SPLITS, SplitName, Task
+from hyperformer_cli.errors import InputError
 from hyperformer_cli.training.run import single_task_recipe
 from hyperformer_cli.training.setup import make_sampler
 
@@ -28,14 +29,14 @@ def plan(recipe: Recipe) -> dict[str, Any]:
         InputError: as training would.
     """
     tasks = recipe_tasks(recipe)
-    sizes = {task.name: {split: _size(recipe, task, split) for split in SPLITS} for task in tasks}
+    sizes = {task.name: {split: split_size(recipe, task, split) for split in SPLITS} for task in tasks}
     training = [sizes[task.name]["train"] for task in tasks]
     make_sampler(recipe, training)  # says what is wrong with the batch
     runs = 1 if recipe.joint else len(tasks)
     shares = task_distribution(training, recipe.data.sampling.temperature) if recipe.joint else [1 / runs] * runs
     steps = runs * recipe.training.max_steps
     shape = backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
-    adapter = recipe.adapter if recipe.joint else single_task_recipe(recipe, recipe.tasks[0]).adapter
+    adapter = recipe.adapter if recipe.joint else single_task_recipe(recipe, recipe.task_names[0]).adapter
     parameters = count_adapted(shape, adapter).as_dict()
     return {
         "name": recipe.name,
@@ -55,9 +56,12 @@ def plan(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _size(recipe: Recipe, task: Task, split: SplitName) -> int:
+def split_size(recipe: Recipe, task: Task, split: SplitName) -> int:
+    """Examples of a role: counted, or from the published sizes where the data are on the hub."""
     source = source_split_of(task, split)
-    if recipe.data.source == "hub":
+    if recipe.data.source == "hub" and task.files is None:
+        if source not in task.sizes:
+            raise InputError(f"task '{task.name}': how many rows its {source} split has is not known; state its sizes")
         rows = task.sizes[source]
     else:
         rows = load_rows(task, source, recipe.data.source).table.num_rows

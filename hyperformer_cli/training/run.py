@@ -25,7 +25,7 @@ def train_recipe(recipe: Recipe, observer: Observer | None = None) -> RunFolder:
     recipe_tasks(recipe)
     if run.recipe_file.is_file():
         run.claim(recipe)
-    cells = [train(single_task_recipe(recipe, task), observer) for task in recipe.tasks]
+    cells = [train(single_task_recipe(recipe, task), observer) for task in recipe.task_names]
     if is_main:
         run.claim(recipe)  # not before a task was trained: a recipe that cannot run leaves nothing behind
         write_json(run.results_file, _merge(recipe, [json.loads(c.results_file.read_text("utf-8")) for c in cells]))
@@ -35,7 +35,8 @@ def train_recipe(recipe: Recipe, observer: Observer | None = None) -> RunFolder:
 def single_task_recipe(recipe: Recipe, task: str) -> Recipe:
     """The recipe of one task's run."""
     cell = RunFolder(Path(recipe.output_dir)).cell(task=task)
-    changes = {"name": f"{recipe.name}/{task}", "tasks": [task], "joint": True, "output_dir": str(cell.path)}
+    entry = recipe.tasks[recipe.task_names.index(task)]
+    changes = {"name": f"{recipe.name}/{task}", "tasks": [entry], "joint": True, "output_dir": str(cell.path)}
     return build_recipe({**recipe.as_dict(), **changes, "paper": None})
 
 
@@ -51,5 +52,5 @@ def _merge(recipe: Recipe, cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "total_ratio": round(total / one["backbone"], 6),
     }
     seconds = {key: sum(cell["seconds"][key] for cell in cells) for key in cells[0]["seconds"]}
-    best = {task: cell["best"] for task, cell in zip(recipe.tasks, cells, strict=True)}
+    best = {task: cell["best"] for task, cell in zip(recipe.task_names, cells, strict=True)}
     return build_results(recipe, parameters, seconds, scores, average, best)

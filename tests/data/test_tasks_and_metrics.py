@@ -137,3 +137,35 @@ def test_texts_of_the_other_tasks_are_the_references(name: str) -> None:
 
 def test_superglue_prefixes_are_the_references() -> None:
     assert get_task("cb").input_text(OTHER_ROWS["cb"][0], with_prefix=True).startswith("superglue-cb premise: P")
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "target", "prefix"),
+    [
+        ("wmt16_ro_en", "ro", "en", "Translate Romanian to English"),
+        ("wmt16_en_ro", "en", "ro", "Translate English to Romanian"),
+        ("wmt16_en_cs", "en", "cs", "Translate English to Czech"),
+        ("wmt16_en_fi", "en", "fi", "Translate English to Finnish"),
+        ("wmt14_hi_en", "en", "hi", "Translate English to Hindi"),
+        ("iwslt2017_ro_nl", "ro", "nl", "Translate Romanian to Dutch"),
+        ("iwslt2017_en_nl", "en", "nl", "Translate English to Dutch"),
+    ],
+)
+def test_translation_follows_the_reference(name: str, source: str, target: str, prefix: str) -> None:
+    task = get_task(name)
+    row = {"translation": {source: "from here", target: "to there"}}
+    assert task.input_text(row, with_prefix=False) == "from here"
+    assert task.input_text(row, with_prefix=True) == f"{prefix} from here"
+    assert task.target_text(row) == "to there"
+    assert (task.max_target_length, task.num_beams, task.metrics) == (300, 4, ("bleu",))
+
+
+def test_bleu_by_hand() -> None:
+    """Brevity penalty times the geometric mean of n-gram precisions, n = 1 to 4."""
+    reference, prediction = "the cat sat on the old mat", "the cat sat on the mat"
+    precisions = [6 / 6, 4 / 5, 3 / 4, 2 / 3]
+    expected = math.exp(1 - 7 / 6) * math.prod(precisions) ** 0.25
+    task = get_task("wmt16_ro_en")
+    assert score(task, [prediction], [reference])["bleu"] == pytest.approx(100 * expected)
+    assert score(task, [reference], [reference])["bleu"] == pytest.approx(100)
+    assert majority_score(task, [reference, "dogs bark", reference, "x"])["bleu"] > 0

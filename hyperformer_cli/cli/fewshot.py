@@ -1,0 +1,116 @@
+"""`hyperformer fewshot`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hyperformer_cli.cli.console import AsJson, Overrides, is_main_process, print_json, reports_errors
+
+EPILOG = """Examples:
+
+hyperformer fewshot --target-tasks paws,imdb
+
+hyperformer fewshot outputs/glue_hyperpp_small --target-tasks cb --shots 4,16,32 --init-from auto
+
+hyperformer fewshot --recipe fewshot_adapters_dagger --dry-run
+"""
+
+
+@reports_errors
+def fewshot(
+    run: Annotated[Path | None, typer.Argument(help="A trained run; by default the recipe's output_dir.")] = None,
+    target_tasks: Annotated[
+        str | None, typer.Option(help="Comma-separated new tasks; the recipe's by default.")
+    ] = None,
+    shots: Annotated[str | None, typer.Option(help="Comma-separated numbers of training examples.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Comma-separated seeds, which draw examples too.")] = None,
+    init_from: Annotated[
+        str | None, typer.Option(help="Where new tasks start: paper, auto, random, or a trained task.")
+    ] = None,
+    train: Annotated[str | None, typer.Option(help="What is trained: all (the paper) or task-embedding.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="The protocol's recipe; the run's own, or 'fewshot', by default.")
+    ] = None,
+    output_dir: Annotated[Path | None, typer.Option(help="For fewshot.json and cells; the run's by default.")] = None,
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells, train nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Transfer a trained run to new tasks with few examples: every target, size and seed; mean and deviation.
+
+    Cells that are done are skipped on a second start.
+    """
+    from hyperformer_cli.fewshot.resolve import DEFAULT_RECIPE, plan, resolve
+
+    options = {
+        "target_tasks": _names(target_tasks),
+        "sizes": _numbers(shots, "--shots"),
+        "seeds": _numbers(seeds, "--seeds"),
+        "init_from": init_from,
+        "train": train,
+    }
+    found, loaded = resolve(run, recipe, overrides or (), options)
+    asked_for_sizes = shots is not None or any(change.startswith("fewshot.sizes") for change in overrides or ())
+    if dry_run:
+        _show_plan(plan(found, loaded, asked_for_sizes), as_json)
+        return
+    if not found.path.is_dir():
+        _complain_of_missing_run(found.path, recipe or DEFAULT_RECIPE)
+    from hyperformer_cli.fewshot.run import run_fewshot
+
+    summary = run_fewshot(found, loaded, output_dir or found.path, asked_for_sizes, _say)
+    if not is_main_process():
+        return
+    if as_json:
+        print_json({"run": str(found.path), **summary})
+        return
+    from hyperformer_cli.cli.tables import fewshot_table, stdout_console
+
+    stdout_console().print(fewshot_table(summary))
+    typer.echo(str((output_dir or found.path) / "fewshot.json"))
+
+
+def _complain_of_missing_run(path: Path, recipe: str) -> None:
+    from hyperformer_cli.config.loading import shipped_recipes
+    from hyperformer_cli.errors import InputError
+
+    trained = path.name if path.name in shipped_recipes() else recipe
+    raise InputError(f"no run at {path}; train it first (hyperformer train {trained}), or give another RUN")
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _numbers(text: str | None, option: str) -> list[int] | None:
+    from hyperformer_cli.errors import InputError
+
+    try:
+        return None if text is None else [int(number) for number in text.split(",")]
+    except ValueError:
+        raise InputError(f"{option} {text}: give numbers separated by commas, such as 4,16,32") from None
+
+
+def _show_plan(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    from hyperformer_cli.cli.tables import stdout_console, table
+
+    rows = [
+        (name, target["similar_to"] or "", ", ".join(map(str, target["shots"])), target["train"], target["test"])
+        for name, target in found["targets"].items()
+    ]
+    console, protocol = stdout_console(), found["protocol"]
+    title = f"{found['recipe']}: {found['cells']} cells ({found['sizes']} sizes)"
+    console.print(table(title, ("target", "similar to", "examples", "train", "test"), rows, left=3))
+    console.print(
+        f"starts: {protocol['init_from']}; trains {protocol['train']} for {protocol['max_steps']} steps, "
+        f"seeds {', '.join(map(str, protocol['seeds']))}"
+    )
+    console.print(f"from {found['run']}" + ("" if found["run_exists"] else " (not trained yet)"))

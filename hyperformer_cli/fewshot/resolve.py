@@ -1,0 +1,94 @@
+"""From a command line to the run and the recipe of a transfer."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hyperformer_cli.config.loading import build_recipe, load_recipe, override_values, set_value
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.config.task_definition import entry_name
+from hyperformer_cli.data.declared import target_tasks
+from hyperformer_cli.errors import InputError
+from hyperformer_cli.fewshot.protocol import cells_of
+from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.training.plan import split_size
+
+DEFAULT_RECIPE = "fewshot"
+_USED_KEYS = ("data.", "evaluation.", "fewshot.", "training.")
+
+
+def resolve(
+    folder: Path | None, recipe: str | None, overrides: Sequence[str], options: Mapping[str, Any]
+) -> tuple[RunFolder, Recipe]:
+    """The run to start from, and what to do with it.
+
+    The recipe is the given one; without one the run's own, with the default recipe's protocol if it has none; with
+    neither it is the default recipe, and the run is the one that its training would leave.
+
+    Args:
+        folder: the run, or None.
+        recipe: a recipe's name or file, or None.
+        overrides: `key=value` for the recipe.
+        options: keys of `fewshot` given as options of their own; None where not given. Targets are names.
+
+    Raises:
+        InputError: the recipe is wrong, or an override that a transfer has no use for.
+    """
+    for override in overrides:
+        if not override.startswith(_USED_KEYS):
+            raise InputError(f"override '{override}': fewshot uses {', '.join(_USED_KEYS)} only; the rest is the run's")
+    run = None if folder is None else RunFolder(folder)
+    if recipe is None and run is not None:
+        values, origins = run.recipe().given()
+        if values.get("fewshot") is None:
+            default, default_origins = load_recipe(DEFAULT_RECIPE).given()
+            values["fewshot"] = default["fewshot"]
+            origins |= {key: where for key, where in default_origins.items() if key.startswith("fewshot")}
+        loaded = build_recipe(*override_values(values, origins, overrides))
+    else:
+        loaded = load_recipe(recipe or DEFAULT_RECIPE, overrides)
+    if loaded.fewshot is None:
+        raise InputError(f"recipe '{loaded.name}' has no fewshot section")
+    loaded = _with_options(loaded, options)
+    target_tasks(loaded)  # says which are unknown before anything is loaded
+    return run or RunFolder(Path(loaded.output_dir)), loaded
+
+
+def _with_options(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
+    values, origins = recipe.given()
+    entries = {entry_name(entry): entry for entry in values["fewshot"].get("target_tasks", [])}
+    for key, value in options.items():
+        if value is None:
+            continue
+        if key == "target_tasks":  # a name may be that of a definition in the recipe
+            value = [entries.get(name, name) for name in value]
+        set_value(values, origins, ["fewshot", key], value, f"--{key.replace('_', '-')}")
+    return build_recipe(values, origins)
+
+
+def plan(run: RunFolder, recipe: Recipe, strict_sizes: bool) -> dict[str, Any]:
+    """What `run_fewshot` would do; sizes as in a training's plan. The run need not exist yet.
+
+    Raises:
+        InputError: as the transfer would, as far as it can be seen without the run.
+    """
+    targets = {}
+    for task in target_tasks(recipe):
+        available = split_size(recipe, task, "train")
+        cells = cells_of(task, recipe.fewshot, available, strict_sizes)
+        targets[task.name] = {
+            "train": available,
+            "test": split_size(recipe, task, "test"),
+            "shots": list(dict.fromkeys(cell.shots for cell in cells)),
+            "cells": len(cells),
+            "similar_to": task.similar_to,
+        }
+    return {
+        "run": str(run.path),
+        "run_exists": run.best.is_dir(),
+        "recipe": recipe.name,
+        "protocol": recipe.fewshot.model_dump(exclude={"target_tasks", "sizes"}),
+        "sizes": "declared" if recipe.data.source == "hub" else "counted",
+        "targets": targets,
+        "cells": sum(target["cells"] for target in targets.values()),
+    }

@@ -1,0 +1,151 @@
+"""Few-shot transfer of a run to new tasks (paper, Section 4.2, Table 2): every target, size and seed."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hyperformer_cli.adapters.model import AdaptedModel
+from hyperformer_cli.adapters.pretrained import WEIGHTS_FILE
+from hyperformer_cli.config.fewshot import AUTO
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.data.declared import target_tasks
+from hyperformer_cli.data.loading import load_split
+from hyperformer_cli.data.sources import load_rows
+from hyperformer_cli.data.splits import source_split_of
+from hyperformer_cli.data.tasks import Task
+from hyperformer_cli.data.tokenization import Tokenization
+from hyperformer_cli.errors import InputError
+from hyperformer_cli.fewshot.protocol import Cell, cells_of, draw, starting_task, training_rows
+from hyperformer_cli.fewshot.results import finished, write_cell, write_summary
+from hyperformer_cli.fewshot.transfer import Target, Transfer
+from hyperformer_cli.runs.devices import make_accelerator
+from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.runs.trained import load_trained_run
+
+
+def run_fewshot(
+    run: RunFolder,
+    recipe: Recipe,
+    output: Path,
+    strict_sizes: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Transfers a run to the recipe's targets; cells that are done already are skipped.
+
+    Args:
+        run: the trained run.
+        recipe: its `fewshot` section is the protocol; data, loss, precision and evaluation are the recipe's too.
+        output: where `fewshot/` and `fewshot.json` go; the run's folder as a rule.
+        strict_sizes: refuse sizes above a target's training set.
+        report: called with a line about each step.
+
+    Returns:
+        The content of `fewshot.json`.
+
+    Raises:
+        InputError: the run or a target is not as it must be; nothing has been trained.
+        HyperformerError: a cell failed; those before it are kept.
+    """
+    tasks = _targets(run, recipe)
+    model, tokenizer = load_trained_run(run)
+    starts = {task.name: _start(task, recipe, model) for task in tasks}
+    accelerator = make_accelerator(recipe.training.precision)
+    if accelerator.num_processes > 1:
+        raise InputError("fewshot runs in one process; give several their own --target-tasks and --output-dir")
+    lengths = recipe.data.max_source_length, recipe.data.max_target_length
+    how = Tokenization(tokenizer, *lengths, task_prefix=model.config.method == "finetune")
+    targets = [_load(task, recipe, how, strict_sizes) for task in tasks]
+    transfer = Transfer(model.to(accelerator.device), tokenizer, recipe, accelerator)
+    for target in targets:
+        if starts[target.task.name] == AUTO:
+            starts[target.task.name] = _most_similar(transfer, target, report)
+    common = _settings(run, recipe)
+    settings = {task.name: common | {"init_from": starts[task.name]} for task in tasks}
+    with RunFolder(output).lock():
+        todo = [
+            (target, cell)
+            for target in targets
+            for cell in target.cells
+            if not finished(output, cell, settings[cell.task])
+        ]
+        done = sum(len(target.cells) for target in targets) - len(todo)
+        report(f"{len(todo)} cells to do" + (f", {done} are done already" if done else ""))
+        for target, cell in todo:
+            found = transfer.run(target, cell, starts[cell.task])
+            write_cell(output, cell, settings[cell.task], found)
+            report(_line(cell, starts[cell.task], found))
+        head = {"name": run.recipe().name, "method": model.config.method}
+        head |= {"train": recipe.fewshot.train, "init_from": recipe.fewshot.init_from}
+        return write_summary(output, head)
+
+
+def _targets(run: RunFolder, recipe: Recipe) -> list[Task]:
+    """The recipe's targets, checked against the run's recipe before its model is loaded."""
+    trained = run.recipe()
+    if not trained.joint:
+        raise InputError(
+            f"{run.path} has a model a task; give the run of one of them, such as {run.path}/cells/task=..."
+        )
+    tasks = target_tasks(recipe)
+    if not tasks:
+        raise InputError("no target tasks; give --target-tasks, such as --target-tasks paws,imdb")
+    for number, task in enumerate(tasks):
+        if task.name in trained.task_names:
+            raise InputError(f"'{task.name}' is a task the run was trained on, not a new one")
+        if task in tasks[:number]:
+            raise InputError(f"target '{task.name}' stands twice")
+    if recipe.fewshot.train == "task-embedding" and not trained.adapter.has_hypernetwork:
+        raise InputError(f"--train task-embedding: method '{trained.adapter.method}' has no task embeddings")
+    return tasks
+
+
+def _start(task: Task, recipe: Recipe, model: AdaptedModel) -> str | None:
+    """The trained task a target starts from, `auto`, or None where there is nothing to start from."""
+    if model.bank is None:
+        return None
+    init_from = recipe.fewshot.init_from
+    return AUTO if init_from == AUTO else starting_task(task, init_from, model.tasks)
+
+
+def _load(task: Task, recipe: Recipe, how: Tokenization, strict_sizes: bool) -> Target:
+    """Draws every cell's examples and tokenises them, not the rest of a training split that may be large."""
+    rows = load_rows(task, source_split_of(task, "train"), recipe.data.source)
+    available = training_rows(task, recipe.data, rows.table.num_rows)
+    cells = cells_of(task, recipe.fewshot, len(available), strict_sizes)
+    drawn = {cell: draw(available, cell) for cell in cells}
+    numbers = sorted({number for chosen in drawn.values() for number in chosen})
+    splits = {
+        split: load_split(task, split, recipe.data, how, recipe.seed)
+        for split in (["validation", "test"] if recipe.fewshot.init_from == AUTO else ["test"])
+    }
+    return Target(task, drawn, numbers, how.apply(task, rows.take(numbers)), **splits)
+
+
+def _most_similar(transfer: Transfer, target: Target, report: Callable[[str], None]) -> str:
+    losses = transfer.losses_of_trained_tasks(target)
+    ranked = sorted(losses, key=losses.__getitem__)
+    shown = ", ".join(f"{name} {losses[name]:.3f}" for name in ranked)
+    report(f"{target.task.name} starts from {ranked[0]}; validation loss a token by task: {shown}")
+    return ranked[0]
+
+
+def _settings(run: RunFolder, recipe: Recipe) -> dict[str, Any]:
+    """What a cell's outcome depends on besides its task, size and seed."""
+    fewshot, training, evaluation = recipe.fewshot, recipe.training, recipe.evaluation
+    with (run.best / WEIGHTS_FILE).open("rb") as file:
+        weights = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "weights_sha256": weights,
+        **fewshot.model_dump(include={"train", "max_steps", "batch_size", "learning_rate", "schedule", "warmup_steps"}),
+        **training.model_dump(include={"label_smoothing", "loss_reduction", "max_grad_norm", "precision"}),
+        **evaluation.model_dump(include={"max_examples", "num_beams"}),
+        **recipe.data.model_dump(include={"protocol", "max_source_length", "max_target_length"}),
+    }
+
+
+def _line(cell: Cell, init_from: str | None, found: dict[str, Any]) -> str:
+    scores = ", ".join(f"{score['metric']} {score['value']:.2f}" for score in found["results"])
+    start = f" from {init_from}" if init_from else ""
+    seconds = sum(found["seconds"].values())
+    return f"{cell.task}{start}, {cell.shots} examples, seed {cell.seed}: {scores} ({seconds:.1f} s)"

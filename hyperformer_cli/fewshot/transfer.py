@@ -1,0 +1,185 @@
+"""One trained run, adapted to a new task again and again: weights go back to the run's between cells, in memory."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase, get_scheduler
+
+from hyperformer_cli.adapters.model import AdaptedModel
+from hyperformer_cli.config.fewshot import FewshotSection
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.data.collation import collate
+from hyperformer_cli.data.sampling import Example, TemperatureSampler
+from hyperformer_cli.data.tasks import Task
+from hyperformer_cli.data.tokenization import TokenizedSplit
+from hyperformer_cli.errors import HyperformerError
+from hyperformer_cli.evaluation.scoring import evaluate_split, limited
+from hyperformer_cli.fewshot.protocol import Cell
+from hyperformer_cli.training.loss import batch_losses
+from hyperformer_cli.training.optimizer import AdamW
+
+
+@dataclass(frozen=True)
+class Target:
+    """A task to transfer to, with what is loaded once for all its cells.
+
+    Attributes:
+        task: the declaration.
+        cells: row numbers, in the data set's training split, of every cell's examples.
+        numbers: row numbers of `train`'s rows.
+        train: the rows that any cell draws.
+        test, validation: these roles' examples; validation is needed to choose a start by loss.
+    """
+
+    task: Task
+    cells: dict[Cell, list[int]]
+    numbers: list[int]
+    train: TokenizedSplit
+    test: TokenizedSplit
+    validation: TokenizedSplit | None = None
+
+    def examples(self, cell: Cell) -> TokenizedSplit:
+        return self.train.select(np.searchsorted(self.numbers, self.cells[cell]))
+
+
+class Transfer:
+    """A run's model, its initial weights, and how a cell is trained from them.
+
+    Args:
+        model: the run's, on the device.
+        tokenizer: the run's.
+        recipe: gives the transfer's protocol (`fewshot`), and loss, clipping, precision and evaluation.
+        accelerator: of one process.
+    """
+
+    def __init__(
+        self, model: AdaptedModel, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, accelerator: Accelerator
+    ):
+        self.model, self.tokenizer, self.recipe, self.accelerator = model, tokenizer, recipe, accelerator
+        self.settings: FewshotSection = recipe.fewshot
+        self._initial = {name: p.detach().clone() for name, p in model.trained_parameters().items()}
+
+    def run(self, target: Target, cell: Cell, init_from: str | None) -> dict[str, Any]:
+        """Trains and tests one cell, and puts the run's weights back.
+
+        Args:
+            target: the task and its data.
+            cell: one of the target's.
+            init_from: the trained task it starts from; None for a new embedding (or adapter) drawn by the seed.
+
+        Returns:
+            The examples' row numbers, `results` as in results.json, the task's trained embedding if it has one, and
+            the seconds of training and evaluation.
+
+        Raises:
+            HyperformerError: the loss is not finite.
+        """
+        with self._new_task(target.task.name, init_from, cell.seed):
+            start = time.perf_counter()
+            self._train(target.examples(cell), cell)
+            trained = time.perf_counter()
+            scores = evaluate_split(
+                self.model, [target.task], {target.task.name: target.test}, "test", self.tokenizer, self.accelerator,
+                self.recipe.evaluation,
+            )  # fmt: skip
+            evaluated = time.perf_counter()
+            embedding = getattr(self.model.bank, "task_embedding", None)
+            return {
+                "indices": target.cells[cell],
+                "results": [score.as_dict() for score in scores],
+                "task_embedding": None if embedding is None else embedding[-1].tolist(),
+                "seconds": {"training": round(trained - start, 3), "evaluation": round(evaluated - trained, 3)},
+            }
+
+    def losses_of_trained_tasks(self, target: Target) -> dict[str, float]:
+        """Mean loss a token on the target's validation examples with each trained task's adapters, untrained."""
+        split = limited(target.validation, self.recipe.evaluation.max_examples)
+        return {name: self._mean_loss(split, task_id) for task_id, name in enumerate(self.model.tasks)}
+
+    @contextmanager
+    def _new_task(self, name: str, init_from: str | None, seed: int) -> Iterator[None]:
+        torch.manual_seed(seed)  # a new embedding, then dropout
+        self.model.add_task(name, init_from)
+        try:
+            yield
+        finally:
+            self.model.remove_task(name)
+            with torch.no_grad():
+                for parameter_name, parameter in self.model.trained_parameters().items():
+                    parameter.copy_(self._initial[parameter_name])
+
+    def _train(self, examples: TokenizedSplit, cell: Cell) -> None:
+        settings, training = self.settings, self.recipe.training
+        # A batch of all examples where they are fewer than a batch: repeating them would change nothing but the time.
+        sampler = TemperatureSampler([len(examples)], min(settings.batch_size, len(examples)), seed=cell.seed)
+        self.model.train()
+        with self._trained_parts() as parameters:
+            optimizer = AdamW(parameters, lr=settings.learning_rate)
+            name = "constant_with_warmup" if settings.schedule == "constant" else settings.schedule
+            schedule = get_scheduler(name, optimizer, settings.warmup_steps, settings.max_steps)
+            for step in range(settings.max_steps):
+                batch = sampler.batch(step)
+                scale = 1 / _tokens(examples, batch) if training.loss_reduction == "mean" else 1.0
+                for micro_batch in _parts(batch, training.micro_batch_size):
+                    losses = self._losses(micro_batch, examples, len(self.model.tasks) - 1, training.label_smoothing)
+                    (scale * losses.sum()).backward()
+                if training.max_grad_norm is not None:
+                    torch.nn.utils.clip_grad_norm_(parameters, training.max_grad_norm)
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad()
+        self.model.eval()
+        if not losses.isfinite().all():
+            at = f"{cell.task}, {cell.shots} examples, seed {cell.seed}"
+            raise HyperformerError(f"{at}: the loss is not finite; lower fewshot.learning_rate")
+
+    @contextmanager
+    def _trained_parts(self) -> Iterator[list[torch.nn.Parameter]]:
+        """What the transfer trains: the run's trained parameters, or the task embeddings alone.
+
+        Of the embeddings only the new task's has a gradient.
+        """
+        trained = list(self.model.trained_parameters().values())
+        if self.settings.train == "all":
+            yield trained
+            return
+        embedding = self.model.bank.task_embedding
+        for parameter in trained:
+            parameter.requires_grad_(parameter is embedding)
+        try:
+            yield [embedding]
+        finally:
+            for parameter in trained:
+                parameter.requires_grad_(True)
+
+    @torch.no_grad()
+    def _mean_loss(self, split: TokenizedSplit, task_id: int) -> float:
+        """Cross-entropy a token over a split, without smoothing."""
+        examples = [(0, row) for row in range(len(split))]
+        batches = _parts(examples, self.recipe.evaluation.batch_size)
+        return sum(float(self._losses(batch, split, task_id, 0.0).sum()) for batch in batches) / _tokens(
+            split, examples
+        )
+
+    def _losses(self, examples: Sequence[Example], split: TokenizedSplit, task_id: int, smoothing: float) -> Tensor:
+        batch = collate(examples, [split], self.tokenizer.pad_token_id)
+        batch = {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
+        ids = torch.full((len(examples),), task_id)
+        with self.accelerator.autocast():
+            return batch_losses(self.model, self.model.backbone, batch | {"task_ids": ids}, smoothing)
+
+
+def _parts(examples: Sequence[Example], size: int) -> Iterator[Sequence[Example]]:
+    for start in range(0, len(examples), size):
+        yield examples[start : start + size]
+
+
+def _tokens(split: TokenizedSplit, examples: Sequence[Example]) -> int:
+    return sum(len(split.target_ids(row)) for _, row in examples)
