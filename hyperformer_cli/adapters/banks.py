@@ -23,7 +23,10 @@ INITIAL_STD = 0.01  # of every linear's weight, stored or generating; biases sta
 
 
 class TaskAdapterBank(nn.Module):
-    """Adapters stored as slices of one tensor; their layer norms, one a site, are common to the tasks."""
+    """Adapters stored as slices of one tensor; their layer norms, one a site, are common to the tasks.
+
+    With `shared_by_tasks` there is one slice, which all tasks see.
+    """
 
     def __init__(self, config: AdapterConfig, sites: Sequence[AdapterSite], hidden: int, bottleneck: int):
         super().__init__()
@@ -53,7 +56,8 @@ class StackAdapters(nn.Module):
 
     def __init__(self, config: AdapterConfig, sites: int, hidden: int, bottleneck: int):
         super().__init__()
-        tasks = len(config.tasks)
+        self.shared = bool(config.shared_by_tasks)
+        tasks = 1 if self.shared else len(config.tasks)
         self.down_weight = nn.Parameter(torch.randn(sites, tasks, bottleneck, hidden) * INITIAL_STD)
         self.down_bias = nn.Parameter(torch.zeros(sites, tasks, bottleneck))
         self.up_weight = nn.Parameter(torch.randn(sites, tasks, hidden, bottleneck) * INITIAL_STD)
@@ -64,19 +68,23 @@ class StackAdapters(nn.Module):
     def forward(self, tasks: Sequence[int]) -> AdapterWeights:
         return AdapterWeights(
             *(
-                select_tasks(stored, tasks, dim=1)
+                stored.expand(-1, len(tasks), *stored.shape[2:]) if self.shared else select_tasks(stored, tasks, dim=1)
                 for stored in (self.down_weight, self.down_bias, self.up_weight, self.up_bias)
             ),
             *(norm and norm(len(tasks)) for norm in (self.pre_norm, self.post_norm)),
         )
 
     def add_task(self, init_from: int | None) -> None:
+        if self.shared:
+            return
         for name in _BY_TASK:
             stored = getattr(self, name)
             fresh = torch.randn_like(stored[:, :1]) * (INITIAL_STD if name.endswith("weight") else 0.0)
             setattr(self, name, grow(stored, 1, init_from, fresh))
 
     def remove_task(self, task: int) -> None:
+        if self.shared:
+            return
         for name in _BY_TASK:
             setattr(self, name, shrink(getattr(self, name), 1, task))
 

@@ -45,6 +45,8 @@ def parameter_locations(model: "AdaptedModel") -> dict[str, Location]:
     }
     if model.bank is None:
         return locations
+    if model.config.shared_by_tasks:
+        raise InputError("the reference code has no adapters shared by all tasks")
     candidates = _hypernetwork_names(model) if model.config.has_hypernetwork else _adapter_names(model)
     return locations | {theirs: location for theirs, location in candidates.items() if location[0] in ours}
 

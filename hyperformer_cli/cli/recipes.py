@@ -18,7 +18,7 @@ def list_recipes(as_json: AsJson = False) -> None:
     """The shipped recipes, by table and row of the paper."""
     from hyperformer_cli.config.loading import load_recipe, shipped_recipes
 
-    rows = [_summary(load_recipe(name)) for name in shipped_recipes()]
+    rows = [_summary(name, load_recipe(name)) for name in shipped_recipes()]
     rows.sort(key=lambda row: (str(row["table"] or ""), row["backbone"], row["recipe"]))
     if as_json:
         print_json(rows)
@@ -89,10 +89,10 @@ def validate(
         raise InputError(f"{wrong} of {len(recipes or shipped_recipes())} recipes are wrong")
 
 
-def _summary(recipe: Any) -> dict[str, Any]:
+def _summary(name: str, recipe: Any) -> dict[str, Any]:
     paper = recipe.paper
     return {
-        "recipe": recipe.name,
+        "recipe": name,
         "table": paper and paper.table,
         "row": paper and paper.row,
         "method": recipe.adapter.method,

@@ -23,7 +23,7 @@ _ADAPTER_DEFAULTS: dict[str, Any] = {
 _PROJECTOR_DEFAULTS: dict[str, Any] = {"projector_hidden_dim": 128, "conditional_layer_norm": True}
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "finetune": {},
-    "adapters": _ADAPTER_DEFAULTS,
+    "adapters": {**_ADAPTER_DEFAULTS, "shared_by_tasks": False},
     "hyperformer": {**_ADAPTER_DEFAULTS, **_PROJECTOR_DEFAULTS, "project_task_embedding": True},
     "hyperformer-shared-layers": {**_ADAPTER_DEFAULTS, **_PROJECTOR_DEFAULTS, "project_task_embedding": False},
     "hyperformer++": {**_ADAPTER_DEFAULTS, **_PROJECTOR_DEFAULTS, "project_task_embedding": False},
@@ -73,6 +73,8 @@ class AdapterConfig(BaseModel):
         layer_norm_after: the paper's layer norm on the up-projected output.
         adapter_blocks: False builds no adapters and trains nothing but T5's layer norms.
         train_layer_norms: whether the backbone's layer norms are trained.
+        shared_by_tasks: one adapter a site for all tasks, which their inputs' prefixes must tell apart; not in the
+            paper.
         task_embedding_dim: size of a task's learned vector z.
         project_task_embedding: whether a two-layer MLP common to all sites projects z.
         projected_task_embedding_dim: t, the size of what the hypernetworks' heads read.
@@ -93,6 +95,7 @@ class AdapterConfig(BaseModel):
     layer_norm_after: bool | None = None
     adapter_blocks: bool | None = None
     train_layer_norms: bool | None = None
+    shared_by_tasks: bool | None = None
     task_embedding_dim: int | None = Field(None, ge=1)
     project_task_embedding: bool | None = None
     projected_task_embedding_dim: int | None = Field(None, ge=1)
@@ -160,6 +163,11 @@ class AdapterConfig(BaseModel):
     @property
     def has_hypernetwork(self) -> bool:
         return self.has_bank and self.method.startswith("hyperformer")
+
+    @property
+    def needs_task_prefix(self) -> bool:
+        """Whether inputs begin with the task's name: where no weight knows the task (paper, Section 3)."""
+        return self.method == "finetune" or bool(self.shared_by_tasks)
 
     def with_tasks(self, tasks: list[str]) -> "AdapterConfig":
         """The same configuration for other tasks."""

@@ -17,10 +17,10 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """The recipes that come with the package, by stem; files with a leading underscore are bases, not recipes."""
+    """The recipes that come with the package, by their path without the suffix; `_*.yaml` are bases, not recipes."""
     folder = _PACKAGE / "recipes"
     folder = folder if folder.is_dir() else _PACKAGE.parent / "recipes"  # in a checkout they stand beside the package
-    return {path.stem: path for path in sorted(folder.glob("[!_]*.yaml"))}
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("[!_]*.yaml"))}
 
 
 def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:

@@ -18,9 +18,9 @@ Splits = dict[str, TokenizedSplit]  # by task
 
 
 def tokenization(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Tokenization:
-    """How a recipe's text becomes token ids. Only plain fine-tuning puts the task's name before its inputs."""
+    """How a recipe's text becomes token ids."""
     lengths = recipe.data.max_source_length, recipe.data.max_target_length
-    return Tokenization(tokenizer, *lengths, task_prefix=recipe.adapter.method == "finetune")
+    return Tokenization(tokenizer, *lengths, task_prefix=recipe.adapter.needs_task_prefix)
 
 
 def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:

@@ -54,7 +54,7 @@ def run_fewshot(
     if accelerator.num_processes > 1:
         raise InputError("fewshot runs in one process; give several their own --target-tasks and --output-dir")
     lengths = recipe.data.max_source_length, recipe.data.max_target_length
-    how = Tokenization(tokenizer, *lengths, task_prefix=model.config.method == "finetune")
+    how = Tokenization(tokenizer, *lengths, task_prefix=model.config.needs_task_prefix)
     targets = [_load(task, recipe, how, strict_sizes) for task in tasks]
     transfer = Transfer(model.to(accelerator.device), tokenizer, recipe, accelerator)
     for target in targets:
@@ -102,7 +102,7 @@ def _targets(run: RunFolder, recipe: Recipe) -> list[Task]:
 
 def _start(task: Task, recipe: Recipe, model: AdaptedModel) -> str | None:
     """The trained task a target starts from, `auto`, or None where there is nothing to start from."""
-    if model.bank is None:
+    if model.bank is None or model.config.shared_by_tasks:
         return None
     init_from = recipe.fewshot.init_from
     return AUTO if init_from == AUTO else starting_task(task, init_from, model.tasks)

@@ -127,13 +127,13 @@ def _pair(speaker: Speaker, held_out: bool, clause: Clause, other: Clause, label
     return {"sentence1": sentence(first_frame(clause)), "sentence2": sentence(second_frame(other)), "label": label}
 
 
-def answering(speaker: Speaker, held_out: bool, label: int) -> Row:
-    """A question on a clause and a sentence that answers it (1), or says something near it that does not (0).
+def answering(speaker: Speaker, held_out: bool, answered: int) -> Row:
+    """A question on a clause and a sentence that answers it (label 0, as in GLUE), or something near it that does not.
 
     Held-out templates: passive questions, cleft sentences.
     """
-    question, said, _ = question_and_sentence(speaker, held_out, bool(label))
-    return {"question": question, "sentence": said, "label": label}
+    question, said, _ = question_and_sentence(speaker, held_out, bool(answered))
+    return {"question": question, "sentence": said, "label": 1 - answered}
 
 
 def question_and_sentence(speaker: Speaker, held_out: bool, answered: bool) -> tuple[str, str, str]:
@@ -185,7 +185,7 @@ def question_on(clause: Clause, asked: str, held_out: bool) -> list[str]:
     return ["where", "did", *subject.words(), verb.base, *other.words()]
 
 
-def entailment(speaker: Speaker, held_out: bool, label: int) -> Row:
-    """Whether the second sentence follows from the first (1) or not (0)."""
-    premise, hypothesis, _ = entailment_pair(speaker, held_out, bool(label))
-    return {"sentence1": premise, "sentence2": hypothesis, "label": label}
+def entailment(speaker: Speaker, held_out: bool, follows: int) -> Row:
+    """Whether the second sentence follows from the first (label 0, as in GLUE) or not (1)."""
+    premise, hypothesis, _ = entailment_pair(speaker, held_out, bool(follows))
+    return {"sentence1": premise, "sentence2": hypothesis, "label": 1 - follows}

@@ -20,7 +20,7 @@ from hyperformer_cli.miniature.transfer import commitment, word_order
 
 _SIZES = {"train": 12000, "validation": 300, "test": 400}
 _TARGET_SIZES = {"train": 1000, "validation": 300, "test": 400}
-_ENTAILMENT = ("not_entailment", "entailment")
+_ENTAILMENT = ("entailment", "not_entailment")
 _PAIR = "sentence1: {sentence1} sentence2: {sentence2}"
 
 

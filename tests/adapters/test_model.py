@@ -98,6 +98,41 @@ def test_an_added_task_starts_as_the_one_it_is_copied_from(method: str) -> None:
         model.add_task("boolq", init_from="mrcp")
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_removing_a_task_leaves_the_others(method: str) -> None:
+    model = adapted(method)
+    before = {task: model(**batch(), task=task).logits for task in TASKS}
+    model.remove_task("mrpc")
+    assert model.tasks == ["cola", "rte"]
+    for number, task in enumerate(("cola", "rte")):
+        torch.testing.assert_close(model(**batch(), task=task).logits, before[task], atol=1e-6, rtol=0)
+        torch.testing.assert_close(model(**batch(), task_ids=[number] * 4).logits, before[task], atol=1e-6, rtol=0)
+    with pytest.raises(InputError, match="no task 'mrpc'"):
+        model.remove_task("mrpc")
+    model.remove_task("cola")
+    with pytest.raises(InputError, match="only task"):
+        model.remove_task("rte")
+
+
+def test_adapters_shared_by_tasks_are_those_of_a_single_task() -> None:
+    model = adapted("adapters", shared_by_tasks=True)
+    alone = AdaptedModel.attach(backbone(), model.config.with_tasks(["cola"])).eval()
+    assert alone.trained_parameters().keys() == model.trained_parameters().keys()
+    with torch.no_grad():
+        for name, parameter in alone.trained_parameters().items():
+            parameter.copy_(model.trained_parameters()[name])  # of the same shapes
+    expected = alone(**batch(), task="cola").logits
+    for chosen in ({"task": "rte"}, {"task_ids": [2, 0, 1, 1]}):
+        torch.testing.assert_close(model(**batch(), **chosen).logits, expected, atol=1e-5, rtol=0)
+    model(**batch(), task_ids=[2, 0, 1, 1]).loss.backward()
+    assert all(parameter.grad is not None for parameter in model.trained_parameters().values())
+    with model.frozen_adapters():
+        torch.testing.assert_close(model(**batch(), task="mrpc").logits, expected, atol=1e-5, rtol=0)
+    model.add_task("paws", init_from="cola")
+    model.remove_task("mrpc")
+    torch.testing.assert_close(model(**batch(), task="paws").logits, expected, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -1,0 +1,299 @@
+"""Few-shot transfer: the protocol's draws and starts, cells that leave no trace in each other, the command line."""
+
+import json
+import shutil
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from conftest import sentence
+from pyarrow import parquet
+from safetensors.torch import load_file
+from typer.testing import CliRunner, Result
+
+from hyperformer_cli import AdaptedModel
+from hyperformer_cli.cli.main import app
+from hyperformer_cli.config.fewshot import FewshotSection
+from hyperformer_cli.config.loading import build_recipe, load_recipe
+from hyperformer_cli.data.declared import get_task
+from hyperformer_cli.errors import InputError
+from hyperformer_cli.fewshot.protocol import Cell, cells_of, draw, starting_task, training_rows
+from hyperformer_cli.training.run import train_recipe
+
+PROTOCOL = {"sizes": [4, 6], "seeds": [1, 2], "max_steps": 3, "batch_size": 4, "learning_rate": 1e-2}
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def target_folder(data_folder: Path) -> Path:
+    """PAWS (labeled_final) and IMDB in the hub's columns, beside the tasks of `data_folder`."""
+
+    def write(task: str, split: str, rows: list[dict[str, Any]]) -> None:
+        (data_folder / task).mkdir(exist_ok=True)
+        parquet.write_table(pa.Table.from_pylist(rows), data_folder / task / f"{split}.parquet")
+
+    for split, count in (("train", 30), ("validation", 12), ("test", 14)):
+        rows = [
+            {"id": i, "sentence1": sentence((split, i)), "sentence2": sentence((split, i, 2)), "label": i % 2}
+            for i in range(count)
+        ]
+        write("paws", split, rows)
+    for split in ("train", "test"):
+        write("imdb", split, [{"text": sentence((split, "imdb", i)), "label": i % 2} for i in range(20)])
+    return data_folder
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("trained")
+
+
+@pytest.fixture
+def trained(recipe_values: dict, target_folder: Path, tmp_path: Path, kept: Path) -> Callable[..., Path]:
+    """A run with a `fewshot` section of its own: trained once for all tests, and copied."""
+
+    def train(**changes: Any) -> Path:
+        values = {
+            **recipe_values,
+            "tasks": ["cola", "mrpc"],
+            "training": {**recipe_values["training"], "max_steps": 2},
+            "fewshot": PROTOCOL,
+            **changes,
+        }
+        original = kept / str(abs(hash(json.dumps(changes))))
+        if not original.exists():
+            train_recipe(build_recipe({**values, "output_dir": str(original)}))
+        return Path(shutil.copytree(original, tmp_path / "run", dirs_exist_ok=True))
+
+    return train
+
+
+def test_sizes_above_what_there_is_become_all_of_it_as_in_the_paper_for_cb() -> None:
+    settings = FewshotSection()
+    sizes = [cell.shots for cell in cells_of(get_task("cb"), settings, 250, strict=False)]
+    assert sizes == [size for size in (4, 16, 32, 100, 250) for _ in range(5)]
+    assert [cell.seed for cell in cells_of(get_task("cb"), settings, 250, strict=False)][:5] == [1, 2, 3, 4, 5]
+    assert {cell.shots for cell in cells_of(get_task("paws"), settings, 49401, strict=False)} == set(settings.sizes)
+    with pytest.raises(InputError, match="'cb' has 250 training examples, fewer than 2000"):
+        cells_of(get_task("cb"), settings, 250, strict=True)
+
+
+def test_examples_are_drawn_by_seed_and_nested() -> None:
+    few, many, other = (draw(range(100), Cell("paws", shots, seed)) for shots, seed in ((4, 1), (16, 1), (16, 2)))
+    assert few == many[:4] and len(set(many)) == 16 and many != other
+    generator = torch.Generator().manual_seed(1)
+    assert many == torch.randperm(100, generator=generator)[:16].tolist()
+
+
+def test_a_carved_tasks_validation_rows_are_not_drawn() -> None:
+    data = build_recipe(
+        {"name": "x", "model": {"name": "t5-small"}, "adapter": {"method": "finetune"}, "tasks": ["rte"]}
+    ).data
+    available = training_rows(get_task("yelp_polarity"), data, 5000)
+    assert len(available) == 4000
+    held_out = torch.randperm(5000, generator=torch.Generator().manual_seed(42))[:1000].tolist()
+    assert not set(available) & set(held_out)
+
+
+@pytest.mark.parametrize(
+    ("task", "start"),
+    [("scitail", "mnli"), ("cb", "mnli"), ("trec", "mnli"), ("boolq", "qnli"), ("imdb", "sst2"),
+     ("yelp_polarity", "sst2"), ("paws", "qqp")],
+)  # fmt: skip
+def test_the_papers_starts(task: str, start: str) -> None:
+    glue = ["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte"]
+    assert starting_task(get_task(task), "paper", glue) == start
+    assert starting_task(get_task(task), "cola", glue) == "cola"
+    assert starting_task(get_task(task), "random", glue) is None
+    with pytest.raises(InputError, match=f"starts from '{start}', which the run was not trained on"):
+        starting_task(get_task(task), "paper", ["rte"])
+    with pytest.raises(InputError, match="did you mean 'mnli'"):
+        starting_task(get_task(task), "mnly", glue)
+
+
+def test_as_typed(trained: Callable, tmp_path: Path) -> None:
+    """`hyperformer fewshot RUN --target-tasks paws,imdb`, then again, then with one seed more."""
+    folder = trained()
+    refused = run("fewshot", folder, "--target-tasks", "paws,imdb")
+    assert refused.exit_code == 2 and "'paws' starts from 'qqp'" in refused.stderr
+    command = ("fewshot", folder, "--target-tasks", "paws,imdb", "--init-from", "mrpc")
+    first = run(*command, "--json")
+    assert first.exit_code == 0, first.output
+    summary = json.loads(first.stdout)
+    assert summary["format_version"] == 1 and summary["method"] == "hyperformer++" and summary["train"] == "all"
+    assert [(row["task"], row["shots"], row["n"]) for row in summary["results"]] == [
+        ("imdb", 4, 2), ("imdb", 6, 2), ("paws", 4, 2), ("paws", 6, 2)
+    ]  # fmt: skip
+    cells = {path: json.loads(path.read_text()) for path in (folder / "fewshot").glob("*/*-shot/seed-*.json")}
+    assert len(cells) == 8
+    for path, cell in cells.items():
+        assert path == folder / "fewshot" / cell["task"] / f"{cell['shots']}-shot" / f"seed-{cell['seed']}.json"
+        assert len(cell["indices"]) == cell["shots"] and len(cell["task_embedding"]) == 64
+        assert cell["init_from"] == "mrpc"
+        assert cell["results"][0]["examples"] == {"paws": 14, "imdb": 10}[cell["task"]]
+    for row in summary["results"]:
+        values = [
+            c["results"][0]["value"] for c in cells.values() if (c["task"], c["shots"]) == (row["task"], row["shots"])
+        ]
+        assert row["mean"] == pytest.approx(statistics.fmean(values), abs=1e-3)
+        assert row["std"] == pytest.approx(statistics.stdev(values), abs=1e-3)
+
+    before = {path: path.stat().st_mtime_ns for path in cells}
+    more = run(*command, "--seeds", "1,2,3")
+    assert "8 are done already" in more.stderr and more.stdout.strip().endswith(str(folder / "fewshot.json"))
+    assert {path: path.stat().st_mtime_ns for path in cells} == before
+    assert [row["n"] for row in json.loads((folder / "fewshot.json").read_text())["results"]] == [3, 3, 3, 3]
+
+    changed = run(*command, "--set", "fewshot.max_steps=4")
+    assert changed.exit_code == 2 and "max_steps 3, now it is 4" in changed.stderr
+    elsewhere = run(*command, "--set", "fewshot.max_steps=4", "--output-dir", tmp_path / "other", "--seeds", "1")
+    assert elsewhere.exit_code == 0 and (tmp_path / "other" / "fewshot.json").is_file()
+
+
+@pytest.mark.parametrize("method", ["finetune", "adapters", "hyperformer++"])
+def test_a_cell_does_not_see_those_before_it(method: str, trained: Callable, tmp_path: Path) -> None:
+    """One cell alone gives what it gives after three others; the run's own weights stay as they were."""
+    adapter = {"method": method} if method == "finetune" else {"method": method, "reduction_factor": 4}
+    folder = trained(adapter=adapter)
+    weights = load_file(folder / "best" / "hyperformer.safetensors")
+    common = ("fewshot", folder, "--target-tasks", "paws", "--init-from", "mrpc")
+    assert run(*common, "--output-dir", tmp_path / "all").exit_code == 0
+    assert run(*common, "--output-dir", tmp_path / "one", "--shots", "6", "--seeds", "2").exit_code == 0
+    after, alone = (
+        json.loads((tmp_path / name / "fewshot" / "paws" / "6-shot" / "seed-2.json").read_text())
+        for name in ("all", "one")
+    )
+    assert {k: v for k, v in after.items() if k != "seconds"} == {k: v for k, v in alone.items() if k != "seconds"}
+    assert after["init_from"] == (None if method == "finetune" else "mrpc")
+    assert (after["task_embedding"] is None) == (method != "hyperformer++")
+    for name, tensor in load_file(folder / "best" / "hyperformer.safetensors").items():
+        assert torch.equal(tensor, weights[name])
+
+
+def test_training_the_task_embedding_alone(trained: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all trained tensors only the new task's embedding moves."""
+    from hyperformer_cli.fewshot import transfer
+
+    folder, seen = trained(), []
+    evaluate = transfer.evaluate_split
+    monkeypatch.setattr(
+        transfer,
+        "evaluate_split",
+        lambda model, *rest: (
+            seen.append({n: p.clone() for n, p in model.trained_parameters().items()}) or evaluate(model, *rest)
+        ),
+    )
+    options = ("--target-tasks", "paws", "--init-from", "mrpc", "--shots", "4", "--seeds", "1")
+    assert run("fewshot", folder, *options, "--train", "task-embedding").exit_code == 0
+    before = AdaptedModel.from_pretrained(folder / "best").trained_parameters()
+    for name, tensor in seen[0].items():
+        if name != "bank.task_embedding":
+            assert torch.equal(tensor, before[name]), name
+    embedding = before["bank.task_embedding"]
+    assert torch.equal(seen[0]["bank.task_embedding"][:2], embedding)
+    assert not torch.allclose(seen[0]["bank.task_embedding"][2], embedding[1])
+
+
+def test_auto_starts_from_the_lowest_validation_loss(trained: Callable, target_folder: Path) -> None:
+    folder = trained()
+    result = run("fewshot", folder, "--target-tasks", "paws", "--init-from", "auto", "--shots", "4", "--seeds", "1")
+    assert result.exit_code == 0, result.output
+    model = AdaptedModel.from_pretrained(folder / "best").eval()
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder / "best")
+    rows = parquet.read_table(target_folder / "paws" / "validation.parquet").to_pylist()
+    task, losses = get_task("paws"), {}
+    for name in model.tasks:
+        total = tokens = 0
+        for row in rows:
+            inputs = tokenizer(task.input_text(row, False), truncation=True, max_length=32, return_tensors="pt")
+            labels = tokenizer(task.target_text(row), return_tensors="pt")["input_ids"]
+            with torch.no_grad():
+                total += float(model(**inputs, labels=labels, task=name).loss) * labels.numel()
+            tokens += labels.numel()
+        losses[name] = total / tokens
+    assert json.loads((folder / "fewshot.json").read_text())["results"][0]["init_from"] == min(losses, key=losses.get)
+    for name, loss in losses.items():
+        assert f"{name} {loss:.3f}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--target-tasks", "pawz"), "unknown task 'pawz'; did you mean 'paws'"),
+        (("--target-tasks", "mrpc"), "'mrpc' is a task the run was trained on"),
+        (("--target-tasks", "paws,paws"), "'paws' stands twice"),
+        (("--target-tasks", "boolq", "--init-from", "cola"), "no folder 'boolq'"),
+        (("--target-tasks", "paws", "--init-from", "mrpx"), "did you mean 'mrpc'"),
+        (("--target-tasks", "paws"), "'paws' starts from 'qqp', which the run was not trained on"),
+        (("--target-tasks", "paws", "--init-from", "mrpc", "--shots", "31"), "'paws' has 30 training examples"),
+        (("--target-tasks", "paws", "--shots", "0"), "fewshot.sizes.0"),
+        (("--target-tasks", "paws", "--shots", "4,4"), "4 stands twice"),
+        (("--target-tasks", "paws", "--shots", "few"), "numbers separated by commas"),
+        (("--target-tasks", "paws", "--train", "everything"), "found 'everything'; valid: all, task-embedding"),
+        (("--target-tasks", "paws", "--set", "model.name=x"), "fewshot uses"),
+        (("--target-tasks", "paws", "--set", "fewshot.max_step=1"), "did you mean 'max_steps'"),
+        (("--recipe", "glue_hyperpp"), "has no fewshot section"),
+        (("--recipe", "fewshoot"), "did you mean"),
+        ((), "no target tasks"),
+    ],
+)
+def test_mistakes_cost_nothing(options: tuple, complaint: str, trained: Callable) -> None:
+    folder = trained()
+    result = run("fewshot", folder, *options)
+    assert result.exit_code == 2 and complaint in result.stderr, result.output
+    assert "Traceback" not in result.output and result.stdout == ""
+    assert not list((folder / "fewshot").glob("**/*.json")) and not (folder / "fewshot.json").exists()
+
+
+def test_a_run_of_another_kind_or_version(trained: Callable, tmp_path: Path) -> None:
+    adapters = trained(adapter={"method": "adapters", "reduction_factor": 4})
+    refused = run("fewshot", adapters, "--target-tasks", "paws", "--init-from", "mrpc", "--train", "task-embedding")
+    assert refused.exit_code == 2 and "'adapters' has no task embeddings" in refused.stderr
+    description = adapters / "best" / "hyperformer.json"
+    description.write_text(description.read_text().replace('"format_version": 1', '"format_version": 99'))
+    refused = run("fewshot", adapters, "--target-tasks", "paws", "--init-from", "mrpc")
+    assert refused.exit_code == 2 and "format version 99" in refused.stderr
+    assert run("fewshot", tmp_path / "nothing", "--target-tasks", "paws").exit_code == 2
+
+
+def test_models_of_one_task_each_are_not_a_start(trained: Callable) -> None:
+    refused = run("fewshot", trained(joint=False), "--target-tasks", "paws", "--init-from", "mrpc")
+    assert refused.exit_code == 2 and "a model a task" in refused.stderr
+
+
+def test_the_default_run_is_that_of_glue_hyperpp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("fewshot", "--target-tasks", "paws,imdb")
+    assert result.exit_code == 2
+    assert "no run at outputs/glue_hyperpp" in result.stderr and "hyperformer train glue_hyperpp" in result.stderr
+    plan = json.loads(run("fewshot", "--dry-run", "--json").stdout)
+    assert plan["targets"]["cb"]["shots"] == [4, 16, 32, 100, 250] and plan["cells"] == 6 * 35 + 25
+
+
+def test_a_target_defined_in_a_recipe(trained: Callable, write_recipe: Callable, tmp_path: Path) -> None:
+    folder = trained()
+    for split in ("train", "test"):
+        lines = [f"{sentence((split, i))}\t{('no', 'yes')[i % 2]}\n" for i in range(12)]
+        (tmp_path / f"{split}.tsv").write_text("text\tanswer\n" + "".join(lines))
+    values, _ = load_recipe(folder / "recipe.yaml").given()
+    task = {
+        "name": "mine",
+        "files": {split: str(tmp_path / f"{split}.tsv") for split in ("train", "test")},
+        "template": "{text}",
+        "label_column": "answer",
+        "labels": ["no", "yes"],
+        "similar_to": "cola",
+    }
+    values["fewshot"] |= {"target_tasks": [task], "sizes": [4], "seeds": [1]}
+    result = run("fewshot", folder, "--recipe", write_recipe(values), "--target-tasks", "mine", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["results"][0]["init_from"] == "cola"
