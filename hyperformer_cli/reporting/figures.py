@@ -9,32 +9,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from hyperformer_cli.reporting.collect import FewShot
-from hyperformer_cli.reporting.embeddings import TaskEmbeddings, principal_components, read_embeddings
 from hyperformer_cli.reporting.fewshot import fewshot_names, point, points
-from hyperformer_cli.reporting.groups import Curve, Group, distinct_names, low_resource_curves
+from hyperformer_cli.reporting.groups import Group, distinct_names, low_resource_curves
 from hyperformer_cli.reporting.table import Cell, over_seeds
-from hyperformer_cli.reporting.tables import curve_names
+from hyperformer_cli.reporting.tables import curve_names, table_1_groups
 from hyperformer_cli.reporting.training_curves import training_losses
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = "osD^vPX"
 _DASHES = ("-", "--", ":", "-.")
 _PANEL = (3.0, 2.4)  # inches
 
 
-def draw_figures(groups: Sequence[Group], fewshot: Sequence[FewShot], split: str) -> dict[str, Figure]:
-    """The figures by name, those the runs allow."""
-    drawn = {
-        "low-resource": _low_resource([c for c in low_resource_curves(groups) if c.groups[0].metrics(split)], split),
-        "few-shot": _few_shot(fewshot),
-        "training": _training(groups),
-        "embeddings": _embeddings(read_embeddings(groups, fewshot)),
-    }
-    return {name: figure for name, figure in drawn.items() if figure is not None}
-
-
-def _low_resource(curves: Sequence[Curve], split: str) -> Figure | None:
+def draw_low_resource(groups: Sequence[Group], split: str) -> Figure | None:
     """Mean of metrics against training examples a task, with the standard deviation over seeds as a band."""
+    curves = [curve for curve in low_resource_curves(groups) if curve.groups[0].metrics(split)]
     names = curve_names(curves)
     sizes = sorted({group.size for curve in curves for group in curve.groups if group.size is not None})
     if not sizes:
@@ -52,13 +41,13 @@ def _low_resource(curves: Sequence[Curve], split: str) -> Figure | None:
     return figure
 
 
-def _few_shot(fewshot: Sequence[FewShot]) -> Figure | None:
+def draw_few_shot(fewshot: Sequence[FewShot]) -> Figure | None:
     """A panel a target: score against examples, the standard deviation over seeds as a band, the majority dashed."""
     found = points(fewshot)
     targets = list(dict.fromkeys((task, metric) for task, metric, _ in found))
     if not targets:
         return None
-    figure, panels = _panels(len(targets))
+    figure, panels = panels_for(len(targets))
     for panel, (task, metric) in zip(panels, targets, strict=True):
         sizes = [shots for own, other, shots in found if (own, other) == (task, metric)]
         majority = []
@@ -76,15 +65,16 @@ def _few_shot(fewshot: Sequence[FewShot]) -> Figure | None:
     return figure
 
 
-def _training(groups: Sequence[Group]) -> Figure | None:
-    """A panel a task: the loss of every seed, one colour a method."""
+def draw_training(groups: Sequence[Group]) -> Figure | None:
+    """A panel a task: the loss of every seed, one colour a method. The points of curves only where nothing else is."""
+    groups = table_1_groups(groups) or groups
     logged = [(group, [training_losses(run) for run in group.runs]) for group in groups]
     logged = [(group, losses) for group, losses in logged if any(losses)]
     tasks = list(dict.fromkeys(task for _, losses in logged for own in losses for task in own))
     if not tasks:
         return None
     names = distinct_names([group for group, _ in logged])
-    figure, panels = _panels(len(tasks))
+    figure, panels = panels_for(len(tasks))
     for panel, task in zip(panels, tasks, strict=True):
         for i, ((_, losses), name) in enumerate(zip(logged, names, strict=True)):
             for seed, (steps, values) in enumerate(own[task] for own in losses if task in own):
@@ -96,27 +86,6 @@ def _training(groups: Sequence[Group]) -> Figure | None:
         panel.set_ylabel("loss a target token", fontsize=8)
         panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     _shared_legend(figure, panels)
-    return figure
-
-
-def _embeddings(found: Sequence[TaskEmbeddings]) -> Figure | None:
-    """A panel a run: its task vectors on their first two principal components, few-shot targets as open triangles."""
-    found = [own for own in found if len(own.tasks) > 1]
-    if not found:
-        return None
-    figure, panels = _panels(len(found), (4.2, 3.6))
-    for panel, own in zip(panels, found, strict=True):
-        coordinates, shares = principal_components(own.vectors)
-        for i, (task, (x, y)) in enumerate(zip(own.tasks, coordinates, strict=True)):
-            look = {"marker": "^", "facecolors": "none"} if own.is_target(i) else {"marker": "o"}
-            panel.scatter(x, y, s=36, linewidths=1.4, edgecolors=_COLOURS[own.is_target(i)], **look)
-            panel.annotate(task, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
-        panel.set_title(own.name, fontsize=10)
-        panel.set_xlabel(f"first component ({shares[0]:.0%} of the variance)", fontsize=8)
-        panel.set_ylabel(f"second component ({shares[1]:.0%})", fontsize=8)
-        panel.margins(0.18)
-    if any(own.targets for own in found):
-        figure.supxlabel("circles: trained together; triangles: few-shot targets", fontsize=8)
     return figure
 
 
@@ -133,8 +102,8 @@ def _line(axes: Axes, sizes: Sequence[int], cells: Sequence[Cell], index: int, n
 def _colour(index: int) -> dict[str, Any]:
     """Lines past the last colour begin again, dashed."""
     return {
-        "color": _COLOURS[index % len(_COLOURS)],
-        "linestyle": _DASHES[index // len(_COLOURS) % len(_DASHES)],
+        "color": COLOURS[index % len(COLOURS)],
+        "linestyle": _DASHES[index // len(COLOURS) % len(_DASHES)],
     }
 
 
@@ -142,10 +111,10 @@ def _size_axis(axes: Axes, sizes: Sequence[int]) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(sorted(set(sizes))))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 1000 else f"{value:g}")
 
 
-def _panels(count: int, size: tuple[float, float] = _PANEL) -> tuple[Figure, list[Axes]]:
+def panels_for(count: int, size: tuple[float, float] = _PANEL) -> tuple[Figure, list[Axes]]:
     """As many panels as there are things to show, at most four a line."""
     columns = min(count, 4 if count != 6 else 3)
     lines = math.ceil(count / columns)
@@ -159,4 +128,5 @@ def _shared_legend(figure: Figure, panels: Sequence[Axes]) -> None:
     for panel in panels:
         panel.tick_params(labelsize=8)
         entries |= {label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
-    figure.legend(entries.values(), entries, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    columns = max(1, int(figure.get_figwidth() / (0.6 + 0.06 * max(map(len, entries)))))  # inches an entry, about
+    figure.legend(entries.values(), entries, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)

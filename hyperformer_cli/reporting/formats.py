@@ -95,7 +95,8 @@ def _printed_text(cell: Cell | None, form: str) -> str:
 
 
 def _difference_text(cell: Cell | None) -> str:
-    return "" if cell is None or cell.difference is None else f"{cell.difference:+.2f}"
+    # Adding zero to what is rounded turns -0.00 into +0.00.
+    return "" if cell is None or cell.difference is None else f"{round(cell.difference, 2) + 0.0:+.2f}"
 
 
 def _figures(cell: Cell) -> dict[str, float | str | None]:

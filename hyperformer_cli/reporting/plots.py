@@ -39,18 +39,22 @@ def write_plots(
         InputError: matplotlib is not installed, there is nothing to draw, or the folder cannot be written.
     """
     matplotlib = _import_matplotlib()
-    from hyperformer_cli.reporting.figures import draw_figures
+    from hyperformer_cli.reporting.embedding_figure import draw_embeddings
+    from hyperformer_cli.reporting.embeddings import read_embeddings
+    from hyperformer_cli.reporting.figures import draw_few_shot, draw_low_resource, draw_training
 
-    style = {
-        "svg.hashsalt": "hyperformer",
-        "svg.fonttype": "none",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-    drawn = {}
-    with matplotlib.rc_context(style):
-        for name, figure in draw_figures(groups, fewshot, split).items():
-            drawn[folder / f"{name}.{plot_format}"] = _as_bytes(figure, plot_format)
+    with matplotlib.rc_context(_STYLE):
+        figures = {
+            "low-resource": draw_low_resource(groups, split),
+            "few-shot": draw_few_shot(fewshot),
+            "training": draw_training(groups),
+            "embeddings": draw_embeddings(read_embeddings(groups, fewshot)),
+        }
+        drawn = {
+            folder / f"{name}.{plot_format}": _as_bytes(figure, plot_format)
+            for name, figure in figures.items()
+            if figure is not None
+        }
     if not drawn:
         raise InputError("--plots: nothing to draw: no curve, few-shot result, training log or task embedding")
     try:
