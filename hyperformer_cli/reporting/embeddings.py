@@ -50,7 +50,7 @@ def read_embeddings(groups: Sequence[Group], fewshot: Sequence[FewShot]) -> list
         if any(len(vector) != trained.shape[1] for vector in learned.values()):
             raise InputError(f"{run.folder}: few-shot task embeddings are not as long as the run's")
         vectors = np.array([*trained, *learned.values()], dtype=np.float64)
-        found.append(TaskEmbeddings(name, run.folder, (*run.recipe.tasks, *learned), len(learned), vectors))
+        found.append(TaskEmbeddings(name, run.folder, (*run.recipe.task_names, *learned), len(learned), vectors))
     return found
 
 
@@ -93,8 +93,8 @@ def _trained_vectors(run: Run) -> np.ndarray:
             vectors = tensors.get_tensor(_TENSOR)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{file}: damaged, or without task embeddings: {error}") from error
-    if len(vectors) != len(run.recipe.tasks):
-        raise InputError(f"{file}: {len(vectors)} task embeddings for {len(run.recipe.tasks)} tasks")
+    if len(vectors) != len(run.recipe.task_names):
+        raise InputError(f"{file}: {len(vectors)} task embeddings for {len(run.recipe.task_names)} tasks")
     return vectors
 
 

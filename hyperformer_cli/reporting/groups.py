@@ -109,8 +109,7 @@ def is_miniature(recipe: Recipe) -> bool:
 
 def settings(recipe: Recipe) -> dict[str, Any]:
     """Dotted keys and values of everything that makes the experiment; not the seed."""
-    plain = recipe.as_dict()
-    del plain["paper"], plain["sweep"]
+    plain = {key: value for key, value in recipe.as_dict().items() if key not in ("paper", "sweep", "fewshot")}
     return {key: value for key, value in _flat(plain, "") if key not in _NOT_THE_EXPERIMENT}
 
 

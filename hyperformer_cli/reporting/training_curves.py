@@ -18,7 +18,7 @@ def training_losses(run: Run) -> Losses:
         InputError: a line is damaged.
     """
     folder = RunFolder(run.folder)
-    parts = [folder] if run.recipe.joint else [folder.cell(task=task) for task in run.recipe.tasks]
+    parts = [folder] if run.recipe.joint else [folder.cell(task=task) for task in run.recipe.task_names]
     losses: Losses = {}
     for part in parts:
         for step, by_task in _lines(part.metrics_file):

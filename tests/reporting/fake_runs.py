@@ -22,7 +22,7 @@ def write_run(folder: Path, recipe: str, *overrides: str, values: Mapping[tuple[
     write_text(folder / "recipe.yaml", dump_recipe(loaded))
     write_text(folder / "results.json", json.dumps(results(loaded, values)))
     lines = [
-        {"kind": "training", "step": step, "loss": 1.0, "loss_by_task": {t: 2 / step**0.2 for t in loaded.tasks}}
+        {"kind": "training", "step": step, "loss": 1.0, "loss_by_task": {t: 2 / step**0.2 for t in loaded.task_names}}
         for step in (100, 200, 300)
     ]
     write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in [*lines, {"kind": "evaluation"}]))
@@ -33,7 +33,7 @@ def results(recipe: Recipe, values: Mapping[tuple[str, str], float] | float) -> 
     """What results.json holds; validation scores ten less than test."""
     scores = []
     for split, less in (("validation", 10), ("test", 0)):
-        for task in recipe.tasks:
+        for task in recipe.task_names:
             for metric in METRICS.get(task.removeprefix("mini_"), ["accuracy"]):
                 value = values[task, metric] if isinstance(values, Mapping) else values
                 about = {"task": task, "split": split, "metric": metric}

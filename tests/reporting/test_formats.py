@@ -18,7 +18,7 @@ TABLE = Table(
     column_heads=("task", "metric"),
     columns=COLUMNS,
     rows=(
-        Row(("a_b & c|d",), (Cell(88.244, 0.312, 3, 89.66), Cell(-1.5), Cell(86.484, 0.1, 3, 86.48)), ("runs/1",)),
+        Row(("a_b & c|d",), (Cell(88.244, 0.312, 3, 89.66), Cell(-1.5), Cell(86.478, 0.1, 3, 86.48)), ("runs/1",)),
         Row(("plain",), (Cell(70.0), None, Cell(60.0))),
     ),
     notes=("One > two.",),

@@ -169,7 +169,8 @@ def test_few_shot_results_by_target_examples_and_method(tmp_path: Path) -> None:
     write_fewshot(run, {("paws", 100): [70.0], ("paws", 16): values.tolist(), ("cb", 4): [60.0, 61.0]})
     apart = write_fewshot(tmp_path / "apart", {("paws", 16): [58.0, 59.0]}, name="base/seed=1")
     alone = write_fewshot(tmp_path / "alone", {("paws", 16): [58.0]}, name="base/seed=1", train="task-embedding")
-    table = tables(run, apart, alone)["few-shot"]
+    table = tables(run, apart, alone, apart)["few-shot"]
+    assert len(table.columns) == 4  # a folder counts once, and there is the majority
     assert [row.names for row in table.rows] == [
         ("paws", "accuracy", "16"), ("paws", "accuracy", "100"), ("cb", "accuracy", "4")
     ]  # fmt: skip
