@@ -2,7 +2,7 @@
 
 import typer
 
-from hyperformer_cli.cli import count_params, evaluate, fewshot, recipes, tasks, train
+from hyperformer_cli.cli import count_params, evaluate, fewshot, recipes, report, tasks, train
 
 app = typer.Typer(
     help="Multi-task adapter tuning of T5 with shared hypernetworks: HyperFormer, HyperFormer++, and the baselines.",
@@ -14,6 +14,7 @@ app.command("train", epilog=train.EPILOG)(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("fewshot", epilog=fewshot.EPILOG)(fewshot.fewshot)
 app.command("count-params")(count_params.count_params)
+app.command("report", epilog=report.EPILOG)(report.report)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(tasks.app, name="tasks")
 

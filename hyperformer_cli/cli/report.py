@@ -1,0 +1,126 @@
+"""`hyperformer report`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hyperformer_cli.cli.console import AsJson, print_json, reports_errors
+
+EPILOG = """Examples:
+
+hyperformer report outputs/glue_hyperpp outputs/glue_hyper outputs/glue_adapters_dagger
+
+hyperformer report outputs/low_resource --plots figures --plot-format svg
+
+hyperformer report outputs/glue_* --format latex > tables.tex
+"""
+
+
+@reports_errors
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, sweeps, few-shot results.")],
+    format_: Annotated[str, typer.Option("--format", help="text, markdown, latex, csv or json.")] = "text",
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    plots: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Draw the figures into this folder.")] = None,
+    plot_format: Annotated[str, typer.Option(help="png or svg.")] = "png",
+    embeddings: Annotated[bool, typer.Option("--embeddings", help="List each task's nearest neighbours.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tables and figures of finished runs, beside the paper's.
+
+    Runs that differ in nothing but the seed make one row: mean ± sample standard deviation (seeds). Prints what the
+    runs allow: Table 1, few-shot, low-resource, ablation, parameters.
+    """
+    from hyperformer_cli.reporting.collect import collect
+    from hyperformer_cli.reporting.groups import group_runs
+    from hyperformer_cli.reporting.tables import build_tables
+
+    format_ = _checked(format_, split, plots, plot_format, embeddings, as_json)
+    found = collect(runs)
+    groups, left_out = group_runs(found.runs)
+    tables = build_tables(groups, found.fewshot, split)
+    neighbours = _neighbours(groups, found.fewshot) if embeddings else []
+    written: list[Path] = []
+    if plots is not None:
+        from hyperformer_cli.reporting.plots import write_plots
+
+        written = write_plots(groups, found.fewshot, split, plots, plot_format)
+    for line in [*(f"{folder}: not finished; left out" for folder in found.missing), *left_out]:
+        typer.echo(line, err=True)
+    _print(tables, neighbours, written, found.missing, format_)
+
+
+def _checked(format_: str, split: str, plots: Path | None, plot_format: str, embeddings: bool, as_json: bool) -> str:
+    """The format, after every option was looked at."""
+    from typing import get_args
+
+    from hyperformer_cli.config.recipe import Split
+    from hyperformer_cli.errors import InputError, did_you_mean
+    from hyperformer_cli.reporting.formats import FORMATS
+
+    if as_json:
+        if format_ not in ("text", "json"):
+            raise InputError(f"--json and --format {format_}: choose one")
+        format_ = "json"
+    if format_ not in FORMATS:
+        raise InputError(f"--format {format_}: {did_you_mean(format_, FORMATS)}")
+    if split not in get_args(Split):
+        raise InputError(f"--split {split}: {did_you_mean(split, get_args(Split))}")
+    if embeddings and format_ not in ("text", "json"):
+        raise InputError(f"--embeddings: as text or json, not {format_}")
+    if plots is not None or plot_format != "png":
+        from hyperformer_cli.reporting.plots import check_can_plot
+
+        check_can_plot(plots or Path(), plot_format)
+    return format_
+
+
+def _neighbours(groups: Sequence[Any], fewshot: Sequence[Any]) -> list[dict[str, Any]]:
+    from hyperformer_cli.errors import InputError
+    from hyperformer_cli.reporting.embeddings import nearest_neighbours, read_embeddings
+
+    found = read_embeddings(groups, fewshot)
+    if not found:
+        raise InputError("--embeddings: no run has task embeddings (a hyperformer method, with best/)")
+    return [{"name": own.name, "run": str(own.folder), "tasks": nearest_neighbours(own)} for own in found]
+
+
+def _print(
+    tables: Sequence[Any], neighbours: list[dict[str, Any]], written: Sequence[Path], missing: Sequence[Path], form: str
+) -> None:
+    from hyperformer_cli.reporting import formats
+
+    if form == "json":
+        content = {"tables": formats.as_json(tables), "missing": [str(folder) for folder in missing]}
+        content |= {"embeddings": neighbours} if neighbours else {}
+        print_json(content | ({"plots": [str(path) for path in written]} if written else {}))
+        return
+    if form == "text":
+        _print_text(tables, neighbours)
+    else:
+        made = {"markdown": formats.markdown, "latex": formats.latex, "csv": formats.as_csv}[form](tables)
+        typer.echo(made, nl=False)
+    for path in written:
+        typer.echo(str(path), err=form != "text")  # a table that is piped into a file stays one
+
+
+def _print_text(tables: Sequence[Any], neighbours: list[dict[str, Any]]) -> None:
+    from hyperformer_cli.cli.tables import stdout_console, table
+    from hyperformer_cli.reporting.formats import text
+
+    console = stdout_console()
+    for made in tables:
+        for part in text(made, console.width):
+            console.print(part)
+        console.print()
+    for own in neighbours:
+        rows = [
+            [task["task"] + (" (target)" if task["target"] else "")]
+            + [f"{near['task']} {near['cosine']:.2f}" for near in task["nearest"]]
+            for task in own["tasks"]
+        ]
+        columns = ["task", *("nearest by cosine", "second", "third")[: max(len(row) for row in rows) - 1]]
+        console.print(table(f"Task embeddings, {own['name']}", columns, rows, left=len(columns)))
+        console.print()

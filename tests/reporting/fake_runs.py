@@ -1,0 +1,74 @@
+"""Run folders without training: the files a report reads, in the shapes the other commands write."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hyperformer_cli.atomic import write_text
+from hyperformer_cli.config.loading import dump_recipe, load_recipe
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.runs.results import build_results, mean_of_metrics_and_tasks
+
+METRICS = {
+    "cola": ["matthews_correlation"], "mrpc": ["accuracy", "f1"], "qqp": ["accuracy", "f1"],
+    "stsb": ["pearson", "spearmanr"],
+}  # fmt: skip
+
+
+def write_run(folder: Path, recipe: str, *overrides: str, values: Mapping[tuple[str, str], float] | float = 50) -> Path:
+    """A finished run of a recipe; `values` are the test scores by task and metric, or one for all."""
+    loaded = load_recipe(recipe, [*overrides, f"output_dir={folder}"])
+    write_text(folder / "recipe.yaml", dump_recipe(loaded))
+    write_text(folder / "results.json", json.dumps(results(loaded, values)))
+    lines = [
+        {"kind": "training", "step": step, "loss": 1.0, "loss_by_task": {t: 2 / step**0.2 for t in loaded.task_names}}
+        for step in (100, 200, 300)
+    ]
+    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in [*lines, {"kind": "evaluation"}]))
+    return folder
+
+
+def results(recipe: Recipe, values: Mapping[tuple[str, str], float] | float) -> dict[str, Any]:
+    """What results.json holds; validation scores ten less than test."""
+    scores = []
+    for split, less in (("validation", 10), ("test", 0)):
+        for task in recipe.task_names:
+            for metric in METRICS.get(task.removeprefix("mini_"), ["accuracy"]):
+                value = values[task, metric] if isinstance(values, Mapping) else values
+                about = {"task": task, "split": split, "metric": metric}
+                scores.append({**about, "value": value - less, "majority": 50.0, "examples": 100})
+    average = {
+        split: mean_of_metrics_and_tasks([(s["task"], s["value"]) for s in scores if s["split"] == split])
+        for split in ("validation", "test")
+    }
+    parameters = {
+        "backbone": 1000000,
+        "total": 1020000,
+        "trained": 23000,
+        "total_ratio": 1.02,
+        "trained_per_task_percent": 0.2875,
+    }
+    return build_results(recipe, parameters, {"training": 1.0}, scores, average, {"step": 3, "average": 1.0})
+
+
+def write_fewshot(
+    folder: Path,
+    values: Mapping[tuple[str, int], Sequence[float]],
+    embedding: Sequence[float] | None = None,
+    **about: Any,
+) -> Path:
+    """fewshot.json and its cells; `values` are accuracies by target and number of examples, one a seed."""
+    header = {"format_version": 1, "name": "glue_hyperpp", "method": "hyperformer++", "train": "all"}
+    header |= {"init_from": "paper", "split": "test", **about}
+    entries = []
+    for (task, shots), own in values.items():
+        seeds = list(range(1, len(own) + 1))
+        about_task = {"task": task, "shots": shots, "metric": "accuracy", "mean": 0.0, "std": None, "n": len(own)}
+        entries.append({**about_task, "majority": 55.8, "init_from": "qqp", "seeds": seeds, "values": list(own)})
+        for seed in seeds:
+            vector = None if embedding is None else [shots * seed * value for value in embedding]
+            cell = {"format_version": 1, "task": task, "shots": shots, "seed": seed, "task_embedding": vector}
+            write_text(folder / f"fewshot/{task}/{shots}-shot/seed-{seed}.json", json.dumps(cell))
+    write_text(folder / "fewshot.json", json.dumps({**header, "results": entries}))
+    return folder
