@@ -35,7 +35,7 @@ def draw_embeddings(found: Sequence[TaskEmbeddings]) -> Figure | None:
         panel.set_xlabel(f"first component ({shares[0]:.0%} of the variance)", fontsize=_FONT)
         panel.set_ylabel(f"second component ({shares[1]:.0%})", fontsize=_FONT)
         panel.tick_params(labelsize=_FONT)
-        panel.margins(0.2)
+        panel.margins(0.25, 0.15)
         drawn.append((panel, own.tasks, coordinates))
     figure.draw_without_rendering()  # only then is it known where points lie on the page
     for panel, tasks, coordinates in drawn:
@@ -44,9 +44,11 @@ def draw_embeddings(found: Sequence[TaskEmbeddings]) -> Figure | None:
 
 
 def _label(panel: Axes, tasks: Sequence[str], coordinates: np.ndarray) -> None:
-    """Puts each label in the first place beside its point that covers no point and no other label."""
+    """Puts each label in the first place beside its point that covers no point, no other label and no edge."""
     page = panel.transData.transform(coordinates) * 72 / panel.figure.dpi  # in points
+    left_edge, right_edge = (x * 72 / panel.figure.dpi for x in (panel.bbox.x0, panel.bbox.x1))
     taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in page]
+    taken += [(left_edge - 99, -9999, left_edge, 9999), (right_edge, -9999, right_edge + 99, 9999)]
     for task, (x, y), at in zip(tasks, page, coordinates, strict=True):
         width = 0.6 * _FONT * len(task)
         boxes = []

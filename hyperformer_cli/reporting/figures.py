@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
 from hyperformer_cli.reporting.collect import FewShot
 from hyperformer_cli.reporting.fewshot import fewshot_names, point, points
@@ -85,6 +85,10 @@ def draw_training(groups: Sequence[Group]) -> Figure | None:
         panel.set_xlabel("optimizer step", fontsize=8)
         panel.set_ylabel("loss a target token", fontsize=8)
         panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        panel.set_yscale("log")  # the first hundred steps would hide the rest
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_minor_locator(NullLocator())
+        panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     _shared_legend(figure, panels)
     return figure
 

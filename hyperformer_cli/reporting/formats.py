@@ -9,7 +9,7 @@ from typing import Any
 from hyperformer_cli.reporting.table import Cell, Column, Row, Table
 
 FORMATS = ("text", "markdown", "latex", "csv", "json")
-_HEADING_WIDTH = 20  # where a long method's name breaks
+_HEADING_WIDTH = 24  # where a long method's name breaks
 _SHORT = {
     "matthews_correlation": "Matthews", "accuracy": "acc", "f1": "F1", "pearson": "Pearson", "spearmanr": "Spearman",
     "bleu": "BLEU",
@@ -143,7 +143,7 @@ def _rich_table(table: Table, columns: range) -> Any:
         texts |= {"diff.": [_difference_text(cell) for cell in own]}
         for heading, lines in texts.items():
             if any(lines) or heading not in ("printed", "diff."):
-                made.add_column(Text(textwrap.fill(heading, _HEADING_WIDTH)), justify="right", no_wrap=True)
+                made.add_column(Text(_broken(heading)), justify="right", no_wrap=True)
                 for row, line in zip(cells, lines, strict=True):
                     row.append(line)
     for row in cells:
@@ -155,6 +155,14 @@ def _heading(column: Column) -> str:
     """A column's name on one line: `mrpc F1`; an average's own name says enough."""
     names = column.names[1:] if column.names[0] == "average" else column.names
     return " ".join(_SHORT.get(name, name) for name in names)
+
+
+def _broken(heading: str) -> str:
+    """A heading on several lines: what sets a method apart begins one."""
+    parts = heading.replace(" (", "\n(").split("\n")
+    return "\n".join(
+        textwrap.fill(part, _HEADING_WIDTH, break_long_words=False, break_on_hyphens=False) for part in parts
+    )
 
 
 def _lines(table: Table, row: Row) -> Iterator[tuple[list[str], list[str]]]:

@@ -158,6 +158,11 @@ def _check_refused(result: Result, parts: list[str]) -> None:
         assert part in result.stderr, result.stderr
 
 
+def test_help_shows_examples() -> None:
+    shown = run("report", "--help")
+    assert shown.exit_code == 0 and "--plots" in shown.stdout and "hyperformer report outputs/" in shown.stdout
+
+
 def test_tables_are_made_without_torch_and_matplotlib(trained: Path) -> None:
     program = (
         "import sys; from typer.testing import CliRunner; from hyperformer_cli.cli.main import app;"

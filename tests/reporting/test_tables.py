@@ -1,5 +1,6 @@
 """Tables: means and deviations, groups of seeds, printed figures, curves, ablations."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,19 @@ def test_what_differs_names_rows_and_a_seed_counts_once(tmp_path: Path) -> None:
     methods = [write_run(tmp_path / m, "glue_hyperpp", f"adapter.method={m}") for m in ("adapters", "hyperformer")]
     rows = [row.names[0] for row in tables(*methods)["parameters"].rows]
     assert rows == [f"HyperFormer++ BASE (adapter.method={m})" for m in ("adapters", "hyperformer")]
+
+
+def test_what_a_sweep_selected_is_said_where_it_chose_a_setting(tmp_path: Path) -> None:
+    cells = [f"adapter.reduction_factor={r}" for r in (16, 32)]
+    for name in cells:
+        write_run(tmp_path / "cells" / name, "glue_hyperpp", name, f"name=glue_hyperpp/{name}", "paper=null")
+    summary = {"format_version": 1, "name": "s", "cells": [{"cell": name} for name in cells], "selected": cells[1]}
+    (tmp_path / "sweep.json").write_text(json.dumps(summary))
+    table = tables(tmp_path)["glue"]
+    assert [row.names[0] for row in table.rows] == [f"glue_hyperpp ({name})" for name in cells]
+    assert table.notes == ("glue_hyperpp (adapter.reduction_factor=32) was selected on validation.",)
+    more = write_run(tmp_path / "more", "glue_hyperpp", "seed=7", "paper=null")  # the sweep chose a seed as well, then
+    assert tables(tmp_path, more)["glue"].notes == ()
 
 
 def test_training_sizes_make_curves(tmp_path: Path) -> None:
