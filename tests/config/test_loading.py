@@ -30,7 +30,10 @@ def test_shipped_recipes_load_and_round_trip(name: str, tmp_path: Path) -> None:
 def test_shipped_recipes_say_how_to_launch_them(name: str) -> None:
     text = shipped_recipes()[name].read_text()
     assert text.startswith("#")
-    assert f"hyperformer train recipes/{name}.yaml" in text
+    assert (
+        f"hyperformer {'fewshot' if 'fewshot' in name else f'train recipes/{name}.yaml'}"
+        in text.partition("\nname:")[0]
+    )
 
 
 def test_table_1_averages_are_means_of_eleven_figures() -> None:
