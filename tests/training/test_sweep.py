@@ -1,6 +1,9 @@
 """Sweeps: cells in order, finished ones skipped, a failed one loses no other."""
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,3 +101,48 @@ def test_separate_tasks_in_a_sweep(grid_values: dict) -> None:
     folder = train_sweep(build_recipe(grid_values))
     assert len(list(folder.glob("cells/seed=*/cells/task=*/results.json"))) == 4
     assert len(list(folder.glob("cells/seed=*/results.json"))) == 2
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_in_the_middle_runs_what_is_missing(
+    grid_values: dict, write_recipe: Callable, tmp_path: Path
+) -> None:
+    """What was done stays untouched; the rest, and the report over all of it, are as if nothing had happened."""
+    grid_values["training"] |= {"max_steps": 40, "save_every": 5}
+    grid_values["sweep"] = {"seed": [1, 2, 3]}
+    recipe = write_recipe(grid_values)
+
+    def command(*arguments: object) -> list[str]:
+        return [sys.executable, "-m", "hyperformer_cli", *map(str, arguments)]
+
+    def cell(sweep: str, seed: int) -> Path:
+        return tmp_path / sweep / "cells" / f"seed={seed}"
+
+    def results(sweep: str) -> list[dict]:
+        found = [json.loads((cell(sweep, seed) / "results.json").read_text()) for seed in (1, 2, 3)]
+        return [{key: value for key, value in result.items() if key != "seconds"} for result in found]
+
+    whole = subprocess.run(command("train", recipe, f"output_dir={tmp_path / 'whole'}"), capture_output=True, text=True)
+    assert whole.returncode == 0, whole.stderr
+
+    process = subprocess.Popen(command("train", recipe, f"output_dir={tmp_path / 'cut'}"), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(cell("cut", 2).glob("checkpoint-*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert (cell("cut", 1) / "results.json").is_file() and not (cell("cut", 3)).exists()
+    assert not (cell("cut", 2) / "results.json").exists()
+    finished = {path: path.stat().st_mtime_ns for path in cell("cut", 1).rglob("*")}
+
+    unfinished = subprocess.run(command("report", tmp_path / "cut"), capture_output=True, text=True)
+    assert unfinished.returncode == 0 and "seed=2: not finished" in unfinished.stderr
+    again = subprocess.run(command("train", recipe, f"output_dir={tmp_path / 'cut'}"), capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "is complete; nothing to do" in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in cell("cut", 1).rglob("*")} == finished
+    assert results("cut") == results("whole")
+    reports = [
+        subprocess.run(command("report", tmp_path / name), capture_output=True).stdout for name in ("cut", "whole")
+    ]
+    assert reports[0] == reports[1] and b"(3)" in reports[0]
