@@ -99,13 +99,19 @@ def _read(path: Path, inheriting: tuple[Path, ...]) -> tuple[dict[str, Any], dic
     base = values.pop("extends", None)
     if base is None:
         return values, origins
-    if not isinstance(base, str) or not (path.parent / base).is_file():
-        beside = [file.name for file in path.parent.glob("*.yaml")]
-        raise InputError(
-            f"{origins['extends']}: extends: no file {base!r} beside it; {did_you_mean(str(base), beside)}"
-        )
-    inherited, inherited_origins = _read(path.parent / base, (*inheriting, path.resolve()))
+    inherited, inherited_origins = _read(_base_file(path, base, origins["extends"]), (*inheriting, path.resolve()))
     return _merge(inherited, values), inherited_origins | origins
+
+
+def _base_file(path: Path, base: Any, origin: str) -> Path:
+    """What a recipe extends: a file named from its own folder, or a shipped recipe."""
+    shipped = shipped_recipes()
+    if isinstance(base, str) and (path.parent / base).is_file():
+        return path.parent / base
+    if isinstance(base, str) and base in shipped:
+        return shipped[base]
+    known = [*(file.name for file in path.parent.glob("*.yaml")), *shipped]
+    raise InputError(f"{origin}: extends: no file {base!r} beside it, no such recipe; {did_you_mean(str(base), known)}")
 
 
 def _merge(base: Any, over: Any) -> Any:
