@@ -9,6 +9,7 @@ from typing import Any
 from hyperformer_cli.atomic import atomic_folder
 from hyperformer_cli.errors import HyperformerError, InputError, did_you_mean
 from hyperformer_cli.export.source import EXAMPLES, ExportSource, open_run
+from hyperformer_cli.export.static import export_static, verify_static
 from hyperformer_cli.export.verification import Comparison
 from hyperformer_cli.runs.folder import RunFolder
 
@@ -30,7 +31,9 @@ class Format:
     nests: bool = True
 
 
-FORMATS: dict[str, Format] = {}
+FORMATS: dict[str, Format] = {
+    "static": Format(export_static, verify_static, tolerance=1e-5),
+}
 
 
 @dataclass(frozen=True)
@@ -131,15 +134,13 @@ def _runs(
 
 
 def _verified(source: ExportSource, chosen: Format, folder: Path) -> list[TaskReport]:
-    return [
-        TaskReport(task, difference, ids_identical, source.origins[task])
-        for task, (difference, ids_identical) in chosen.verify(source, folder).items()
-    ]
+    found = chosen.verify(source, folder)
+    return [TaskReport(task, *found[task], source.origins[task]) for task in source.tasks]
 
 
 def _check(reports: Sequence[TaskReport], chosen: Format) -> None:
     for report in reports:
-        if report.difference > chosen.tolerance or not report.ids_identical:
+        if not report.difference <= chosen.tolerance or not report.ids_identical:
             ids = "the same" if report.ids_identical else "other"
             raise HyperformerError(
                 f"the export does not compute what the run computes: task '{report.task}' differs by "
