@@ -43,13 +43,8 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-{imports}from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-"""
-
-_ADAPTER_IMPORTS = """\
-from torch.nn.functional import layer_norm, linear
-from transformers.activations import ACT2FN
-"""
+{linear}from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+{activations}"""
 
 _LOAD = """
 folder, task = Path("."), "{task}"  # this folder
@@ -102,8 +97,10 @@ def static_readme(source: ExportSource) -> str:
         files += "adapters/<task>.safetensors      <stack>.<layer>.<position>.<tensor>, float32\n"
     task = source.declared[source.tasks[0]]
     text = re.sub(r"\{.*?\}", "A cat sat on the mat.", task.template)
+    linear = "from torch.nn.functional import layer_norm, linear\n" if has_adapters else ""
+    activations = "from transformers.activations import ACT2FN\n" if has_adapters else ""
     code = [
-        _HEAD.format(imports=_ADAPTER_IMPORTS if has_adapters else ""),
+        _HEAD.format(linear=linear, activations=activations),
         _LOAD.format(task=task.name, backbone=_loading(origin)),
     ]
     code += [_ADAPT if has_adapters else "", _RUN.format(text=text)]
