@@ -1,5 +1,6 @@
 """The model card of a hub folder: metadata for the hub in front, then what a reader must know to use it."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -198,7 +199,7 @@ from hyperformer_cli import AdaptedModel
 folder = "."  # this folder, or huggingface_hub.snapshot_download("owner/name")
 {backbone}model = AdaptedModel.from_pretrained(folder{argument}).eval()
 tokenizer = AutoTokenizer.from_pretrained(folder)
-inputs = tokenizer("{text}", return_tensors="pt")
+inputs = tokenizer({json.dumps(text)}, return_tensors="pt")
 ids = model.generate(**inputs, task="{task.name}", max_new_tokens={length}, do_sample=False)
 print(tokenizer.decode(ids[0], skip_special_tokens=True))"""
 
