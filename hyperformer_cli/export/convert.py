@@ -5,7 +5,6 @@ import pickle
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -108,8 +107,9 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
             f"{file}: not read: it is damaged, or a pickle of more than tensors, which could run code of its author's. "
             "Save the model's state_dict() alone, best as safetensors"
         ) from error
-    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise InputError(f"{file}: damaged, or no file of weights ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # whatever torch's unpickler, zipfile and safetensors make of a damaged file
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{file}: damaged, or no file of weights ({reason})") from error
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{file}: not a state dict; expected parameter names and tensors")
     return state

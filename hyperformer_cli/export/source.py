@@ -85,7 +85,8 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # OSError, ValueError, and what the tokenizers library raises of its own
-        raise InputError(f"{folder}: no tokenizer that can be loaded ({str(error).splitlines()[0]})") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{folder}: no tokenizer that can be loaded ({reason})") from error
 
 
 def _samples(
