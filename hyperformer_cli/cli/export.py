@@ -28,6 +28,7 @@ def export(
     from hyperformer_cli.export.run import export_run
 
     chosen = None if tasks is None else [name.strip() for name in tasks.split(",")]
+    typer.echo(f"exporting {run}, then comparing the export with it", err=True)
     report = export_run(run, format, to, chosen, examples, push_to, _print_comparison)
     if as_json:
         print_json(report.as_dict())

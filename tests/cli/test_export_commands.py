@@ -29,7 +29,7 @@ def test_a_run_is_trained_exported_and_evaluated(trained: Path, tmp_path: Path) 
         result = run("export", trained, "--format", format, "--to", tmp_path / format)
         assert result.exit_code == 0, result.output
         assert result.stdout.splitlines()[-1] == str(tmp_path / format)
-        lines = result.stderr.splitlines()
+        lines = result.stderr.splitlines()[1:]
         assert [line.split(":")[0] for line in lines] == EXPORTED
         assert all("differ by at most 0, the same greedy tokens" in line for line in lines)
         evaluated = json.loads(run("eval", tmp_path / format, *_data_of(trained), "--json").stdout)
