@@ -1,9 +1,10 @@
-"""Files appear whole or not at all: temporary name, fsync, rename."""
+"""Files and folders appear whole or not at all: temporary name, fsync, rename."""
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,28 @@ def atomic_path(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """The same for a folder that does not exist yet: an empty one beside it, gone again if the block fails."""
+    made = [parent for parent in path.parents if not parent.exists()]  # the innermost first
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for inside in [*temporary.rglob("*"), temporary]:
+            sync(inside)
+        temporary.rename(path)
+        sync(path.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        for parent in made:
+            with suppress(OSError):
+                parent.rmdir()
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from transformers.activations import ACT2FN
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import Seq2SeqLMOutput
 
-from hyperformer_cli.adapters import pretrained, reference
+from hyperformer_cli.adapters import pretrained, reference, static
 from hyperformer_cli.adapters.active import ActiveAdapters, distinct_tasks
 from hyperformer_cli.adapters.backbones import BackboneSource
 from hyperformer_cli.adapters.banks import FrozenBank, TaskAdapterBank
@@ -35,7 +35,13 @@ class AdaptedModel(nn.Module):
         source: where the backbone came from, if known.
     """
 
-    def __init__(self, backbone: nn.Module, config: AdapterConfig, source: BackboneSource | None = None):
+    def __init__(
+        self,
+        backbone: nn.Module,
+        config: AdapterConfig,
+        source: BackboneSource | None = None,
+        bank: nn.Module | None = None,
+    ):
         super().__init__()
         self.config, self.backbone, self.source = config, backbone, source
         self.bank: nn.Module | None = None
@@ -44,10 +50,16 @@ class AdaptedModel(nn.Module):
             raise InputError("the backbone already has adapters attached; load it anew")
         _choose_trained_parameters(backbone, config, getattr(torch, source.dtype) if source else backbone.dtype)
         if config.has_bank:
-            self._attach_bank()
+            self._attach_bank(bank)
 
     @classmethod
-    def attach(cls, backbone: nn.Module, config: AdapterConfig, source: BackboneSource | None = None) -> "AdaptedModel":
+    def attach(
+        cls,
+        backbone: nn.Module,
+        config: AdapterConfig,
+        source: BackboneSource | None = None,
+        bank: nn.Module | None = None,
+    ) -> "AdaptedModel":
         """Attaches a method to a backbone, freezing what the method does not train.
 
         Args:
@@ -55,21 +67,24 @@ class AdaptedModel(nn.Module):
                 place: hooks on its sub-layers, `requires_grad` of its parameters.
             config: the method. New weights are drawn from torch's global generator.
             source: where the backbone came from, for `from_pretrained`; by default what the backbone itself knows.
+            bank: adapters made before, in place of the method's own.
 
         Raises:
             InputError: if the backbone has no sites, or the reduction factor leaves no bottleneck.
         """
-        return cls(backbone, config, source or BackboneSource.of(backbone))
+        return cls(backbone, config, source or BackboneSource.of(backbone), bank)
 
-    def _attach_bank(self) -> None:
+    def _attach_bank(self, bank: nn.Module | None) -> None:
         sites = find_sites(self.backbone)
         hidden = self.backbone.config.d_model
         bottleneck = hidden // self.config.reduction_factor
         if bottleneck < 1:
             raise InputError(f"reduction_factor {self.config.reduction_factor} leaves no bottleneck of {hidden} units")
-        bank = HypernetworkBank if self.config.has_hypernetwork else TaskAdapterBank
-        with torch.device(self.device):
-            self.bank = bank(self.config, list(sites), hidden, bottleneck)
+        if bank is None:
+            make = HypernetworkBank if self.config.has_hypernetwork else TaskAdapterBank
+            with torch.device(self.device):
+                bank = make(self.config, list(sites), hidden, bottleneck)
+        self.bank = bank
         self.sites = list(sites)
         self._activation = ACT2FN[self.config.non_linearity]
         for site, sublayer in sites.items():
@@ -174,7 +189,10 @@ class AdaptedModel(nn.Module):
 
     def _check_that_tasks_can_change(self) -> None:
         if isinstance(self.bank, FrozenBank):
-            raise InputError("tasks cannot be added or removed while adapters are frozen")
+            raise InputError(
+                "tasks cannot be added or removed: these adapters were generated before (a static export, or "
+                "frozen_adapters()) and there is no hypernetwork to make others; change the run's model"
+            )
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """What the method trains, by name; what checkpoints and `save_pretrained` hold."""
@@ -189,17 +207,23 @@ class AdaptedModel(nn.Module):
         reference.load(self, state_dict)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Writes `hyperformer.json` and `hyperformer.safetensors` (trained tensors only)."""
-        pretrained.save(self, Path(folder))
+        """Writes `hyperformer.json` and `hyperformer.safetensors` (trained tensors only).
+
+        A model whose adapters were generated before is written as a static export; see `adapters.static`.
+        """
+        (static if isinstance(self.bank, FrozenBank) else pretrained).save(self, Path(folder))
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, backbone: nn.Module | None = None) -> "AdaptedModel":
-        """Loads what `save_pretrained` wrote; the backbone comes from where it came from, unless it is given.
+        """Loads what `save_pretrained` or a static export wrote.
+
+        The backbone comes from where it came from, unless it is given.
 
         Raises:
             InputError: a missing or damaged file, another format version, or a backbone of another shape.
         """
-        return pretrained.load(cls, Path(folder), backbone)
+        folder = Path(folder)
+        return (static if static.is_static(folder) else pretrained).load(cls, folder, backbone)
 
     def gradient_checkpointing_enable(self) -> None:
         """Recomputes activations in the backward pass, with the adapters that the forward pass had."""

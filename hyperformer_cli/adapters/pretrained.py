@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -27,17 +28,41 @@ def save(model: "AdaptedModel", folder: Path) -> None:
     """Writes both files, the configuration last, so that a folder with a configuration is whole."""
     with atomic_path(folder / WEIGHTS_FILE) as temporary:
         save_file(detached(model.trained_parameters()), temporary, metadata={"format": "pt"})
+    description = {"format_version": FORMAT_VERSION, "adapter": model.config.model_dump()}
+    write_json(folder / CONFIG_FILE, description | {"backbone": describe_backbone(model)})
+
+
+def describe_backbone(model: "AdaptedModel") -> dict[str, Any]:
+    """Where the backbone came from, and the hashes by which loading recognises it."""
     source = model.source or BackboneSource(None)
-    backbone = {**source.as_dict(), "configuration_sha256": configuration_hash(model.backbone.config)}
+    described = {**source.as_dict(), "configuration_sha256": configuration_hash(model.backbone.config)}
     if not source.is_pinned:
-        backbone["frozen_sha256"] = frozen_hash(model)
-    description = {"format_version": FORMAT_VERSION, "adapter": model.config.model_dump(), "backbone": backbone}
-    write_json(folder / CONFIG_FILE, description)
+        described["frozen_sha256"] = frozen_hash(model)
+    return described
 
 
 def load(cls: type["AdaptedModel"], folder: Path, backbone: nn.Module | None) -> "AdaptedModel":
     """The inverse of `save`; see `AdaptedModel.from_pretrained`."""
-    description = _read_description(folder)
+    model = attach_described(cls, folder, backbone)
+    load_trained(model, folder / WEIGHTS_FILE)
+    return model
+
+
+def attach_described(
+    cls: type["AdaptedModel"],
+    folder: Path,
+    backbone: nn.Module | None,
+    make_bank: Callable[[nn.Module, AdapterConfig], nn.Module | None] = lambda backbone, config: None,
+) -> "AdaptedModel":
+    """The backbone a folder describes (or the one given, checked), with its method attached; no weights loaded.
+
+    Args:
+        cls: the model's class.
+        folder: with `hyperformer.json`.
+        backbone: in place of the one described.
+        make_bank: makes the bank in place of the method's own.
+    """
+    description = read_description(folder)
     try:
         stored = dict(description["backbone"])
         expected_config, expected_frozen = stored.pop("configuration_sha256"), stored.pop("frozen_sha256", None)
@@ -47,11 +72,10 @@ def load(cls: type["AdaptedModel"], folder: Path, backbone: nn.Module | None) ->
     backbone = backbone if backbone is not None else load_backbone(source)
     if configuration_hash(backbone.config) != expected_config:
         raise InputError(f"{folder}: trained on a backbone of another configuration than the one given")
-    model = cls.attach(backbone, config, source)
+    model = cls.attach(backbone, config, source, make_bank(backbone, config))
     if expected_frozen is not None and frozen_hash(model) != expected_frozen:
         what = "a random draw that comes out otherwise here" if source.init == "random" else "changed since"
         raise InputError(f"{folder}: the backbone's frozen weights are not those it was trained on ({what})")
-    load_trained(model, folder / WEIGHTS_FILE)
     return model
 
 
@@ -61,11 +85,12 @@ def load_trained(model: "AdaptedModel", file: Path) -> None:
     Raises:
         InputError: the file is missing, damaged, or of another model.
     """
-    try:
-        tensors = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{file}: missing or damaged ({error})") from error
-    parameters = model.trained_parameters()
+    load_parameters(model.trained_parameters(), file)
+
+
+def load_parameters(parameters: dict[str, nn.Parameter], file: Path) -> None:
+    """The same for parameters by name."""
+    tensors = read_tensors(file)
     if tensors.keys() != parameters.keys():
         odd = sorted(tensors.keys() ^ parameters.keys())
         raise InputError(f"{file}: not the tensors of this model; {len(odd)} differ, the first is {odd[0]}")
@@ -74,6 +99,18 @@ def load_trained(model: "AdaptedModel", file: Path) -> None:
             if tensors[name].shape != parameter.shape:
                 raise InputError(f"{file}: {name} has shape {list(tensors[name].shape)}, not {list(parameter.shape)}")
             parameter.copy_(tensors[name])
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The content of a safetensors file.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{file}: missing or damaged ({error})") from error
 
 
 def detached(parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
@@ -91,7 +128,12 @@ def frozen_hash(model: "AdaptedModel") -> str:
     return digest.hexdigest()
 
 
-def _read_description(folder: Path) -> dict:
+def read_description(folder: Path) -> dict[str, Any]:
+    """The content of a folder's `hyperformer.json`.
+
+    Raises:
+        InputError: it is missing, damaged, or of another format version.
+    """
     file = folder / CONFIG_FILE
     try:
         description = json.loads(file.read_text(encoding="utf-8"))

@@ -2,7 +2,7 @@
 
 import typer
 
-from hyperformer_cli.cli import count_params, evaluate, fewshot, recipes, report, tasks, train
+from hyperformer_cli.cli import convert, count_params, evaluate, export, fewshot, recipes, report, tasks, train
 
 app = typer.Typer(
     help="Multi-task adapter tuning of T5 with shared hypernetworks: HyperFormer, HyperFormer++, and the baselines.",
@@ -13,6 +13,8 @@ app = typer.Typer(
 app.command("train", epilog=train.EPILOG)(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("fewshot", epilog=fewshot.EPILOG)(fewshot.fewshot)
+app.command("export")(export.export)
+app.command("convert", epilog=convert.EPILOG)(convert.convert)
 app.command("count-params")(count_params.count_params)
 app.command("report", epilog=report.EPILOG)(report.report)
 app.add_typer(recipes.app, name="recipes")

@@ -1,4 +1,4 @@
-"""Evaluation of a finished run, from its folder alone."""
+"""Evaluation of a finished run or of an export, from its folder alone."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,11 +30,11 @@ def evaluate_run(
     """Scores a run's weights again.
 
     Args:
-        folder: the run folder.
+        folder: the run folder, or a static or hub export of one.
         splits: by default those of its recipe.
         tasks: by default all of the model's.
         overrides: changes to its recipe, such as `data.source=...` or `evaluation.max_examples=64`.
-        weights: `best` or `last`.
+        weights: `best` or `last`; an export has only the best.
         after_batch: called with task, split and examples done.
 
     Returns:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperformer_cli.adapters.model import AdaptedModel
-from hyperformer_cli.adapters.pretrained import WEIGHTS_FILE
+from hyperformer_cli.adapters.pretrained import detached
 from hyperformer_cli.config.fewshot import AUTO
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.declared import target_tasks
@@ -60,7 +60,7 @@ def run_fewshot(
     for target in targets:
         if starts[target.task.name] == AUTO:
             starts[target.task.name] = _most_similar(transfer, target, report)
-    common = _settings(run, recipe)
+    common = {"weights_sha256": _hash(model), **_settings(recipe)}
     settings = {task.name: common | {"init_from": starts[task.name]} for task in tasks}
     with RunFolder(output).lock():
         todo = [
@@ -130,13 +130,19 @@ def _most_similar(transfer: Transfer, target: Target, report: Callable[[str], No
     return ranked[0]
 
 
-def _settings(run: RunFolder, recipe: Recipe) -> dict[str, Any]:
-    """What a cell's outcome depends on besides its task, size and seed."""
+def _hash(model: AdaptedModel) -> str:
+    """SHA-256 of the run's trained tensors."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(detached(model.trained_parameters()).items()):
+        digest.update(name.encode())
+        digest.update(tensor.numpy())
+    return digest.hexdigest()
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    """What a cell's outcome depends on besides the run, its task, size and seed."""
     fewshot, training, evaluation = recipe.fewshot, recipe.training, recipe.evaluation
-    with (run.best / WEIGHTS_FILE).open("rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
     return {
-        "weights_sha256": weights,
         **fewshot.model_dump(include={"train", "max_steps", "batch_size", "learning_rate", "schedule", "warmup_steps"}),
         **training.model_dump(include={"label_smoothing", "loss_reduction", "max_grad_norm", "precision"}),
         **evaluation.model_dump(include={"max_examples", "num_beams"}),
