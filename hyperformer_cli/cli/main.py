@@ -2,7 +2,7 @@
 
 import typer
 
-from hyperformer_cli.cli import count_params, evaluate, recipes, tasks, train
+from hyperformer_cli.cli import count_params, evaluate, predict, recipes, tasks, train
 
 app = typer.Typer(
     help="Multi-task adapter tuning of T5 with shared hypernetworks: HyperFormer, HyperFormer++, and the baselines.",
@@ -12,6 +12,7 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
+app.command("predict", epilog=predict.EPILOG)(predict.predict)
 app.command("count-params")(count_params.count_params)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(tasks.app, name="tasks")
