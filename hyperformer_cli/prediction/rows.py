@@ -101,7 +101,7 @@ def _json_rows(lines: Iterator[bytes]) -> Iterator[Row | Fault]:
         if content.isspace():
             continue
         try:
-            values = json.loads(content.decode())
+            values = json.loads(content.rstrip(b"\r\n").decode())
         except UnicodeDecodeError:
             yield Fault(line, "not UTF-8")
         except json.JSONDecodeError as error:
