@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from hyperformer_cli import AdaptedModel
 from hyperformer_cli.cli.main import app
 from hyperformer_cli.data.declared import get_task
 from hyperformer_cli.data.metrics import read, score
-from hyperformer_cli.prediction.predictor import label_name, number
+from hyperformer_cli.prediction.predictor import Predictor, label_name, number
+from hyperformer_cli.prediction.requests import Request
 from hyperformer_cli.prediction.rows import RowStream
 from hyperformer_cli.prediction.run import TrainedRun
 from hyperformer_cli.prediction.stream import predict_stream
@@ -163,6 +165,24 @@ def test_mixed_batches_say_what_each_task_says_alone(joint: Path) -> None:
         own = [row for row in rows if row["task"] == task]
         alone = predicted(joint, "--task", task, "--batch-size", 1, stdin=json_lines(own))
         assert_same(alone, [line for line in mixed if line["task"] == task])
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_what_else_is_in_the_stream_lengthens_no_answer(joint: Path, beams: int) -> None:
+    run = TrainedRun(joint)
+    whole = run.predictor("cola")
+    tokenizer = whole.how.tokenizer
+    words = [piece.removeprefix("▁") for piece in sorted(tokenizer.get_vocab()) if piece.startswith("▁")]
+    short = [word for word in words if len(tokenizer(word)["input_ids"]) == 2][:2]  # a piece and the end of sequence
+    tasks = {**run.tasks, "cola": replace(get_task("cola"), labels=tuple(short))}  # the other tasks' have two pieces
+    settings = run.recipe.evaluation.model_copy(update={"num_beams": beams})
+    predictor = Predictor(whole.model, tasks, whole.how, whole.accelerator, settings, with_scores=True)
+    requests = [
+        Request(i, row["task"], tasks[row["task"]].input_text(row, False)) for i, row in enumerate(mixed_rows(24))
+    ]
+    mixed = predictor.predict(requests)
+    assert_same([predictor.predict([request])[0] for request in requests], mixed)
+    assert {line["prediction"].strip() for line in mixed if line["task"] == "cola"}.isdisjoint({"0", "1", "0.5"})
 
 
 def assert_same(some: list[dict[str, Any]], others: list[dict[str, Any]]) -> None:

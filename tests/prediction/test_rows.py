@@ -63,9 +63,10 @@ def test_bad_lines_of_tables(input_format: str) -> None:
 
 
 def test_csv_goes_on_after_a_wrong_quote() -> None:
-    assert read(b'a,b\n"x" y,2\nx,3\n', "csv")[1:] == [Row(3, 1, {"a": "x", "b": "3"})]
-    open_to_the_end = read(b'a,b\nx,1\n"x,2\n', "csv")
-    assert open_to_the_end[0] == Row(2, 0, {"a": "x", "b": "1"}) and open_to_the_end[1].line == 3
+    bad, good = read(b'a,b\n"x" y,2\nx,3\n', "csv")
+    assert isinstance(bad, Fault) and (bad.line, good) == (2, Row(3, 1, {"a": "x", "b": "3"}))
+    good, bad = read(b'a,b\nx,1\n"x,2\n', "csv")  # open to the end
+    assert isinstance(bad, Fault) and (bad.line, good) == (3, Row(2, 0, {"a": "x", "b": "1"}))
 
 
 @pytest.mark.parametrize(
