@@ -106,7 +106,9 @@ class AdaptedModel(nn.Module):
             return self.backbone(**inputs)
 
     @torch.no_grad()
-    def generate(self, *, task: str | None = None, task_ids: Tensor | Sequence[int] | None = None, **inputs) -> Tensor:
+    def generate(
+        self, *, task: str | None = None, task_ids: Tensor | Sequence[int] | None = None, **inputs: Any
+    ) -> Tensor:
         """The backbone's `generate` with adapters made once for all decoding steps; arguments as in `forward`."""
         with self._adapters_of(task, task_ids, inputs), self._reduced_precision():
             if "past_key_values" not in inputs and inputs.get("use_cache", True) and self._depths_differ():
