@@ -255,7 +255,9 @@ def test_folders_that_are_no_runs(joint: Path, tmp_path: Path) -> None:
     assert "not a run folder" in run("predict", tmp_path, stdin=b"{}").stderr
     shutil.copy(joint / "recipe.yaml", tmp_path)
     result = run("predict", tmp_path, stdin=b"{}")
-    assert result.exit_code == 2 and "no best/ weights" in result.stderr
+    assert result.exit_code == 2 and "no best/ weights; the run has not been evaluated" in result.stderr
+    (tmp_path / "cells").mkdir()
+    assert "give one of its cells" in run("predict", tmp_path, stdin=b"{}").stderr
 
 
 def test_an_export_predicts_as_its_run(joint: Path, tmp_path: Path) -> None:
