@@ -42,13 +42,8 @@ class Predictor:
         settings: EvaluationSection,
         with_scores: bool,
     ):
-        self.model, self.tasks, self.how, self.accelerator, self.settings = (
-            model.eval(),
-            tasks,
-            how,
-            accelerator,
-            settings,
-        )
+        self.model, self.tasks, self.how = model.eval(), tasks, how
+        self.accelerator, self.settings = accelerator, settings
         self._new_tokens = longest_target(tasks.values(), how.tokenizer)
         self._label_ids = {name: self._encode_labels(task) if with_scores else [] for name, task in tasks.items()}
         self._with_scores = with_scores
