@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
-from transformers.modeling_outputs import Seq2SeqLMOutput
+from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 
 from hyperformer_cli.adapters import pretrained, reference, static
 from hyperformer_cli.adapters.active import ActiveAdapters, distinct_tasks
@@ -121,13 +121,26 @@ class AdaptedModel(nn.Module):
             return self.backbone(**inputs)
 
     @torch.no_grad()
-    def generate(self, *, task: str | None = None, task_ids: Tensor | Sequence[int] | None = None, **inputs) -> Tensor:
+    def generate(
+        self, *, task: str | None = None, task_ids: Tensor | Sequence[int] | None = None, **inputs: Any
+    ) -> Tensor:
         """The backbone's `generate` with adapters made once for all decoding steps; arguments as in `forward`."""
         with self._adapters_of(task, task_ids, inputs), self._reduced_precision():
             if "past_key_values" not in inputs and inputs.get("use_cache", True) and self._depths_differ():
                 # transformers sizes the cache by the encoder's depth; a deeper decoder needs one that grows.
                 inputs["past_key_values"] = EncoderDecoderCache(DynamicCache(), DynamicCache())
             return self.backbone.generate(**inputs)
+
+    def encode(
+        self, *, task: str | None = None, task_ids: Tensor | Sequence[int] | None = None, **inputs: Tensor
+    ) -> BaseModelOutput:
+        """The encoder's output alone, `.last_hidden_state` (batch, length, hidden); arguments as in `forward`.
+
+        `forward` and `generate` take it as `encoder_outputs`, with the same `attention_mask`, in place of `input_ids`:
+        several decoder passes then share one encoder pass. `generate` with beams repeats its rows in place.
+        """
+        with self._adapters_of(task, task_ids, inputs), self._reduced_precision():
+            return self.backbone.get_encoder()(**inputs)
 
     def adapter_weights(self, task: str) -> dict[AdapterSite, AdapterWeights]:
         """The weights of every site for one task, in float32; empty for methods without adapters."""

@@ -2,7 +2,18 @@
 
 import typer
 
-from hyperformer_cli.cli import convert, count_params, evaluate, export, fewshot, recipes, report, tasks, train
+from hyperformer_cli.cli import (
+    convert,
+    count_params,
+    evaluate,
+    export,
+    fewshot,
+    predict,
+    recipes,
+    report,
+    tasks,
+    train,
+)
 
 app = typer.Typer(
     help="Multi-task adapter tuning of T5 with shared hypernetworks: HyperFormer, HyperFormer++, and the baselines.",
@@ -13,10 +24,11 @@ app = typer.Typer(
 app.command("train", epilog=train.EPILOG)(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("fewshot", epilog=fewshot.EPILOG)(fewshot.fewshot)
+app.command("predict", epilog=predict.EPILOG)(predict.predict)
+app.command("report", epilog=report.EPILOG)(report.report)
 app.command("export")(export.export)
 app.command("convert", epilog=convert.EPILOG)(convert.convert)
 app.command("count-params")(count_params.count_params)
-app.command("report", epilog=report.EPILOG)(report.report)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(tasks.app, name="tasks")
 

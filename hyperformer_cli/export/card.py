@@ -137,7 +137,7 @@ def _metadata(
 
 def _eval_result(task: Task, score: Mapping[str, Any]) -> EvalResult:
     return EvalResult(
-        task_type="text-classification",
+        task_type="text2text-generation" if task.is_free_text else "text-classification",
         task_name=task.name,
         dataset_type=task.path if _is_published(task) else task.name,
         dataset_name=task.name,
@@ -211,7 +211,8 @@ def _inputs(tasks: Sequence[Task], source: ExportSource) -> str:
         labels = zip(task.labels, task.label_names, strict=True)
         answers = ", ".join(label if label == name else f"{label} ({name})" for label, name in labels)
         prefix = f"{task.prefix or task.name} " if prefixed else ""
-        rows.append(f"| {task.name} | `{prefix}{task.template}` | {answers or ('text' if task.is_free_text else 'a number')} |")
+        answers = answers or ("text" if task.is_free_text else "a number")
+        rows.append(f"| {task.name} | `{prefix}{task.template}` | {answers} |")
     return "\n".join(rows)
 
 

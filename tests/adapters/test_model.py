@@ -15,6 +15,7 @@ from transformers import (
     UMT5Config,
     UMT5ForConditionalGeneration,
 )
+from transformers.modeling_outputs import BaseModelOutput
 
 from hyperformer_cli import AdaptedModel, AdapterConfig, AdapterSite
 from hyperformer_cli.config.adapter import METHODS
@@ -50,6 +51,18 @@ def test_the_t5_family(name: str, method: str) -> None:
         ids = model.generate(**inputs, task_ids=[0, 2, 1, 1], max_new_tokens=4, num_beams=beams, do_sample=False)
         alone = model.generate(**inputs, task="rte", max_new_tokens=4, num_beams=beams, do_sample=False)
         assert ids[1, : alone.shape[1]].tolist() == alone[1, : ids.shape[1]].tolist()
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_an_encoder_pass_can_be_shared(beams: int) -> None:
+    model, inputs = adapted(), batch()
+    labels, mask = inputs.pop("labels"), inputs["attention_mask"]
+    hidden = model.encode(**inputs, task_ids=[0, 1, 2, 1]).last_hidden_state
+    shared = model(encoder_outputs=(hidden,), attention_mask=mask, labels=labels, task_ids=[0, 1, 2, 1])
+    torch.testing.assert_close(shared.logits, model(**inputs, labels=labels, task_ids=[0, 1, 2, 1]).logits)
+    limits = {"task_ids": [0, 1, 2, 1], "max_new_tokens": 4, "num_beams": beams, "do_sample": False}
+    generated = model.generate(encoder_outputs=BaseModelOutput(hidden), attention_mask=mask, **limits)
+    assert generated.tolist() == model.generate(**inputs, **limits).tolist()
 
 
 @pytest.mark.parametrize("method", METHODS)

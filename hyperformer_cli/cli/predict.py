@@ -1,0 +1,64 @@
+"""`hyperformer predict`."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hyperformer_cli.cli.console import reports_errors
+
+EPILOG = """Examples:
+
+hyperformer predict outputs/glue_hyperpp --task mrpc pairs.tsv > predictions.jsonl
+
+... | hyperformer predict outputs/glue_hyperpp | jq -r 'select(.label == "acceptable") | .id'
+
+A line of output: {"id": 7, "task": "mrpc", "prediction": "1", "label": "equivalent", "scores": {"not_equivalent": 0.17, "equivalent": 0.83}}
+"""  # noqa: E501
+
+
+@reports_errors
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run folder, or an export.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="Rows as .jsonl, .json, .csv or .tsv; stdin by default, or for -.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="The task of every row; by default the column `task` tells, row by row.")
+    ] = None,
+    input_format: Annotated[
+        str | None, typer.Option(help="jsonl, csv or tsv; by default the file's suffix, and jsonl for stdin.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows at a time; the run's by default.")] = None,
+    no_scores: Annotated[bool, typer.Option("--no-scores", help="Leave the labels' scores out.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row, with exit code 2.")] = False,
+) -> None:
+    """Predict rows from a file or stdin; JSON lines to stdout, in the rows' order.
+
+    Rows have the columns of the task's data set, or a ready-made `text`. The id is a row's `id` or `idx`, else its
+    number from 0. Bad rows are reported on stderr and skipped; the exit code stays 0 unless none was good.
+    """
+    from hyperformer_cli.errors import InputError
+    from hyperformer_cli.prediction.rows import RowStream, format_of
+
+    with contextlib.ExitStack() as opened:
+        if file is None or str(file) == "-":
+            stream, origin = typer.get_binary_stream("stdin"), "stdin"
+            rows = RowStream(stream, origin, input_format or "jsonl")
+        else:
+            chosen = input_format or format_of(file.name)
+            try:
+                stream = opened.enter_context(file.open("rb"))
+            except OSError as error:
+                raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+            rows = RowStream(stream, str(file), chosen)
+        from hyperformer_cli.prediction.run import TrainedRun
+        from hyperformer_cli.prediction.stream import predict_stream
+
+        trained = TrainedRun(run, batch_size, not no_scores)
+        out = typer.get_binary_stream("stdout")
+        for predictions in predict_stream(trained, rows, task, strict, lambda line: typer.echo(line, err=True)):
+            out.write(b"".join(json.dumps(found, ensure_ascii=False).encode() + b"\n" for found in predictions))
+            out.flush()

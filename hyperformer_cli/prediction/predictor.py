@@ -1,0 +1,127 @@
+"""Predictions of one set of weights: batches of any of its tasks, sorted by length, answered in the order asked."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutput
+
+from hyperformer_cli.adapters.model import AdaptedModel
+from hyperformer_cli.config.recipe import EvaluationSection
+from hyperformer_cli.data.collation import pad
+from hyperformer_cli.data.loading import longest_target
+from hyperformer_cli.data.tasks import Task
+from hyperformer_cli.data.tokenization import Tokenization
+from hyperformer_cli.prediction.requests import Request
+from hyperformer_cli.prediction.scoring import label_log_likelihoods, softmax
+
+Prediction = dict[str, Any]  # one line of output
+
+
+class Predictor:
+    """A trained model and its tasks.
+
+    Args:
+        model: on the accelerator's device.
+        tasks: by name; all of them the model's.
+        how: the tokenisation of training.
+        accelerator: gives device and precision.
+        settings: batch size and beams.
+        with_scores: whether labels get scores.
+    """
+
+    def __init__(
+        self,
+        model: AdaptedModel,
+        tasks: Mapping[str, Task],
+        how: Tokenization,
+        accelerator: Accelerator,
+        settings: EvaluationSection,
+        with_scores: bool,
+    ):
+        self.model, self.tasks, self.how = model.eval(), tasks, how
+        self.accelerator, self.settings = accelerator, settings
+        self._new_tokens = longest_target(tasks.values(), how.tokenizer)
+        self._label_ids = {name: self._encode_labels(task) if with_scores else [] for name, task in tasks.items()}
+        self._with_scores = with_scores
+
+    def predict(self, requests: Sequence[Request]) -> list[Prediction]:
+        """One prediction a request, in their order; batches mix tasks whose decoding is limited alike."""
+        inputs = self._encode([request.text for request in requests])
+        found: list[Prediction | None] = [None] * len(requests)
+        with self.model.frozen_adapters(), torch.inference_mode(), self.accelerator.autocast():
+            for chosen, limits in self._batches(requests, [len(ids) for ids in inputs]):
+                texts, scores = self._run([requests[i].task for i in chosen], [inputs[i] for i in chosen], **limits)
+                for i, text, own in zip(chosen, texts, scores, strict=True):
+                    found[i] = self._describe(requests[i], text, own)
+        return found
+
+    def _batches(self, requests: Sequence[Request], lengths: Sequence[int]) -> Iterator[tuple[list[int], dict]]:
+        """Numbers of the requests of each batch, longest inputs first, and the limits of its decoding.
+
+        A prediction must not depend on what else is in the batch, and with beams it depends on the limit.
+        """
+        groups: dict[tuple[int, int], list[int]] = {}
+        for i, request in enumerate(requests):
+            beams = self.settings.num_beams or self.tasks[request.task].num_beams
+            groups.setdefault((self._new_tokens[request.task], beams), []).append(i)
+        size = self.settings.batch_size
+        for (new_tokens, beams), members in groups.items():
+            members.sort(key=lambda i: -lengths[i])
+            for start in range(0, len(members), size):
+                yield members[start : start + size], {"max_new_tokens": new_tokens, "num_beams": beams}
+
+    def _run(
+        self, tasks: Sequence[str], inputs: Sequence[Sequence[int]], **limits: int
+    ) -> tuple[list[str], list[list[float]]]:
+        """Generated texts, and the log-likelihoods of every row's labels, over one pass of the encoder."""
+        tokenizer, device = self.how.tokenizer, self.accelerator.device
+        task_ids = [self.model.task_id(task) for task in tasks]
+        ids: Tensor = pad(inputs, tokenizer.pad_token_id).to(device)
+        mask: Tensor = pad([[1] * len(own) for own in inputs], 0).to(device)
+        hidden = self.model.encode(input_ids=ids, attention_mask=mask, task_ids=task_ids).last_hidden_state
+        generated = self.model.generate(
+            encoder_outputs=BaseModelOutput(hidden), attention_mask=mask, task_ids=task_ids, do_sample=False, **limits
+        )
+        labels = [self._label_ids[task] for task in tasks]
+        scores = label_log_likelihoods(self.model, hidden, mask, task_ids, labels, self.settings.batch_size)
+        return tokenizer.batch_decode(generated, skip_special_tokens=True), scores
+
+    def _describe(self, request: Request, text: str, log_likelihoods: Sequence[float]) -> Prediction:
+        task = self.tasks[request.task]
+        found: Prediction = {"id": request.id, "task": request.task, "prediction": text}
+        if task.labels:
+            found["label"] = label_name(task, text)
+            if self._with_scores:
+                shares = [round(share, 6) for share in softmax(log_likelihoods)]
+                found["scores"] = dict(zip(task.label_names, shares, strict=True))
+        elif task.is_regression:
+            found |= {"label": None, "value": number(text)}
+        return found
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        return self.how.tokenizer(list(texts), max_length=self.how.max_source_length, truncation=True)["input_ids"]
+
+    def _encode_labels(self, task: Task) -> list[list[int]]:
+        if not task.labels:
+            return []
+        limit = self.how.max_target_length
+        return self.how.tokenizer(text_target=list(task.labels), max_length=limit, truncation=True)["input_ids"]
+
+
+def label_name(task: Task, text: str) -> str | None:
+    """The name of the label that a generated text is; None if it is none. `eval` reads texts the same way."""
+    text = text.strip()
+    return task.label_names[task.labels.index(text)] if text in task.labels else None
+
+
+def number(text: str) -> float | None:
+    """The number that a generated text is; None if it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -1,0 +1,343 @@
+"""`hyperformer predict` on a trained run: what it says, in which order, beside what `eval` says."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from conftest import example_rows, sentence
+from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
+from typer.testing import CliRunner, Result
+
+from hyperformer_cli import AdaptedModel
+from hyperformer_cli.cli.main import app
+from hyperformer_cli.data.declared import get_task
+from hyperformer_cli.data.metrics import read, score
+from hyperformer_cli.prediction.predictor import Predictor, label_name, number
+from hyperformer_cli.prediction.requests import Request
+from hyperformer_cli.prediction.rows import RowStream
+from hyperformer_cli.prediction.run import TrainedRun
+from hyperformer_cli.prediction.stream import predict_stream
+
+TASKS = ["cola", "mrpc", "stsb", "mnli"]
+
+
+def run(*arguments: object, stdin: bytes | None = None) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+
+
+def predicted(*arguments: object, stdin: bytes | None = None) -> list[dict[str, Any]]:
+    result = run("predict", *arguments, stdin=stdin)
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def json_lines(rows: Sequence[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+def mixed_rows(count: int) -> list[dict[str, Any]]:
+    by_task = {task: example_rows(task, count, "mixed") for task in TASKS}
+    return [{"task": TASKS[i % 4], **by_task[TASKS[i % 4]][i], "id": f"row {i}"} for i in range(count)]
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
+    """A tiny T5 that answers by words: `1`, `0.5` (a number, no label) or `0`."""
+    torch.manual_seed(0)
+    shape = {"vocab_size": 320, "d_model": 32, "d_ff": 64, "d_kv": 8, "num_heads": 4, "num_layers": 2}
+    model = T5ForConditionalGeneration(T5Config(**shape, dropout_rate=0.0, decoder_start_token_id=0))
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    for step in range(60):
+        texts = [sentence((step, i)) for i in range(32)]
+        answers = ["1" if "not" in text else "0.5" if "cat" in text else "0" for text in texts]
+        labels = tokenizer(answers, padding=True, return_tensors="pt")["input_ids"]
+        labels[labels == tokenizer.pad_token_id] = -100
+        inputs = tokenizer(texts, padding=True, return_tensors="pt")
+        model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    folder = tmp_path_factory.mktemp("backbone")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory: pytest.TempPathFactory, backbone: Path, data_folder: Path) -> Callable[..., Path]:
+    """Makes a run by training, and then gives it weights with which answers differ from task to task."""
+
+    def trained(name: str, method: str = "hyperformer++", tasks: Sequence[str] = TASKS, **changes: Any) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        values = {
+            "name": name,
+            "model": {"name": str(backbone)},
+            "adapter": {"method": method, **({} if method == "finetune" else {"reduction_factor": 2})},
+            "tasks": list(tasks),
+            "data": {"source": str(data_folder), "max_source_length": 32},
+            "training": {"max_steps": 1, "batch_size": 8, "micro_batch_size": 8},
+            "evaluation": {"every": 1, "batch_size": 4, "max_examples": 2},
+            "output_dir": str(folder / "run"),
+            **changes,
+        }
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(values))
+        result = run("train", folder / "recipe.yaml")
+        assert result.exit_code == 0, result.output
+        for best in sorted((folder / "run").rglob("best")):
+            change_weights(best)
+        return folder / "run"
+
+    return trained
+
+
+def change_weights(folder: Path) -> None:
+    model = AdaptedModel.from_pretrained(folder)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.trained_parameters().values():
+            parameter += 0.05 * torch.randn_like(parameter)
+    model.save_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def joint(train: Callable[..., Path]) -> Path:
+    return train("joint")
+
+
+def evaluated(folder: Path, task: str) -> dict[str, float]:
+    result = run("eval", folder, "--tasks", task, "--split", "train", "--set", "evaluation.max_examples=null", "--json")
+    return {score["metric"]: score["value"] for score in json.loads(result.stdout)["results"]}
+
+
+def scored(task: str, predictions: list[dict[str, Any]]) -> dict[str, float]:
+    """The metrics of predictions of the training rows."""
+    texts = [line["prediction"] for line in predictions]
+    assert len(set(texts)) > 1  # else their order would not matter
+    return score(get_task(task), texts, [get_task(task).target_text(row) for row in example_rows(task, 64, "train")])
+
+
+@pytest.mark.parametrize(("task", "suffix"), [("cola", None), ("mrpc", "jsonl"), ("stsb", "csv"), ("mnli", "tsv")])
+def test_predictions_score_what_eval_says(joint: Path, data_folder: Path, task: str, suffix: str | None) -> None:
+    if suffix is None:
+        found = predicted(joint, "--task", task, stdin=json_lines(example_rows(task, 64, "train")))
+    else:
+        found = predicted(joint, "--task", task, data_folder / task / f"train.{suffix}")
+        assert [line["id"] for line in found] == [i if suffix == "jsonl" else str(i) for i in range(64)]
+    assert scored(task, found) == pytest.approx(evaluated(joint, task), abs=1e-3)
+
+
+def test_what_a_line_says(joint: Path) -> None:
+    rows = mixed_rows(12)
+    found = predicted(joint, stdin=json_lines(rows))
+    assert [(line["id"], line["task"]) for line in found] == [(row["id"], row["task"]) for row in rows]
+    for line in found:
+        if line["task"] == "stsb":
+            assert line == {**line, "label": None, "value": number(line["prediction"])} and "scores" not in line
+            continue
+        task = get_task(line["task"])
+        assert list(line) == ["id", "task", "prediction", "label", "scores"]
+        assert tuple(line["scores"]) == task.label_names
+        assert sum(line["scores"].values()) == pytest.approx(1, abs=1e-5)
+        if line["label"] is not None:
+            assert line["label"] == task.label_names[int(line["prediction"])]
+    assert {line["label"] is None for line in found} == {True, False}
+    assert any(line.get("value") is not None for line in found)
+    without = predicted(joint, "--no-scores", stdin=json_lines(rows))
+    assert without == [{key: value for key, value in line.items() if key != "scores"} for line in found]
+
+
+def test_mixed_batches_say_what_each_task_says_alone(joint: Path) -> None:
+    rows = mixed_rows(150)
+    mixed = predicted(joint, "--batch-size", 4, stdin=json_lines(rows))
+    assert [line["id"] for line in mixed] == [row["id"] for row in rows]
+    for task in TASKS:
+        own = [row for row in rows if row["task"] == task]
+        alone = predicted(joint, "--task", task, "--batch-size", 1, stdin=json_lines(own))
+        assert_same(alone, [line for line in mixed if line["task"] == task])
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_what_else_is_in_the_stream_lengthens_no_answer(joint: Path, beams: int) -> None:
+    run = TrainedRun(joint)
+    whole = run.predictor("cola")
+    tokenizer = whole.how.tokenizer
+    words = [piece.removeprefix("▁") for piece in sorted(tokenizer.get_vocab()) if piece.startswith("▁")]
+    short = [word for word in words if len(tokenizer(word)["input_ids"]) == 2][:2]  # a piece and the end of sequence
+    tasks = {**run.tasks, "cola": replace(get_task("cola"), labels=tuple(short))}  # the other tasks' have two pieces
+    settings = run.recipe.evaluation.model_copy(update={"num_beams": beams})
+    predictor = Predictor(whole.model, tasks, whole.how, whole.accelerator, settings, with_scores=True)
+    requests = [
+        Request(i, row["task"], tasks[row["task"]].input_text(row, False)) for i, row in enumerate(mixed_rows(24))
+    ]
+    mixed = predictor.predict(requests)
+    assert_same([predictor.predict([request])[0] for request in requests], mixed)
+    assert {line["prediction"].strip() for line in mixed if line["task"] == "cola"}.isdisjoint({"0", "1", "0.5"})
+
+
+def assert_same(some: list[dict[str, Any]], others: list[dict[str, Any]]) -> None:
+    """Up to what another batch does to the last digits."""
+    for one, other in zip(some, others, strict=True):
+        assert one.pop("scores", {}) == pytest.approx(other.get("scores", {}), abs=1e-4)
+        assert one == {key: value for key, value in other.items() if key != "scores"}
+
+
+def test_formats_are_read_alike(joint: Path, tmp_path: Path) -> None:
+    rows = [{key: row[key] for key in ("sentence1", "sentence2", "idx")} for row in example_rows("mrpc", 9, "x")]
+    expected = predicted(joint, "--task", "mrpc", stdin=json_lines(rows))
+    assert [line["id"] for line in expected] == list(range(9))
+    for line in expected:
+        line["id"] = str(line["id"])  # a table has no numbers
+    for suffix, delimiter in (("csv", ","), ("tsv", "\t")):
+        table = "\n".join(delimiter.join(map(str, cells)) for cells in (rows[0], *(row.values() for row in rows)))
+        (tmp_path / f"rows.{suffix}").write_text(table)
+        assert predicted(joint, tmp_path / f"rows.{suffix}", "--task", "mrpc") == expected
+        assert predicted(joint, "-", "--input-format", suffix, "--task", "mrpc", stdin=table.encode()) == expected
+    texts = [{"text": get_task("mrpc").input_text(row, False), "id": str(row["idx"])} for row in rows]
+    assert predicted(joint, "--task", "mrpc", stdin=json_lines(texts)) == expected
+
+
+def test_bad_rows_are_reported_and_skipped(joint: Path) -> None:
+    good = json_lines(example_rows("cola", 3, "x"))
+    first, *rest = good.splitlines(keepends=True)
+    lines = b"".join([first, b"{\n", b'{"sentence": null}\n', b"\n", b'{"sentence": "\xff"}\n', *rest])
+    result = run("predict", joint, "--task", "cola", stdin=lines)
+    assert result.exit_code == 0 and len(result.stdout.splitlines()) == 3
+    assert [line.split(": ")[1] for line in result.stderr.splitlines() if line.startswith("stdin")] == [
+        "line 2",
+        "line 3",
+        "line 5",
+        "3 of 6 rows skipped",
+    ]
+    strict = run("predict", joint, "--task", "cola", "--strict", stdin=lines)
+    assert strict.exit_code == 2 and strict.stdout == result.stdout.splitlines(keepends=True)[0]
+    assert "error: stdin: line 2: not valid JSON" in strict.stderr
+    hopeless = run("predict", joint, stdin=lines)
+    assert hopeless.exit_code == 2 and hopeless.stdout == "" and "any of its 6 rows" in hopeless.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "parts"),
+    [
+        (["--task", "mrcp"], b"{}", ["'mrpc'"]),
+        (["--task", "cola"], b"", ["stdin: has no rows"]),
+        (["--task", "cola", "--input-format", "csv"], b"", ["stdin: is empty"]),
+        (["--task", "cola", "--input-format", "csv"], b"sentence\n", ["stdin: has no rows"]),
+        (["--task", "cola", "--input-format", "tsv"], b"a\tb\n1\t2\n", ["no column 'sentence'", "found: a, b"]),
+        (["--input-format", "csv"], b"sentence\nx\n", ["no column 'task'", "--task"]),
+        (["--input-format", "cvs"], b"", ["'csv'"]),
+        (["--batch-size", "0"], b"", ["batch-size"]),
+        (["/nowhere.csv"], None, ["/nowhere.csv", "No such file"]),
+        (["/"], None, ["--input-format"]),
+        (["/", "--input-format", "csv"], None, ["cannot be read", "directory"]),
+    ],
+)  # fmt: skip
+def test_mistakes_end_with_a_short_message(
+    joint: Path, arguments: list[str], stdin: bytes | None, parts: list[str]
+) -> None:
+    result = run("predict", joint, *arguments, stdin=stdin)
+    assert result.exit_code == 2 and result.stdout == "" and len(result.stderr.splitlines()) < 20, result.output
+    for part in parts:
+        assert part in result.stderr
+
+
+def test_folders_that_are_no_runs(joint: Path, tmp_path: Path) -> None:
+    assert "not a run folder" in run("predict", tmp_path, stdin=b"{}").stderr
+    shutil.copy(joint / "recipe.yaml", tmp_path)
+    result = run("predict", tmp_path, stdin=b"{}")
+    assert result.exit_code == 2 and "no best/ weights yet; the run has not been evaluated" in result.stderr
+
+
+def test_an_export_predicts_as_its_run(joint: Path, tmp_path: Path) -> None:
+    """Any folder with a recipe that holds the model itself."""
+    shutil.copytree(joint / "best", tmp_path / "export")
+    shutil.copy(joint / "recipe.yaml", tmp_path / "export")
+    lines = json_lines(mixed_rows(8))
+    assert predicted(tmp_path / "export", stdin=lines) == predicted(joint, stdin=lines)
+
+
+def test_tasks_trained_each_alone(train: Callable[..., Path]) -> None:
+    """A model a task; what one says is what its own folder says, which needs no --task."""
+    folder = train("alone", "adapters", ["cola", "stsb"], joint=False)
+    rows = [row for row in mixed_rows(40) if row["task"] in ("cola", "stsb")]
+    mixed = predicted(folder, stdin=json_lines(rows))
+    assert [line["id"] for line in mixed] == [row["id"] for row in rows]
+    for task in ("cola", "stsb"):
+        own = [{key: value for key, value in row.items() if key != "task"} for row in rows if row["task"] == task]
+        alone = predicted(folder / "cells" / f"task={task}", stdin=json_lines(own))
+        assert_same(alone, [line for line in mixed if line["task"] == task])
+
+
+def test_fine_tuned_models_get_their_prefix(train: Callable[..., Path]) -> None:
+    folder = train("whole", "finetune", ["cola", "mrpc"])
+    rows = example_rows("cola", 64, "train")
+    found = predicted(folder, "--task", "cola", stdin=json_lines(rows))
+    assert scored("cola", found) == pytest.approx(evaluated(folder, "cola"), abs=1e-3)
+    for with_prefix, same in ((False, True), (True, False)):
+        ready = [{"text": get_task("cola").input_text(row, with_prefix)} for row in rows]
+        assert (predicted(folder, "--task", "cola", stdin=json_lines(ready)) == found) is same
+
+
+def test_only_a_window_is_read_ahead(joint: Path) -> None:
+    read_lines = 0
+
+    class Endless:
+        def __iter__(self) -> Iterator[bytes]:
+            nonlocal read_lines
+            for row in iter(lambda: example_rows("cola", 1, "x")[0], None):
+                read_lines += 1
+                yield json_lines([row])
+
+    windows = predict_stream(TrainedRun(joint, batch_size=2), RowStream(Endless(), "rows", "jsonl"), "cola")
+    for expected in (2, 34, 66):
+        next(windows)
+        assert read_lines == expected
+
+
+def test_texts_are_read_as_eval_reads_them() -> None:
+    stsb, mrpc = get_task("stsb"), get_task("mrpc")
+    for text in ("3.4", " 3.4 ", "nan", "inf", "", "abc", "-2", "1e3"):
+        assert read(stsb, text) == (number(text) if number(text) is not None else -1)
+    for text in ("0", "1", " 1", "", "2", "equivalent"):
+        name = label_name(mrpc, text)
+        assert read(mrpc, text) == (-1 if name is None else mrpc.label_names.index(name))
+
+
+@pytest.mark.slow
+def test_a_closed_pipe_leaves_no_traceback(joint: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hyperformer_cli", "predict", str(joint), "--task", "cola"]
+    row = json_lines(example_rows("cola", 1, "x"))
+    writes_on = tmp_path / "fifo"
+    os.mkfifo(writes_on)
+    process = subprocess.Popen(
+        [*command, str(writes_on), "--input-format", "jsonl", "--batch-size", "1"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    with writes_on.open("wb", buffering=0) as file:
+        file.write(row)
+        assert json.loads(process.stdout.readline())["id"] == 0  # before the stream has ended
+        process.stdout.close()
+        with contextlib.suppress(BrokenPipeError):
+            file.write(row * 16)
+    assert (process.wait(60), process.stderr.read()) == (141, b"")
+
+
+@pytest.mark.slow
+def test_an_interrupt_leaves_no_traceback(joint: Path) -> None:
+    command = [sys.executable, "-m", "hyperformer_cli", "predict", str(joint), "--task", "cola"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdin.write(json_lines(example_rows("cola", 4, "x")))
+    process.stdin.flush()
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert (process.wait(60), process.stderr.read()) == (130, b"interrupted\n")
