@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
+from transformers import AutoModelForSeq2SeqLM, GenerationConfig, PreTrainedModel
 from transformers.activations import ACT2FN
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
@@ -160,9 +160,12 @@ def _write_backbone(backbone: PreTrainedModel, folder: Path) -> None:
     config = backbone.config.to_dict()
     for derived in ("transformers_version", "_name_or_path", "scale_decoder_outputs"):
         config.pop(derived, None)
+    # Its `generate` sizes the cache by the encoder's depth; a deeper decoder must do without.
+    use_cache = len(backbone.decoder.block) <= len(backbone.encoder.block)
     stated = {"architectures": [type(backbone).__name__], "dtype": "float32", "tie_word_embeddings": tied}
-    write_json(folder / "config.json", config | stated)
-    backbone.generation_config.save_pretrained(folder)
+    write_json(folder / "config.json", config | stated | {"use_cache": use_cache})
+    generation = GenerationConfig(**{**backbone.generation_config.to_dict(), "use_cache": use_cache})
+    generation.save_pretrained(folder)
 
 
 def _write_tokenizer(source: ExportSource, folder: Path) -> None:

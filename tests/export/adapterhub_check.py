@@ -3,7 +3,8 @@
     PYTHON adapterhub_check.py EXPORT EXPECTED    in an environment with adapters 1.3 and transformers 4.57
 
 EXPECTED holds for every task `<task>/<input_ids, attention_mask, labels, logits, ids>`, and the texts in its metadata.
-Prints by task the largest difference of a logit, whether the greedy ids and whether the tokenizer's are the same.
+Prints by task the largest difference of a logit, the largest logit, and whether the ids, greedy and of the tokenizer, are
+the same.
 """
 
 import json
@@ -36,11 +37,13 @@ def main(export: str, expected: str) -> None:
         own = {name.split("/")[1]: tensor for name, tensor in tensors.items() if name.startswith(f"{task}/")}
         logits, ids = own.pop("logits"), own.pop("ids")
         difference = float((model(**own).logits - logits).abs().max())
+        largest = float(logits.abs().max())
         del own["labels"]
         decoded = model.generate(**own, max_new_tokens=ids.shape[1] - 1, do_sample=False, num_beams=1)
         tokenized = tokenizer(texts[task], padding=True, return_tensors="pt")["input_ids"]
         report[task] = {
             "difference": difference,
+            "largest": largest,
             "ids": torch.equal(decoded, ids),
             "tokenizer": torch.equal(tokenized, own["input_ids"]),
         }
