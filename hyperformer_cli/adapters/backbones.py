@@ -13,6 +13,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedConfig, PreTrainedModel
 
 from hyperformer_cli import hub
+from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.miniature import folder_of
 
@@ -54,6 +55,19 @@ class BackboneSource:
     config: dict[str, Any] = field(default_factory=dict)
     seed: int | None = None
     dtype: str = "float32"
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> "BackboneSource":
+        """The backbone a recipe names; a random one is drawn from the recipe's seed."""
+        model, is_random = recipe.model, recipe.model.init == "random"
+        return cls(
+            name=model.name,
+            revision=None if is_random else model.revision,
+            init=model.init,
+            config=model.config,
+            seed=recipe.seed if is_random else None,
+            dtype=model.dtype,
+        )
 
     @classmethod
     def of(cls, backbone: PreTrainedModel) -> "BackboneSource":

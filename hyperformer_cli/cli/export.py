@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 @reports_errors
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    format: Annotated[str, typer.Option("--format", help="static, adapterhub or onnx.")],
+    format: Annotated[str, typer.Option("--format", help="static, hub, adapterhub or onnx.")],
     to: Annotated[Path | None, typer.Option(help="A new folder; RUN/export/FORMAT by default.")] = None,
     tasks: Annotated[str | None, typer.Option(help="Comma-separated; all of the run's by default.")] = None,
     examples: Annotated[int, typer.Option(min=1, help="Real inputs a task on which it is compared.")] = 16,
+    push_to: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="Upload a hub folder.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Export a run's best weights, and compare what the export computes with what the run computes.
@@ -27,10 +28,12 @@ def export(
     from hyperformer_cli.export.run import export_run
 
     chosen = None if tasks is None else [name.strip() for name in tasks.split(",")]
-    report = export_run(run, format, to, chosen, examples, _print_comparison)
+    report = export_run(run, format, to, chosen, examples, push_to, _print_comparison)
     if as_json:
         print_json(report.as_dict())
         return
+    if report.pushed_to:
+        typer.echo(report.pushed_to)
     typer.echo(str(report.folder))
 
 

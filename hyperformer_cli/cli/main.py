@@ -2,7 +2,7 @@
 
 import typer
 
-from hyperformer_cli.cli import count_params, evaluate, export, recipes, tasks, train
+from hyperformer_cli.cli import convert, count_params, evaluate, export, recipes, tasks, train
 
 app = typer.Typer(
     help="Multi-task adapter tuning of T5 with shared hypernetworks: HyperFormer, HyperFormer++, and the baselines.",
@@ -13,6 +13,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("export")(export.export)
+app.command("convert", epilog=convert.EPILOG)(convert.convert)
 app.command("count-params")(count_params.count_params)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(tasks.app, name="tasks")

@@ -1,4 +1,4 @@
-"""Evaluation of a finished run, from its folder alone."""
+"""Evaluation of a finished run or of an export, from its folder alone."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,7 +7,6 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from hyperformer_cli.adapters.model import AdaptedModel
-from hyperformer_cli.adapters.pretrained import CONFIG_FILE
 from hyperformer_cli.config.loading import load_recipe
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.declared import get_task
@@ -33,11 +32,11 @@ def evaluate_run(
     """Scores a run's weights again.
 
     Args:
-        folder: the run folder.
+        folder: the run folder, or a static or hub export of one.
         splits: by default those of its recipe.
         tasks: by default all of the model's.
         overrides: changes to its recipe, such as `data.source=...` or `evaluation.max_examples=64`.
-        weights: `best` or `last`.
+        weights: `best` or `last`; an export has only the best.
         after_batch: called with task, split and examples done.
 
     Returns:
@@ -60,9 +59,7 @@ def evaluate_run(
             raise InputError(f"unknown split '{split}'; {did_you_mean(split, SPLITS)}")
     if not recipe.joint:
         return _evaluate_cells(run, recipe, splits, tasks, overrides, weights, after_batch)
-    saved = run.best if weights == "best" else run.last
-    if not (saved / CONFIG_FILE).is_file():
-        raise InputError(f"{folder}: no {saved.name}/ weights yet; the run has not been evaluated")
+    saved = run.weights(weights)
     model = AdaptedModel.from_pretrained(saved)
     for task in tasks or ():
         model.task_id(task)
@@ -79,7 +76,7 @@ def evaluate_run(
         )  # fmt: skip
         scores += [score.as_dict() for score in found]
         average[split] = {key: round(value, 4) for key, value in averages(found).items()}
-    return {"name": recipe.name, "weights": saved.name, "results": scores, "average": average}
+    return {"name": recipe.name, "weights": weights, "results": scores, "average": average}
 
 
 def _evaluate_cells(

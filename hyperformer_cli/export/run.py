@@ -9,6 +9,7 @@ from typing import Any
 from hyperformer_cli.atomic import atomic_folder
 from hyperformer_cli.errors import HyperformerError, InputError, did_you_mean
 from hyperformer_cli.export.adapterhub import export_adapterhub, verify_adapterhub
+from hyperformer_cli.export.hub import check_push, export_hub, push, verify_hub
 from hyperformer_cli.export.onnx import export_onnx, verify_onnx
 from hyperformer_cli.export.source import EXAMPLES, ExportSource, open_run
 from hyperformer_cli.export.static import export_static, verify_static
@@ -35,6 +36,7 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     "static": Format(export_static, verify_static, tolerance=1e-5),
+    "hub": Format(export_hub, verify_hub, tolerance=1e-5, nests=False),
     "adapterhub": Format(export_adapterhub, verify_adapterhub, tolerance=1e-5),
     "onnx": Format(export_onnx, verify_onnx, tolerance=1e-4),  # the runtime sums in another order
 }
@@ -61,6 +63,7 @@ class ExportReport:
         tasks: one comparison a task.
         files: size in bytes by path within the folder.
         seconds: from opening the run to the last comparison.
+        pushed_to: the address of the hub's repository it was uploaded to, if it was.
     """
 
     format: str
@@ -69,6 +72,7 @@ class ExportReport:
     tasks: list[TaskReport]
     files: dict[str, int]
     seconds: float
+    pushed_to: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "folder": str(self.folder), "seconds": round(self.seconds, 3)}
@@ -80,6 +84,7 @@ def export_run(
     to: Path | None = None,
     tasks: Sequence[str] | None = None,
     examples: int = EXAMPLES,
+    push_to: str | None = None,
     after_task: Callable[[TaskReport], None] = lambda report: None,
 ) -> ExportReport:
     """Exports a run; one of a model a task (`joint: false`) into a folder a task.
@@ -90,14 +95,20 @@ def export_run(
         to: a folder that does not exist; `RUN/export/<format>` by default.
         tasks: by default all of the run's.
         examples: rows a task on which the export is compared with the run.
+        push_to: `owner/name` on the hub to upload a `hub` folder to.
         after_task: called with every comparison.
 
     Raises:
         InputError: an unknown format or task, not a run, damaged files, or a target that exists.
-        HyperformerError: the export does not compute what the run computes. Nothing is left behind.
+        HyperformerError: the export does not compute what the run computes, and nothing is left behind; or it does,
+            and was not pushed.
     """
     if format not in FORMATS:
         raise InputError(f"unknown format '{format}'; {did_you_mean(format, FORMATS)}")
+    if push_to is not None:
+        if format != "hub":
+            raise InputError(f"--push-to: only --format hub makes a folder for the hub, not '{format}'")
+        check_push(push_to)
     chosen, target = FORMATS[format], to or path / "export" / format
     runs = _runs(RunFolder(path), tasks, chosen)
     if target.exists():
@@ -117,7 +128,9 @@ def export_run(
             _check(reports, chosen)
     except OSError as error:
         raise InputError(f"{target}: cannot be written: {error}") from error
-    return ExportReport(format, target, chosen.tolerance, reports, sizes, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    pushed = None if push_to is None else push(target, push_to)
+    return ExportReport(format, target, chosen.tolerance, reports, sizes, seconds, pushed)
 
 
 def _runs(

@@ -9,7 +9,6 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from hyperformer_cli.adapters.model import AdaptedModel
-from hyperformer_cli.adapters.pretrained import CONFIG_FILE
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.collation import collate
 from hyperformer_cli.data.declared import recipe_tasks
@@ -55,7 +54,7 @@ def open_run(path: Path, tasks: Sequence[str] | None = None, examples: int = EXA
     """Loads what an export needs of a run.
 
     Args:
-        path: the run folder.
+        path: the run folder, or an export that holds a model of ours.
         tasks: the tasks to export; by default all of the model's.
         examples: rows of each task's validation split to compare on, where the data are at hand.
 
@@ -69,13 +68,12 @@ def open_run(path: Path, tasks: Sequence[str] | None = None, examples: int = EXA
         raise InputError(
             f"{path}: holds a model a task; give one of them, such as {run.cell(task=recipe.tasks[0]).path}"
         )
-    if not (run.best / CONFIG_FILE).is_file():
-        raise InputError(f"{path}: no best/ weights yet; the run has not been evaluated")
-    model = AdaptedModel.from_pretrained(run.best).float().eval()
+    weights = run.weights()
+    model = AdaptedModel.from_pretrained(weights).float().eval()
     for task in tasks or ():
         model.task_id(task)
     chosen = [task for task in model.tasks if tasks is None or task in tasks]
-    tokenizer = _load_tokenizer(run.best)
+    tokenizer = _load_tokenizer(weights)
     declared = {task.name: task for task in recipe_tasks(recipe) if task.name in chosen}
     samples, origins = {}, {}
     for name, task in declared.items():
@@ -87,7 +85,8 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # OSError, ValueError, and what the tokenizers library raises of its own
-        raise InputError(f"{folder}: no tokenizer that can be loaded ({str(error).splitlines()[0]})") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{folder}: no tokenizer that can be loaded ({reason})") from error
 
 
 def _samples(

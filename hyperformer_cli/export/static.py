@@ -23,7 +23,7 @@ def export_static(source: ExportSource, folder: Path) -> list[Path]:
     if source.recipe.adapter.method == "finetune":
         raise InputError(
             f"{source.run.path}: finetune has no adapters: what it trained is a whole T5. Share the run with --format "
-            f"hub, or write a model for transformers alone: AdaptedModel.from_pretrained('{source.run.best}')"
+            f"hub, or write a model for transformers alone: AdaptedModel.from_pretrained('{source.run.weights()}')"
             ".backbone.save_pretrained(FOLDER)"
         )
     lengths = longest_target(source.declared.values(), source.tokenizer)
@@ -37,7 +37,7 @@ def export_static(source: ExportSource, folder: Path) -> list[Path]:
         }
         for name, task in source.declared.items()
     }
-    backbone = read_description(source.run.best)["backbone"]  # hashed as it was loaded, before it was made float32
+    backbone = read_description(source.run.weights())["backbone"]  # hashed as it was loaded, before it was made float32
     files = static.save(source.model, folder, source.tasks, about, backbone)
     source.tokenizer.save_pretrained(folder)
     shutil.copyfile(source.run.recipe_file, folder / "recipe.yaml")

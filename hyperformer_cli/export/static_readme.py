@@ -1,6 +1,10 @@
 """The README of a static export: its code needs torch, transformers and safetensors, and is what the tests run."""
 
+import json
 import re
+from pathlib import Path
+
+from transformers import PreTrainedConfig
 
 from hyperformer_cli.adapters.backbones import BackboneSource
 from hyperformer_cli.export.source import ExportSource
@@ -43,13 +47,8 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-{imports}from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-"""
-
-_ADAPTER_IMPORTS = """\
-from torch.nn.functional import layer_norm, linear
-from transformers.activations import ACT2FN
-"""
+{linear}from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+{activations}"""
 
 _LOAD = """
 folder, task = Path("."), "{task}"  # this folder
@@ -85,9 +84,9 @@ for stack in ("encoder", "decoder"):
 
 _RUN = """
 tokenizer = AutoTokenizer.from_pretrained(folder)
-inputs = tokenizer("{text}", return_tensors="pt")
+inputs = tokenizer({text}, return_tensors="pt")
 with torch.inference_mode():
-    ids = model.generate(**inputs, max_new_tokens=about["max_new_tokens"], do_sample=False, num_beams=1)
+    ids = model.generate(**inputs, max_new_tokens=about["max_new_tokens"], do_sample=False, num_beams=1{cache})
 answer = tokenizer.decode(ids[0], skip_special_tokens=True)
 print(answer, dict(zip(about["labels"], about["label_names"])).get(answer, ""))
 """
@@ -102,11 +101,16 @@ def static_readme(source: ExportSource) -> str:
         files += "adapters/<task>.safetensors      <stack>.<layer>.<position>.<tensor>, float32\n"
     task = source.declared[source.tasks[0]]
     text = re.sub(r"\{.*?\}", "A cat sat on the mat.", task.template)
+    linear = "from torch.nn.functional import layer_norm, linear\n" if has_adapters else ""
+    activations = "from transformers.activations import ACT2FN\n" if has_adapters else ""
     code = [
-        _HEAD.format(imports=_ADAPTER_IMPORTS if has_adapters else ""),
+        _HEAD.format(linear=linear, activations=activations),
         _LOAD.format(task=task.name, backbone=_loading(origin)),
     ]
-    code += [_ADAPT if has_adapters else "", _RUN.format(text=text)]
+    code += [
+        _ADAPT if has_adapters else "",
+        _RUN.format(text=json.dumps(text), cache=_cache(source.model.backbone.config)),
+    ]
     return _TEXT.format(
         name=source.recipe.name,
         tasks=", ".join(source.tasks),
@@ -123,8 +127,15 @@ def _loading(origin: BackboneSource) -> str:
     if origin.init == "random" or origin.name is None:
         return f'"path/to/backbone", {dtype}'
     name = folder_of(origin.name)
-    revision = f', revision="{origin.revision}"' if origin.is_pinned else ""
+    if Path(name).is_dir():
+        return f'"{Path(name).resolve()}", {dtype}'
+    revision = "" if origin.revision in (None, "main") else f', revision="{origin.revision}"'
     return f'"{name}"{revision}, {dtype}'
+
+
+def _cache(config: PreTrainedConfig) -> str:
+    """transformers sizes generate's cache by the encoder's depth: none for a decoder of another."""
+    return "" if config.num_layers == config.num_decoder_layers else ", use_cache=False"
 
 
 def _about_backbone(origin: BackboneSource) -> str:

@@ -54,6 +54,17 @@ class RunFolder:
     def last(self) -> Path:
         return self.path / "last"
 
+    def weights(self, name: str = "best") -> Path:
+        """The folder of trained weights: `best/` or `last/`, or the folder itself where it is an export.
+
+        Raises:
+            InputError: there are none.
+        """
+        for folder in (self.path / name, *([self.path] if name == "best" else ())):
+            if (folder / "hyperformer.json").is_file():
+                return folder
+        raise InputError(f"{self.path}: no {name}/ weights yet; the run has not been evaluated")
+
     def cell(self, **values: object) -> "RunFolder":
         """The run of one combination of values, such as `cells/task=cola`."""
         return RunFolder(self.path / "cells" / ",".join(f"{key}={value}" for key, value in values.items()))

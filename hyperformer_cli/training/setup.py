@@ -93,16 +93,7 @@ def _main_process_first(accelerator: Accelerator) -> Iterator[None]:
 
 def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> AdaptedModel:
     """The backbone with the recipe's method attached, on the CPU; the same on every process."""
-    model = recipe.model
-    random = model.init == "random"
-    source = BackboneSource(
-        name=model.name,
-        revision=None if random else model.revision,
-        init=model.init,
-        config=model.config,
-        seed=recipe.seed if random else None,
-        dtype=model.dtype,
-    )
+    source = BackboneSource.from_recipe(recipe)
     backbone = load_backbone(source)
     vocabulary = backbone.get_input_embeddings().num_embeddings
     if len(tokenizer) > vocabulary:
@@ -111,7 +102,7 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> AdaptedMo
         )
     torch.manual_seed(recipe.seed)
     adapted = AdaptedModel.attach(backbone, recipe.adapter, source.resolved(backbone))
-    if model.gradient_checkpointing:
+    if recipe.model.gradient_checkpointing:
         adapted.gradient_checkpointing_enable()
     return adapted.train()
 

@@ -3,7 +3,7 @@
     PYTHON adapterhub_check.py EXPORT EXPECTED    in an environment with adapters 1.3 and transformers 4.57
 
 EXPECTED holds for every task `<task>/<input_ids, attention_mask, labels, logits, ids>`, and the texts in its metadata.
-Prints by task the largest difference of a logit, the largest logit, and whether the ids, greedy and of the tokenizer, are
+Prints by task the largest difference of a logit, the largest logit, and whether the greedy and the tokenizer's ids are
 the same.
 """
 

@@ -1,0 +1,125 @@
+"""Checkpoints of the reference code (https://github.com/rabeehk/hyperformer) as run folders."""
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from hyperformer_cli.adapters.backbones import BackboneSource, load_backbone
+from hyperformer_cli.adapters.model import AdaptedModel
+from hyperformer_cli.atomic import atomic_folder, write_json, write_text
+from hyperformer_cli.config.loading import build_recipe, dump_recipe
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.data.declared import recipe_tasks
+from hyperformer_cli.data.loading import load_tokenizer
+from hyperformer_cli.errors import InputError
+from hyperformer_cli.runs.environment import describe_environment
+from hyperformer_cli.runs.folder import RunFolder
+
+
+def convert_checkpoint(file: Path, recipe: Recipe, to: Path | None = None) -> RunFolder:
+    """Makes a run folder of a checkpoint; like a trained one, but without results and without checkpoints.
+
+    Args:
+        file: safetensors, or a `pytorch_model.bin`, of which nothing but tensors is read.
+        recipe: says what the checkpoint is of: backbone, method, options and tasks.
+        to: a folder that does not exist; the recipe's `output_dir` by default.
+
+    Raises:
+        InputError: the file is damaged, is no state dict or holds code; it does not fit the recipe's method; its
+            frozen weights are not those of the recipe's backbone; or the target exists.
+    """
+    run = RunFolder(to or Path(recipe.output_dir))
+    if not recipe.joint:
+        raise InputError(f"{recipe.where('joint')}: joint: a checkpoint holds one model; set joint=true and its tasks")
+    if run.path.exists():
+        raise InputError(f"{run.path} exists; choose another folder with --to, or remove it")
+    recipe = build_recipe({**recipe.as_dict(), "output_dir": str(run.path)})
+    names = {task.prefix: task.name for task in recipe_tasks(recipe) if task.prefix}
+    state = {_renamed(name, names): tensor for name, tensor in read_state_dict(file).items()}
+    tokenizer = load_tokenizer(recipe)
+    model = load_reference_model(state, recipe, str(file))
+    environment = {**describe_environment(world_size=1), "converted_from": _described(file)}
+    try:
+        with atomic_folder(run.path) as folder:
+            made = RunFolder(folder)
+            write_text(made.recipe_file, dump_recipe(recipe))
+            write_json(made.environment_file, environment)
+            for weights in (made.best, made.last):
+                model.save_pretrained(weights)
+                tokenizer.save_pretrained(weights)
+    except OSError as error:
+        raise InputError(f"{run.path}: cannot be written: {error}") from error
+    return run
+
+
+def load_reference_model(state: dict[str, Tensor], recipe: Recipe, origin: str) -> AdaptedModel:
+    """The recipe's model with a reference checkpoint's weights.
+
+    Args:
+        state: tensors under the reference's names, the backbone's included.
+        recipe: backbone and method.
+        origin: what messages call the checkpoint.
+
+    Raises:
+        InputError: it does not fit the method, or its frozen weights are not the backbone's.
+    """
+    source = BackboneSource.from_recipe(recipe)
+    backbone = load_backbone(source)
+    model = AdaptedModel.attach(backbone, recipe.adapter, source.resolved(backbone)).eval()
+    frozen = {name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}
+    try:
+        model.load_reference_state_dict(state)
+    except InputError as error:
+        raise InputError(f"{origin}: {error} (method '{recipe.adapter.method}', {len(recipe.tasks)} tasks)") from error
+    parameters = dict(model.named_parameters())
+    other = [name for name, before in frozen.items() if not torch.equal(parameters[name], before)]
+    if other:
+        difference = float((parameters[other[0]].float() - frozen[other[0]].float()).abs().max())
+        raise InputError(
+            f"{origin}: was not trained on the recipe's backbone ({recipe.model.name or 'a random draw'}): "
+            f"{len(other)} of {len(frozen)} frozen tensors differ, {other[0].removeprefix('backbone.')} by "
+            f"{difference:.3g}. A run folder holds only what was trained; give the recipe the model it was trained on"
+        )
+    return model
+
+
+def read_state_dict(file: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint file; no code that a pickle may hold is run.
+
+    Raises:
+        InputError: there is no such file, it is damaged, or it holds something else.
+    """
+    if file.is_dir():
+        raise InputError(f"{file}: a folder; give the file of weights in it, such as {file / 'pytorch_model.bin'}")
+    if not file.is_file():
+        raise InputError(f"{file}: no such file")
+    try:
+        if file.suffix == ".safetensors":
+            state = load_file(file)
+        else:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{file}: not read: it is damaged, or a pickle of more than tensors, which could run code of its author's. "
+            "Save the model's state_dict() alone, best as safetensors"
+        ) from error
+    except Exception as error:  # whatever torch's unpickler, zipfile and safetensors make of a damaged file
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{file}: damaged, or no file of weights ({reason})") from error
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{file}: not a state dict; expected parameter names and tensors")
+    return state
+
+
+def _renamed(parameter: str, tasks: dict[str, str]) -> str:
+    """A parameter's name with the reference's names of tasks, such as `superglue-cb`, replaced by ours."""
+    return ".".join(tasks.get(part, part) for part in parameter.split("."))
+
+
+def _described(file: Path) -> dict[str, str]:
+    with file.open("rb") as content:
+        return {"file": file.name, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}

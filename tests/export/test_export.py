@@ -1,0 +1,156 @@
+"""What every export goes through: opening a run, a comparison that can fail, and nothing half-written."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from small_run import change_recipe, make_backbone, make_cells, make_run, recipe_for, tensors_of
+
+from hyperformer_cli.errors import HyperformerError, InputError
+from hyperformer_cli.export.run import FORMATS, export_run
+from hyperformer_cli.export.source import ExportSource, open_run
+
+
+@pytest.fixture
+def backbone(tmp_path: Path) -> Path:
+    return make_backbone(tmp_path / "tiny-t5")
+
+
+@pytest.fixture
+def run(recipe_values: dict, backbone: Path, tmp_path: Path) -> Path:
+    return make_run(recipe_for(recipe_values, backbone), tmp_path / "run")
+
+
+def test_real_rows_are_compared_where_there_are_any(run: Path, data_folder: Path) -> None:
+    source = open_run(run, ["mrpc"], examples=5)
+    assert source.tasks == ["mrpc"] and not source.model.training
+    samples = source.samples["mrpc"]
+    assert samples["input_ids"].shape[0] == samples["labels"].shape[0] == 5
+    assert "5 rows" in source.origins["mrpc"]
+    text = source.tokenizer.decode(samples["input_ids"][0], skip_special_tokens=True)
+    assert text.startswith("sentence1: ") and "sentence2:" in text
+    shutil.rmtree(data_folder / "nowhere", ignore_errors=True)
+    change_recipe(run, lambda recipe: recipe["data"].update(source=str(data_folder / "nowhere")))
+    source = open_run(run, ["mrpc"])
+    assert "generated" in source.origins["mrpc"] and source.samples["mrpc"]["input_ids"].shape[0] == 4
+
+
+def spoil(folder: Path, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    file = folder / "adapters" / "mrpc.safetensors"
+    tensors = tensors_of(file)
+    name = "decoder.1.feed_forward.post_norm_shift"
+    save_file({**tensors, name: change(tensors[name])}, file)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensor: tensor + 0.01, "task 'mrpc' differs by 0"),
+        (lambda tensor: tensor * float("nan"), "task 'mrpc' differs by inf"),
+    ],
+)
+def test_an_export_that_computes_something_else_is_not_kept(
+    change: Callable, message: str, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    static = FORMATS["static"]
+
+    def write(source: ExportSource, folder: Path) -> list[Path]:
+        files = static.write(source, folder)
+        spoil(folder, change)
+        return files
+
+    monkeypatch.setitem(FORMATS, "static", replace(static, write=write))
+    before = set(run.rglob("*"))
+    compared = []
+    with pytest.raises(HyperformerError, match=message) as raised:
+        export_run(run, "static", after_task=compared.append)
+    assert raised.value.exit_code == 1 and len(compared) == 3
+    assert set(run.rglob("*")) == before
+
+
+def test_other_greedy_tokens_alone_fail_an_export(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    format = replace(FORMATS["static"], verify=lambda source, folder: {task: (0.0, False) for task in source.tasks})
+    monkeypatch.setitem(FORMATS, "static", format)
+    with pytest.raises(HyperformerError, match="decodes other tokens"):
+        export_run(run, "static")
+    assert not (run / "export").exists()
+
+
+def test_an_interrupted_export_leaves_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(source: ExportSource, folder: Path) -> list[Path]:
+        (folder / "half").write_text("")
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(FORMATS, "static", replace(FORMATS["static"], write=write))
+    before = set(run.rglob("*"))
+    with pytest.raises(KeyboardInterrupt):
+        export_run(run, "static")
+    assert set(run.rglob("*")) == before
+
+
+def test_a_folder_that_is_there_is_left_alone(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(InputError, match="taken exists"):
+        export_run(run, "static", tmp_path / "taken")
+    assert not list((tmp_path / "taken").iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        export_run(run, "static", tmp_path / "file" / "static")
+
+
+def _remove_weights(run: Path) -> None:
+    shutil.rmtree(run / "best")
+
+
+def _truncate(run: Path) -> None:
+    file = run / "best" / "hyperformer.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def _remove_tokenizer(run: Path) -> None:
+    for file in (run / "best").glob("tokenizer*"):
+        file.unlink()
+
+
+def _replace_backbone(**changes: int) -> Callable[[Path], None]:
+    return lambda run: make_backbone(run.parent / "tiny-t5", **changes) and None
+
+
+def _retrain_backbone(run: Path) -> None:
+    file = run.parent / "tiny-t5" / "model.safetensors"
+    save_file({name: tensor * 1.5 for name, tensor in tensors_of(file).items()}, file, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_remove_weights, "no best/ weights"),
+        (_truncate, r"hyperformer\.safetensors: missing or damaged"),
+        (_remove_tokenizer, "no tokenizer"),
+        (_replace_backbone(d_ff=48), "another configuration"),
+        (_retrain_backbone, "frozen weights are not those"),
+        (lambda run: shutil.rmtree(run.parent / "tiny-t5"), "hub cannot be reached"),
+        (lambda run: (run / "recipe.yaml").unlink(), "not a run folder"),
+    ],
+)
+def test_what_cannot_be_opened_is_explained(damage: Callable, message: str, run: Path) -> None:
+    damage(run)
+    with pytest.raises(InputError, match=message):
+        export_run(run, "static")
+    assert not (run / "export").exists()
+
+
+def test_unknown_formats_and_tasks_are_refused(run: Path, recipe_values: dict, backbone: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="did you mean 'static'"):
+        export_run(run, "statik")
+    with pytest.raises(InputError, match="did you mean 'mrpc'"):
+        export_run(run, "static", tasks=["mrcp"])
+    cells = make_cells(recipe_for(recipe_values, backbone, "adapters"), tmp_path / "cells")
+    with pytest.raises(InputError, match="did you mean 'mrpc'"):
+        export_run(cells, "static", tasks=["mrcp"])
+    with pytest.raises(InputError, match=r"a model a task; give one of them, such as .*task=cola"):
+        open_run(cells)

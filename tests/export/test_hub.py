@@ -1,0 +1,180 @@
+"""Hub folders: a card that the hub can read, code that runs, no path of this machine, and an upload when asked."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+from small_run import (
+    TASKS,
+    documented_code,
+    logits_of,
+    make_backbone,
+    make_cells,
+    make_run,
+    read_json,
+    recipe_for,
+    run_code,
+    text_of,
+)
+from transformers import T5ForConditionalGeneration
+
+from hyperformer_cli import AdaptedModel, hub
+from hyperformer_cli.config.loading import load_recipe
+from hyperformer_cli.errors import HyperformerError, InputError
+from hyperformer_cli.export import hub as hub_export
+from hyperformer_cli.export.run import export_run
+
+
+@pytest.fixture
+def backbone(tmp_path: Path) -> Path:
+    return make_backbone(tmp_path / "models" / "tiny-t5")
+
+
+@pytest.fixture
+def run(recipe_values: dict, backbone: Path, tmp_path: Path) -> Path:
+    return make_run(recipe_for(recipe_values, backbone), tmp_path / "outputs" / "tiny")
+
+
+def test_the_folder_holds_the_model_and_no_paths(
+    run: Path, backbone: Path, tmp_path: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = export_run(run, "hub", tmp_path / "hub").folder
+    assert {path.name for path in folder.iterdir()} == {
+        "README.md", "hyperformer.json", "hyperformer.safetensors", "recipe.yaml", "results.json", "tokenizer.json",
+        "tokenizer_config.json",
+    }  # fmt: skip
+    text = text_of(folder)
+    for path in (tmp_path, data_folder, data_folder.parent, Path.home(), Path.cwd()):
+        assert str(path) not in text
+    recipe = load_recipe(folder / "recipe.yaml")
+    assert (recipe.model.name, recipe.data.source) == ("tiny-t5", data_folder.name)
+    assert read_json(folder / "hyperformer.json")["backbone"]["name"] == "tiny-t5"
+    trained = AdaptedModel.from_pretrained(run / "best").eval()
+    given = T5ForConditionalGeneration.from_pretrained(backbone)
+    pushed = AdaptedModel.from_pretrained(folder, given).eval()
+    for task in TASKS:
+        assert (logits_of(pushed, task=task) - logits_of(trained, task=task)).abs().max() <= 1e-6
+    code = documented_code(folder / "README.md")
+    assert "path/to/tiny-t5" in code and "a local model, `tiny-t5`" in text
+    monkeypatch.chdir(folder)
+    ran = run_code(code.replace("path/to/tiny-t5", str(backbone)))
+    expected = trained.generate(**ran["inputs"], task="cola", max_new_tokens=ran["ids"].shape[1] - 1)
+    assert ran["ids"].tolist() == expected.tolist()
+
+
+def test_the_card_says_what_the_hub_wants_to_know(run: Path) -> None:
+    card = ModelCard.load(export_run(run, "hub").folder / "README.md")
+    data = card.data.to_dict()
+    assert (data["library_name"], data["license"], data["datasets"]) == ("hyperformer", "other", ["nyu-mll/glue"])
+    assert set(data["metrics"]) == {"accuracy", "f1", "matthews_correlation", "pearsonr", "spearmanr"}
+    assert "base_model" not in data and "hyperformer++" in data["tags"]
+    found = {(r.dataset_config, r.metric_type, r.metric_value, r.dataset_split) for r in card.data.eval_results}
+    assert found == {
+        ("cola", "matthews_correlation", 12.34, "test"),
+        ("mrpc", "accuracy", 12.34, "test"),
+        ("stsb", "pearsonr", 12.34, "test"),
+    }
+    for part in ("| mrpc | accuracy | 12.34 | 5.67 | 12 |", "| average | | 12.34 |", "majority", "2021.acl-long.47",
+                 "## Licence", "0 (not_equivalent), 1 (equivalent)"):  # fmt: skip
+        assert part in card.text
+
+
+def test_a_published_backbone_is_the_cards_base_model(
+    recipe_values: dict, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    values = recipe_for(recipe_values, Path("google-t5/t5-small"))
+    values["model"] |= {"init": "random", "config": recipe_values["model"]["config"]}
+    run = make_run(values, tmp_path / "run", evaluated=False)
+    card = ModelCard.load(export_run(run, "hub").folder / "README.md")
+    assert (card.data.base_model, card.data.license) == ("google-t5/t5-small", "apache-2.0")
+    assert card.data.eval_results is None and "Not evaluated yet" in card.text
+
+
+def test_the_code_of_a_bundled_run_works_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {
+        "name": "nano",
+        "model": {"name": "bundled"},
+        "adapter": {"method": "hyperformer++", "reduction_factor": 4},
+        "tasks": ["mini_rte"],
+        "data": {"source": "bundled"},
+    }
+    run = make_run(values, tmp_path / "run", evaluated=False)
+    for format in ("hub", "static"):
+        report = export_run(run, format)
+        assert report.tasks[0].difference <= 1e-6 and "16 rows" in report.tasks[0].inputs
+        monkeypatch.chdir(report.folder)
+        assert run_code(documented_code(Path("README.md")))["ids"].shape[0] == 1
+
+
+def test_only_the_whole_model_of_a_joint_run_is_published(
+    run: Path, recipe_values: dict, backbone: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="--tasks"):
+        export_run(run, "hub", tasks=["mrpc"])
+    cells = make_cells(recipe_for(recipe_values, backbone, "adapters"), tmp_path / "cells")
+    with pytest.raises(InputError, match=r"export one of them, such as .*task=cola"):
+        export_run(cells, "hub")
+    assert export_run(cells / "cells" / "task=cola", "hub").tasks[0].difference <= 1e-6
+
+
+def test_finetuned_models_are_published(recipe_values: dict, backbone: Path, tmp_path: Path) -> None:
+    run = make_run(recipe_for(recipe_values, backbone, "finetune"), tmp_path / "run")
+    report = export_run(run, "hub")
+    assert max(task.difference for task in report.tasks) <= 1e-6
+    assert "`cola sentence: {sentence}`" in (report.folder / "README.md").read_text()
+
+
+class Hub:
+    """What `push` calls, and what it was called with."""
+
+    def __init__(self, fault: str | None = None):
+        self.calls: list[tuple[str, Any]] = []
+        self.fault = fault
+
+    def create_repo(self, name: str, **options: Any) -> str:
+        self.calls.append(("create", name))
+        if self.fault:
+            raise RuntimeError(self.fault)
+        return f"https://hub.example/{name}"
+
+    def upload_folder(self, **options: Any) -> None:
+        files = sorted(path.name for path in Path(options["folder_path"]).iterdir())
+        self.calls.append(("upload", (options["repo_id"], files)))
+
+
+def test_a_folder_is_pushed_when_asked(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = Hub()
+    monkeypatch.setattr(hub_export, "HfApi", lambda: api)
+    monkeypatch.setattr(hub, "is_reachable", lambda: True)
+    report = export_run(run, "hub", push_to="someone/glue")
+    assert report.pushed_to == "https://hub.example/someone/glue"
+    assert api.calls[0] == ("create", "someone/glue")
+    assert api.calls[1] == ("upload", ("someone/glue", sorted(path.name for path in report.folder.iterdir())))
+
+
+def test_a_refused_push_keeps_the_folder(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_export, "HfApi", lambda: Hub("401 Client Error"))
+    monkeypatch.setattr(hub, "is_reachable", lambda: True)
+    with pytest.raises(HyperformerError, match=r"not pushed to someone/glue: 401 Client Error.*hf upload") as raised:
+        export_run(run, "hub", push_to="someone/glue")
+    assert raised.value.exit_code == 1 and (run / "export" / "hub" / "README.md").is_file()
+
+
+def test_a_push_that_cannot_happen_fails_before_the_export(run: Path) -> None:
+    for format, name, message in (
+        ("hub", "someone/glue", "hub cannot be reached"),
+        ("hub", "glue", "owner/name"),
+        ("hub", "some one/glue", "--push-to some one/glue"),
+        ("static", "someone/glue", "only --format hub"),
+    ):
+        with pytest.raises(InputError, match=message):
+            export_run(run, format, push_to=name)
+    assert not (run / "export").exists()
+
+
+def test_paths_are_found_at_any_depth() -> None:
+    given = {"a": ["/data/glue/cola", {"b": "~/models/t5"}], "c": "google-t5/t5-base", "d": "and/or: {x}", "e": 3}
+    assert hub_export.without_paths(given) == {"a": ["cola", {"b": "t5"}], "c": given["c"], "d": given["d"], "e": 3}
+    assert yaml.safe_load(yaml.safe_dump(hub_export.without_paths(given)))["e"] == 3
