@@ -227,7 +227,9 @@ class _Bottleneck(nn.Module):
 def _outputs(backbone: PreTrainedModel, samples: dict[str, Tensor]) -> Outputs:
     inputs = {name: samples[name] for name in ("input_ids", "attention_mask")}
     cache = EncoderDecoderCache(DynamicCache(), DynamicCache())  # the default has the encoder's depth
-    ids = backbone.generate(**inputs, max_new_tokens=NEW_TOKENS, do_sample=False, num_beams=1, past_key_values=cache)
+    ids = backbone.generate(
+        **inputs, max_new_tokens=NEW_TOKENS, do_sample=False, num_beams=1, use_cache=True, past_key_values=cache
+    )
     return Outputs(backbone(**samples).logits, ids)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from random_run import TASKS, make_run
 from safetensors.torch import load_file, save_file
+from small_run import make_run, random_recipe
 
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.export import adapterhub
@@ -16,6 +16,7 @@ from hyperformer_cli.export.run import export_run
 from hyperformer_cli.export.source import open_run
 from hyperformer_cli.export.verification import outputs
 
+TASKS = ["cola", "mrpc"]
 PLAIN = {"method": "hyperformer++", "reduction_factor": 4}
 GATED = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 KINDS = {
@@ -40,7 +41,7 @@ shared_phm_rule stochastic_depth use_gating"""
 @pytest.fixture
 def made_run(tmp_path: Path, tokenizer_folder: Path, data_folder: Path):
     def make(adapter: dict[str, Any], **shape: Any) -> Path:
-        return make_run(tmp_path / "run", tokenizer_folder, data_folder, adapter, **shape)
+        return make_run(random_recipe(tokenizer_folder, data_folder, adapter, **shape), tmp_path / "run")
 
     return make
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from random_run import TASKS, make_run
+from small_run import make_run, random_recipe
 
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.export import onnx
@@ -18,6 +18,7 @@ from hyperformer_cli.export.onnx_model import OnnxModel
 from hyperformer_cli.export.run import export_run
 from hyperformer_cli.export.source import ExportSource, open_run
 
+TASKS = ["cola", "mrpc"]
 # Where these are imported the program fails: what it needs is onnxruntime, numpy and, for text, tokenizers.
 BLOCKED = (
     "import sys\nfor name in ('torch', 'transformers', 'onnx', 'hyperformer_cli'):\n    sys.modules[name] = None\n"
@@ -28,7 +29,8 @@ BLOCKED = (
 def run(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path, data_folder: Path) -> Path:
     folder = tmp_path_factory.mktemp("onnx") / "run"
     adapter = {"method": "hyperformer++", "reduction_factor": 4}
-    return make_run(folder, tokenizer_folder, data_folder, adapter, num_layers=1, num_decoder_layers=2)
+    shape = {"num_layers": 1, "num_decoder_layers": 2}
+    return make_run(random_recipe(tokenizer_folder, data_folder, adapter, **shape), folder)
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +176,6 @@ def test_an_unknown_task_is_named(folder: Path) -> None:
 def test_every_method_and_kind_of_t5(
     adapter: dict, shape: dict, tmp_path: Path, tokenizer_folder: Path, data_folder: Path
 ) -> None:
-    run = make_run(tmp_path / "run", tokenizer_folder, data_folder, adapter, **shape)
+    run = make_run(random_recipe(tokenizer_folder, data_folder, adapter, **shape), tmp_path / "run")
     report = export_run(run, "onnx")
     assert all(task.difference < 1e-4 and task.ids_identical for task in report.tasks)
