@@ -2,7 +2,8 @@
 
     PYTHON adapterhub_check.py EXPORT EXPECTED    in an environment with adapters 1.3 and transformers 4.57
 
-EXPECTED holds for every task `<task>/<input_ids, attention_mask, labels, logits, ids>`, and the texts in its metadata.
+EXPECTED holds for every task `<task>/<input_ids, attention_mask, labels, logits, ids>`, and texts with their
+token ids in its metadata.
 Prints by task the largest difference of a logit, the largest logit, and whether the greedy and the tokenizer's ids are
 the same.
 """
@@ -20,7 +21,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 @torch.no_grad()
 def main(export: str, expected: str) -> None:
     with safe_open(expected, "pt") as file:
-        texts = json.loads(file.metadata()["texts"])
+        texts = json.loads(file.metadata()["texts"])  # by task, token ids by text
     tensors = load_file(expected)
     model = AutoModelForSeq2SeqLM.from_pretrained(f"{export}/backbone")
     tokenizer = AutoTokenizer.from_pretrained(f"{export}/backbone")
@@ -40,12 +41,11 @@ def main(export: str, expected: str) -> None:
         largest = float(logits.abs().max())
         del own["labels"]
         decoded = model.generate(**own, max_new_tokens=ids.shape[1] - 1, do_sample=False, num_beams=1)
-        tokenized = tokenizer(texts[task], padding=True, return_tensors="pt")["input_ids"]
         report[task] = {
             "difference": difference,
             "largest": largest,
             "ids": torch.equal(decoded, ids),
-            "tokenizer": torch.equal(tokenized, own["input_ids"]),
+            "tokenizer": tokenizer(list(texts[task]))["input_ids"] == list(texts[task].values()),
         }
     print(json.dumps(report))
 

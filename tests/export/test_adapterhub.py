@@ -140,7 +140,8 @@ def test_the_library_adapters_gives_the_runs_logits_and_ids(
         found = outputs(source.model, task, samples)
         named = {**samples, "logits": found.logits, "ids": found.ids}
         tensors |= {f"{task}/{name}": tensor.contiguous() for name, tensor in named.items()}
-        texts[task] = source.tokenizer.batch_decode(samples["input_ids"], skip_special_tokens=True)
+        rows = source.tokenizer.batch_decode(samples["input_ids"], skip_special_tokens=True)
+        texts[task] = dict(zip(rows, source.tokenizer(rows)["input_ids"], strict=True))
     expected = tmp_path / "expected.safetensors"
     save_file(tensors, expected, metadata={"texts": json.dumps(texts)})
     script = Path(__file__).with_name("adapterhub_check.py")
