@@ -47,7 +47,7 @@ def _seconds(*arguments: str) -> float:
 
 
 def test_every_command_has_help_and_the_version_is_printed() -> None:
-    for command in ("train", "eval", "count-params"):
+    for command in ("train", "eval", "export", "convert", "count-params"):
         result = run(command, "--help")
         assert result.exit_code == 0 and "--json" in result.output
     assert run("--version").stdout.startswith("hyperformer 0.")

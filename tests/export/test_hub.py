@@ -1,5 +1,6 @@
 """Hub folders: a card that the hub can read, code that runs, no path of this machine, and an upload when asked."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import yaml
 from huggingface_hub import ModelCard
 from small_run import (
     TASKS,
+    change_recipe,
     documented_code,
     logits_of,
     make_backbone,
@@ -40,13 +42,15 @@ def run(recipe_values: dict, backbone: Path, tmp_path: Path) -> Path:
 def test_the_folder_holds_the_model_and_no_paths(
     run: Path, backbone: Path, tmp_path: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    nearby = os.path.relpath(data_folder)  # a path says as much of a machine when it is relative
+    change_recipe(run, lambda recipe: recipe["data"].update(source=nearby))
     folder = export_run(run, "hub", tmp_path / "hub").folder
     assert {path.name for path in folder.iterdir()} == {
         "README.md", "hyperformer.json", "hyperformer.safetensors", "recipe.yaml", "results.json", "tokenizer.json",
         "tokenizer_config.json",
     }  # fmt: skip
     text = text_of(folder)
-    for path in (tmp_path, data_folder, data_folder.parent, Path.home(), Path.cwd()):
+    for path in (tmp_path, nearby, data_folder, data_folder.parent, Path.home(), Path.cwd()):
         assert str(path) not in text
     recipe = load_recipe(folder / "recipe.yaml")
     assert (recipe.model.name, recipe.data.source) == ("tiny-t5", data_folder.name)
