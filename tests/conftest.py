@@ -47,6 +47,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=Path(__file__).parent / "fixtures",
         help="folder of reference cases; the default holds a part of them",
     )
+    parser.addoption(
+        "--adapterhub-python", type=Path, help="python of an environment with adapters 1.3 and transformers 4.57"
+    )
     parser.addoption("--reference-device", default="cpu", help="device for the parity tests")
 
 
@@ -58,6 +61,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("case", [name for name in names if not name.startswith("trajectory_")], indirect=True)
     if "trajectory" in metafunc.fixturenames:
         metafunc.parametrize("trajectory", [name for name in names if name.startswith("trajectory_")], indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out tests of what is installed elsewhere, unless that place is given."""
+    if config.getoption("--adapterhub-python") is None:
+        elsewhere = [item for item in items if "adapterhub_python" in item.fixturenames]
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if item not in elsewhere]
+
+
+@pytest.fixture
+def adapterhub_python(request: pytest.FixtureRequest) -> Path:
+    return request.config.getoption("--adapterhub-python")
 
 
 @pytest.fixture(scope="session")

@@ -158,6 +158,16 @@ class AdaptedModel(nn.Module):
         finally:
             self.bank = bank
 
+    @contextmanager
+    def using(self, weights: dict[AdapterSite, AdapterWeights]) -> Iterator[None]:
+        """Within the block the backbone, or a stack of it, can be called directly and has these adapters.
+
+        Args:
+            weights: as `adapter_weights` returns them, for every site of what is called.
+        """
+        with self._activate(ActiveAdapters(weights, rows=None)):
+            yield
+
     def task_id(self, task: str) -> int:
         """The id of a task by name.
 
@@ -249,7 +259,7 @@ class AdaptedModel(nn.Module):
         if self._active is None:
             raise RuntimeError("call the AdaptedModel with task= or task_ids=, not its backbone")
         hidden = output[0] if isinstance(output, tuple) else output
-        adapted = apply_adapter(hidden, self._active.at(site, len(hidden)), self._activation)
+        adapted = apply_adapter(hidden, self._active.at(site, hidden.shape[0]), self._activation)
         return (adapted, *output[1:]) if isinstance(output, tuple) else adapted
 
     @contextmanager

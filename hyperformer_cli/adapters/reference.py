@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from hyperformer_cli.adapters.sites import POSITIONS, STACKS, AdapterSite
+from hyperformer_cli.adapters.sites import POSITIONS, STACKS, AdapterSite, layer_path
 from hyperformer_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def parameter_locations(model: "AdaptedModel") -> dict[str, Location]:
 def _adapter_names(model: "AdaptedModel") -> dict[str, Location]:
     names: dict[str, Location] = {}
     for site, stack, i in _numbered_sites(model):
-        controller = f"{_sublayer(site)}.adapter_controller"
+        controller = f"{layer_path(site)}.adapter_controller"
         names |= _plain_norm_names(controller, stack, i)
         for task_id, task in enumerate(model.tasks):
             for way in ("down", "up"):
@@ -72,7 +72,7 @@ def _hypernetwork_names(model: "AdaptedModel") -> dict[str, Location]:
     names |= _projector_names("task_embedding_controller.task_hyper_net", "bank.task_projector")
     if model.config.method == "hyperformer":
         for site, stack, i in _numbered_sites(model):
-            controller = f"{_sublayer(site)}.adapter_controller"
+            controller = f"{layer_path(site)}.adapter_controller"
             names |= _plain_norm_names(controller, stack, i)
             names |= _head_names(f"{controller}.meta_{{}}_sampler", f"{controller}.{{}}_layernorm_hypernet", stack, i)
         return names
@@ -129,8 +129,3 @@ def _numbered_sites(model: "AdaptedModel") -> list[tuple[AdapterSite, str, int]]
         for stack in STACKS
         for i, site in enumerate(site for site in model.sites if site.stack == stack)
     ]
-
-
-def _sublayer(site: AdapterSite) -> str:
-    number = {"self_attention": 0, "feed_forward": 1 if site.stack == "encoder" else 2}[site.position]
-    return f"{site.stack}.block.{site.layer}.layer.{number}"

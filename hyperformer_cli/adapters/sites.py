@@ -58,5 +58,11 @@ def find_sites(backbone: nn.Module) -> dict[AdapterSite, nn.Module]:
     return sites
 
 
+def layer_path(site: AdapterSite) -> str:
+    """The layer around a site's sub-layer, as the T5 family in transformers names it: `decoder.block.0.layer.2`."""
+    number = {"self_attention": 0, "feed_forward": 1 if site.stack == "encoder" else 2}[site.position]
+    return f"{site.stack}.block.{site.layer}.layer.{number}"
+
+
 def _children(module: nn.Module) -> set[str]:
     return {name for name, _ in module.named_children()}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @reports_errors
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    format: Annotated[str, typer.Option("--format", help="static or hub.")],
+    format: Annotated[str, typer.Option("--format", help="static, hub, adapterhub or onnx.")],
     to: Annotated[Path | None, typer.Option(help="A new folder; RUN/export/FORMAT by default.")] = None,
     tasks: Annotated[str | None, typer.Option(help="Comma-separated; all of the run's by default.")] = None,
     examples: Annotated[int, typer.Option(min=1, help="Real inputs a task on which it is compared.")] = 16,

@@ -93,10 +93,13 @@ class Task:
     def is_regression(self) -> bool:
         return not self.labels and not self.is_free_text
 
+    def input_template(self, with_prefix: bool) -> str:
+        """The encoder's text as a template; `with_prefix` puts the task's name in front, as plain fine-tuning does."""
+        return f"{self.prefix or self.name} {self.template}" if with_prefix else self.template
+
     def input_text(self, row: Mapping[str, Any], with_prefix: bool) -> str:
-        """The encoder's text; `with_prefix` puts the task's name in front, as plain fine-tuning does."""
-        text = self.template.format_map(row)
-        return f"{self.prefix or self.name} {text}" if with_prefix else text
+        """The encoder's text for a row."""
+        return self.input_template(with_prefix).format_map(row)
 
     def target_text(self, row: Mapping[str, Any]) -> str:
         """The decoder's text: a label text, a free text, or a number to one decimal (the reference's round(label, 1)).

@@ -8,7 +8,9 @@ from typing import Any
 
 from hyperformer_cli.atomic import atomic_folder
 from hyperformer_cli.errors import HyperformerError, InputError, did_you_mean
+from hyperformer_cli.export.adapterhub import export_adapterhub, verify_adapterhub
 from hyperformer_cli.export.hub import check_push, export_hub, push, verify_hub
+from hyperformer_cli.export.onnx import export_onnx, verify_onnx
 from hyperformer_cli.export.source import EXAMPLES, ExportSource, open_run
 from hyperformer_cli.export.static import export_static, verify_static
 from hyperformer_cli.export.verification import Comparison
@@ -35,6 +37,8 @@ class Format:
 FORMATS: dict[str, Format] = {
     "static": Format(export_static, verify_static, tolerance=1e-5),
     "hub": Format(export_hub, verify_hub, tolerance=1e-5, nests=False),
+    "adapterhub": Format(export_adapterhub, verify_adapterhub, tolerance=1e-5),
+    "onnx": Format(export_onnx, verify_onnx, tolerance=1e-4),  # the runtime sums in another order
 }
 
 

@@ -38,6 +38,18 @@ def recipe_for(values: dict[str, Any], backbone: Path, method: str = "hyperforme
     return {**values, "model": model, "adapter": {"method": method, **adapter}, "tasks": TASKS}
 
 
+def random_recipe(tokenizer: Path, data: Path, adapter: dict[str, Any], **shape: Any) -> dict[str, Any]:
+    """A recipe for a backbone drawn at random, of any model of the T5 family: `shape` may name its model_type."""
+    return {
+        "name": "random",
+        "model": {"init": "random", "tokenizer": str(tokenizer), "config": {**SHAPE, **shape}},
+        "adapter": adapter,
+        "tasks": TASKS[:2],
+        "data": {"source": str(data), "max_source_length": 32},
+        "training": {"max_steps": 1, "batch_size": 4, "micro_batch_size": 4},
+    }
+
+
 def make_run(values: dict[str, Any], folder: Path, evaluated: bool = True) -> Path:
     """What training would leave in `folder`, as far as exports read it."""
     recipe = build_recipe({**values, "output_dir": str(folder)})
