@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hyperformer_cli.adapters.sites import AdapterSite
 from hyperformer_cli.adapters.weights import AdapterWeights
+from hyperformer_cli.errors import InputError
 
 
 class ActiveAdapters:
@@ -40,6 +41,21 @@ class ActiveAdapters:
         if not torch.is_grad_enabled():  # decoding asks again at every token
             self._gathered[key] = gathered
         return gathered
+
+
+def checked_ids(task_ids: Tensor | Sequence[int] | None, tasks: int) -> list[int]:
+    """Task ids as a list, one a row; empty for None.
+
+    Raises:
+        InputError: there are none, or one is not the id of one of so many tasks.
+    """
+    if task_ids is None:
+        return []
+    ids = task_ids.flatten().tolist() if isinstance(task_ids, Tensor) else list(task_ids)
+    outside = [i for i in ids if not (isinstance(i, int) and 0 <= i < tasks)]
+    if outside or not ids:
+        raise InputError(f"task ids must be integers from 0 to {tasks - 1}, one a row; got {outside or ids}")
+    return ids
 
 
 def distinct_tasks(task_ids: Sequence[int]) -> tuple[list[int], list[int] | None]:

@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from torch import nn
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedConfig, PreTrainedModel
 
 from hyperformer_cli import hub
+from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.miniature import folder_of
@@ -105,6 +107,15 @@ def load_backbone(source: BackboneSource) -> PreTrainedModel:
     if source.name is None:
         raise InputError("the backbone was built in memory and has no name: pass backbone= to from_pretrained")
     return _from_hub(AutoModelForSeq2SeqLM.from_pretrained, source.name, source.revision, dtype=torch.float32)
+
+
+def choose_trained_parameters(backbone: nn.Module, config: AdapterConfig, frozen_dtype: torch.dtype) -> None:
+    """Freezes what a method does not train. Trained parameters are float32, whatever the frozen ones are."""
+    for name, parameter in backbone.named_parameters():
+        is_layer_norm = name.endswith("layer_norm.weight")
+        trained = config.method == "finetune" or (config.train_layer_norms and is_layer_norm)
+        parameter.requires_grad_(trained)
+        parameter.data = parameter.data.to(torch.float32 if trained else frozen_dtype)
 
 
 def build_backbone(config: PreTrainedConfig) -> PreTrainedModel:

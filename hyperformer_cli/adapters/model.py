@@ -13,8 +13,8 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 
 from hyperformer_cli.adapters import pretrained, reference, static
-from hyperformer_cli.adapters.active import ActiveAdapters, distinct_tasks
-from hyperformer_cli.adapters.backbones import BackboneSource
+from hyperformer_cli.adapters.active import ActiveAdapters, checked_ids, distinct_tasks
+from hyperformer_cli.adapters.backbones import BackboneSource, choose_trained_parameters
 from hyperformer_cli.adapters.banks import FrozenBank, TaskAdapterBank
 from hyperformer_cli.adapters.hypernetworks import HypernetworkBank
 from hyperformer_cli.adapters.sites import AdapterSite, find_sites
@@ -48,7 +48,7 @@ class AdaptedModel(nn.Module):
         self._active: ActiveAdapters | None = None
         if any(hook.func.__func__ is AdaptedModel._adapt for module in backbone.modules() for hook in _hooks(module)):
             raise InputError("the backbone already has adapters attached; load it anew")
-        _choose_trained_parameters(backbone, config, getattr(torch, source.dtype) if source else backbone.dtype)
+        choose_trained_parameters(backbone, config, getattr(torch, source.dtype) if source else backbone.dtype)
         if config.has_bank:
             self._attach_bank(bank)
 
@@ -266,13 +266,17 @@ class AdaptedModel(nn.Module):
     def _adapters_of(
         self, task: str | None, task_ids: Tensor | Sequence[int] | None, inputs: Mapping[str, Any]
     ) -> Iterator[None]:
-        ids = self._checked_ids(task, task_ids)
+        if task is not None and task_ids is not None:
+            raise InputError("give task or task_ids, not both")
+        ids = [self.task_id(task)] if task is not None else checked_ids(task_ids, len(self.tasks))
         rows = next((len(inputs[name]) for name in _BATCHED if isinstance(inputs.get(name), Tensor)), None)
         if task is None and ids and rows is not None and len(ids) != rows:
             raise InputError(f"{len(ids)} task ids for a batch of {rows}")
         if self.bank is None:
             yield
             return
+        if not ids:
+            raise InputError(f"method '{self.config.method}' needs task or task_ids")
         distinct, places = distinct_tasks(ids)
         weights = self._weights_by_site(distinct)
         with self._activate(ActiveAdapters(weights, places and torch.tensor(places, device=self.device))):
@@ -298,23 +302,6 @@ class AdaptedModel(nn.Module):
             per_site += single.unbind()
         return dict(zip(self.sites, per_site, strict=True))
 
-    def _checked_ids(self, task: str | None, task_ids: Tensor | Sequence[int] | None) -> list[int]:
-        if task is not None and task_ids is not None:
-            raise InputError("give task or task_ids, not both")
-        if task is not None:
-            return [self.task_id(task)]
-        if task_ids is None:
-            if self.bank is None:
-                return []
-            raise InputError(f"method '{self.config.method}' needs task or task_ids")
-        ids = task_ids.flatten().tolist() if isinstance(task_ids, Tensor) else list(task_ids)
-        outside = [i for i in ids if not (isinstance(i, int) and 0 <= i < len(self.tasks))]
-        if outside or not ids:
-            raise InputError(
-                f"task ids must be integers from 0 to {len(self.tasks) - 1}, one a row; got {outside or ids}"
-            )
-        return ids
-
     def _depths_differ(self) -> bool:
         return len(self.backbone.encoder.block) != len(self.backbone.decoder.block)
 
@@ -329,12 +316,3 @@ class AdaptedModel(nn.Module):
 def _hooks(module: nn.Module) -> list[partial]:
     """The forward hooks that may be an AdaptedModel's."""
     return [h for h in module._forward_hooks.values() if isinstance(h, partial) and hasattr(h.func, "__func__")]
-
-
-def _choose_trained_parameters(backbone: nn.Module, config: AdapterConfig, frozen_dtype: torch.dtype) -> None:
-    """Trained parameters are float32, whatever the frozen ones are."""
-    for name, parameter in backbone.named_parameters():
-        is_layer_norm = name.endswith("layer_norm.weight")
-        trained = config.method == "finetune" or (config.train_layer_norms and is_layer_norm)
-        parameter.requires_grad_(trained)
-        parameter.data = parameter.data.to(torch.float32 if trained else frozen_dtype)

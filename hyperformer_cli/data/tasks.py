@@ -95,7 +95,8 @@ class Task:
 
     def input_template(self, with_prefix: bool) -> str:
         """The encoder's text as a template; `with_prefix` puts the task's name in front, as plain fine-tuning does."""
-        return f"{self.prefix or self.name} {self.template}" if with_prefix else self.template
+        prefix = (self.prefix or self.name).replace("{", "{{").replace("}", "}}")
+        return f"{prefix} {self.template}" if with_prefix else self.template
 
     def input_text(self, row: Mapping[str, Any], with_prefix: bool) -> str:
         """The encoder's text for a row."""
