@@ -9,6 +9,7 @@ from hyperformer_cli.cli import (
     export,
     fewshot,
     predict,
+    prefetch,
     recipes,
     report,
     tasks,
@@ -28,6 +29,7 @@ app.command("predict", epilog=predict.EPILOG)(predict.predict)
 app.command("report", epilog=report.EPILOG)(report.report)
 app.command("export")(export.export)
 app.command("convert", epilog=convert.EPILOG)(convert.convert)
+app.command("prefetch", epilog=prefetch.EPILOG)(prefetch.prefetch)
 app.command("count-params")(count_params.count_params)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(tasks.app, name="tasks")

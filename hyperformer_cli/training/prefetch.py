@@ -1,0 +1,70 @@
+"""A recipe's model and data in a folder, for compute nodes without network."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pyarrow import parquet
+
+from hyperformer_cli.adapters.backbones import BackboneSource, load_backbone
+from hyperformer_cli.atomic import atomic_folder, write_json
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.data.declared import recipe_tasks, target_tasks
+from hyperformer_cli.data.loading import load_tokenizer
+from hyperformer_cli.data.sources import load_rows
+from hyperformer_cli.data.splits import source_split_of
+from hyperformer_cli.data.tasks import SPLITS
+from hyperformer_cli.errors import InputError
+
+MODEL, DATA, DESCRIPTION = "model", "data", "prefetch.json"
+
+
+def prefetch(recipe: Recipe, to: Path, report: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+    """Writes what training a recipe (and its few-shot targets) reads: `model/` and `data/<task>/<split>.parquet`.
+
+    Args:
+        recipe: whose `model` and `data.source` are read; tasks with files of their own stay where they are.
+        to: a folder that does not exist.
+        report: called with a line a part.
+
+    Returns:
+        What `prefetch.json` holds: `overrides` that make the recipe read the folder, the model's commit, rows by file.
+
+    Raises:
+        InputError: the folder exists or cannot be written, or something cannot be loaded; nothing is left behind.
+    """
+    if to.exists():
+        raise InputError(f"{to} exists; choose another folder with --to, or remove it")
+    tasks = [task for task in (*recipe_tasks(recipe), *target_tasks(recipe)) if task.files is None]
+    rows: dict[str, int] = {}
+    try:
+        with atomic_folder(to) as folder:
+            commit = _write_model(recipe, folder / MODEL)
+            report(f"{recipe.model.name or 'tokenizer'}: {commit or 'no commit'}")
+            for task in tasks:
+                for split in dict.fromkeys(source_split_of(task, role) for role in SPLITS):
+                    table = load_rows(task, split, recipe.data.source).table
+                    file = folder / DATA / task.name / f"{split}.parquet"
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    parquet.write_table(table, file)
+                    rows[f"{task.name}/{split}"] = table.num_rows
+                    report(f"{task.name}/{split}: {table.num_rows:,} rows")
+            overrides = [f"model.tokenizer={to / MODEL}", f"data.source={to / DATA}"]
+            if recipe.model.init == "pretrained":
+                overrides.append(f"model.name={to / MODEL}")
+            found = {"recipe": recipe.name, "commit": commit, "overrides": overrides, "rows": rows}
+            write_json(folder / DESCRIPTION, found)
+    except OSError as error:
+        raise InputError(f"{to}: cannot be written: {error}") from error
+    return found
+
+
+def _write_model(recipe: Recipe, folder: Path) -> str | None:
+    """The pretrained backbone and the tokenizer; returns the commit the hub told."""
+    load_tokenizer(recipe).save_pretrained(folder)
+    if recipe.model.init != "pretrained":
+        return None
+    source = BackboneSource.from_recipe(recipe)
+    backbone = load_backbone(source)
+    backbone.save_pretrained(folder)
+    return source.resolved(backbone).revision if source.resolved(backbone).is_pinned else None
