@@ -77,6 +77,23 @@ def choose(task: Task, split: SplitName, data: DataSection, sizes: dict[str, int
     return chosen
 
 
+def check_prefixes(tasks: Iterable[Task], tokenizer: PreTrainedTokenizerBase) -> None:
+    """Sees to it that a model which knows tasks by their prefixes alone can tell them apart.
+
+    Raises:
+        InputError: two tasks' prefixes are the same to the tokenizer, as words it does not know are.
+    """
+    seen: dict[tuple[int, ...], str] = {}
+    for task in tasks:
+        ids = tuple(tokenizer(task.prefix or task.name)["input_ids"])
+        if ids in seen:
+            raise InputError(
+                f"the tokenizer cannot tell the prefixes of tasks '{seen[ids]}' and '{task.name}' apart, and without "
+                "adapters of their own nothing else does; give them other prefixes"
+            )
+        seen[ids] = task.name
+
+
 def longest_target(tasks: Iterable[Task], tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
     """New tokens each task's predictions may have: its longest tokenised target without the end-of-sequence token.
 

@@ -1,7 +1,9 @@
 """`--format adapterhub`: a task's adapters as AdapterHub's library `adapters` loads them, and the T5 they belong to.
 
-    <task>/adapter_config.json  <task>/adapter.safetensors   an adapter, without a head
-    backbone/                                                the T5, with the trained layer norms; the tokenizer
+    <task>/adapter_config.json       an adapter, without a head
+    <task>/adapter.safetensors       its weights
+    <task>/pytorch_adapter.bin       the same, for `load_adapter(folder)` as people type it: it reads nothing else
+    backbone/                        the T5, with the trained layer norms; the tokenizer
 
 Our adapter is its bottleneck adapter after self-attention (`mh_adapter`) and feed-forward (`output_adapter`), none in
 cross-attention, normed before its own residual is added; both round down where r does not divide the hidden size.
@@ -30,7 +32,7 @@ from hyperformer_cli.export.source import ExportSource
 from hyperformer_cli.export.verification import NEW_TOKENS, Comparison, Outputs, compare, outputs
 
 BACKBONE = "backbone"
-CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter.safetensors"
+CONFIG_FILE, WEIGHTS_FILE, PICKLE_FILE = "adapter_config.json", "adapter.safetensors", "pytorch_adapter.bin"
 _VERSION = "adapters.1.3.0"  # without one it takes gelu for gelu_new
 _MODEL_TYPES = ("t5", "mt5")
 
@@ -46,7 +48,9 @@ def export_adapterhub(source: ExportSource, folder: Path) -> list[Path]:
     """
     _check(source)
     for task in source.tasks:
-        _write_tensors(folder / task / WEIGHTS_FILE, adapter_tensors(source.model, task))
+        tensors = adapter_tensors(source.model, task)
+        _write_tensors(folder / task / WEIGHTS_FILE, tensors)
+        torch.save(tensors, folder / task / PICKLE_FILE)
         write_json(folder / task / CONFIG_FILE, adapter_config(source.model, task))
     _write_backbone(source.model.backbone, folder / BACKBONE)
     _write_tokenizer(source, folder / BACKBONE)
@@ -63,7 +67,12 @@ def verify_adapterhub(source: ExportSource, folder: Path) -> Comparison:
     compared: Comparison = {}
     for task in source.tasks:
         config = json.loads((folder / task / CONFIG_FILE).read_text(encoding="utf-8"))
-        hooks = _attach(backbone, config, load_file(folder / task / WEIGHTS_FILE))
+        tensors = load_file(folder / task / WEIGHTS_FILE)
+        pickled = torch.load(folder / task / PICKLE_FILE, weights_only=True)
+        if pickled.keys() != tensors.keys() or not all(torch.equal(pickled[name], tensors[name]) for name in tensors):
+            compared[task] = float("inf"), False
+            continue
+        hooks = _attach(backbone, config, tensors)
         found = _outputs(backbone, source.samples[task])
         for hook in hooks:
             hook.remove()
@@ -244,6 +253,8 @@ _README = """# {run} for AdapterHub
 
 Every folder but `backbone` is an adapter of the library `adapters`, named for its task. `backbone` is the T5 they were
 trained on, with the layer norms that were trained with them: on a T5 as it was published they are not the same model.
+`load_adapter` reads `pytorch_adapter.bin`, a pickle of nothing but tensors; with `use_safetensors=True` it reads
+`adapter.safetensors`, which holds the same.
 
 ```bash
 pip install 'adapters==1.3.0' 'transformers~=4.57.6' safetensors sentencepiece
@@ -257,7 +268,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 model = AutoModelForSeq2SeqLM.from_pretrained("backbone")
 adapters.init(model)
-model.load_adapter("{task}", use_safetensors=True)
+model.load_adapter("{task}")
 model.set_active_adapters("{task}")
 model.eval()
 tokenizer = AutoTokenizer.from_pretrained("backbone")

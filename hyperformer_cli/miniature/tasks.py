@@ -26,7 +26,8 @@ _PAIR = "sentence1: {sentence1} sentence2: {sentence2}"
 
 def _task(name: str, template: str, label_names: tuple[str, ...], *metrics: str, **options: Any) -> Task:
     labels = tuple(str(number) for number in range(len(label_names)))
-    options = {"sizes": _SIZES, "label_names": label_names, **options}
+    # Plain fine-tuning's prefix; the nano T5's tokenizer knows no underscores.
+    options = {"sizes": _SIZES, "label_names": label_names, "prefix": name.removeprefix("mini_"), **options}
     return Task(name, "bundled", None, template, labels, metrics, "own", **options)
 
 

@@ -1,6 +1,7 @@
 """What an AdapterHub export holds, that it is checked, and that the library `adapters` computes with it what we do."""
 
 import json
+import math
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hyperformer_cli.export.source import open_run
 from hyperformer_cli.export.verification import outputs
 
 TASKS = ["cola", "mrpc"]
+ADAPTER_FILES = ("adapter_config.json", "adapter.safetensors", "pytorch_adapter.bin")
 PLAIN = {"method": "hyperformer++", "reduction_factor": 4}
 GATED = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 KINDS = {
@@ -57,7 +59,7 @@ def test_adapterhubs_arithmetic_gives_the_runs_logits_and_ids(kind: str, made_ru
 def test_files_and_names_are_those_of_adapterhub(made_run) -> None:
     folder = export_run(made_run(PLAIN), "adapterhub").folder
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    adapters = {f"{task}/{name}" for task in TASKS for name in ("adapter_config.json", "adapter.safetensors")}
+    adapters = {f"{task}/{name}" for task in TASKS for name in ADAPTER_FILES}
     backbone = {f"backbone/{name}" for name in ("config.json", "generation_config.json", "model.safetensors")}
     tokenizer = {f"backbone/{name}" for name in ("tokenizer.json", "tokenizer_config.json")}
     assert files == adapters | backbone | tokenizer | {"README.md"}
@@ -97,8 +99,10 @@ def test_verification_reads_the_files(made_run) -> None:
     tensors = load_file(file)
     tensors["decoder.block.1.layer.2.adapters.mrpc.adapter_up.bias"] += 0.1 * torch.randn(32)
     save_file(tensors, file, metadata={"format": "pt"})
+    assert adapterhub.verify_adapterhub(source, folder)["mrpc"] == (math.inf, False)  # the two files differ
+    torch.save(tensors, file.with_name("pytorch_adapter.bin"))
     compared = adapterhub.verify_adapterhub(source, folder)
-    assert compared["cola"][0] < 1e-5 < 1e-3 < compared["mrpc"][0]
+    assert compared["cola"][0] < 1e-5 < 1e-3 < compared["mrpc"][0] < 1e3
 
 
 def test_a_wrong_export_is_refused_and_leaves_nothing(made_run, monkeypatch: pytest.MonkeyPatch) -> None:

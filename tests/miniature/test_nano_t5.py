@@ -1,5 +1,6 @@
 """The bundled model: its size, its tokenizer, and the text it was pretrained on."""
 
+from dataclasses import replace
 from itertools import islice
 from random import Random
 
@@ -8,6 +9,8 @@ import torch
 from transformers import AutoTokenizer
 
 from hyperformer_cli.adapters.backbones import BackboneSource, load_backbone
+from hyperformer_cli.data.loading import check_prefixes
+from hyperformer_cli.errors import InputError
 from hyperformer_cli.miniature import model_folder
 from hyperformer_cli.miniature.auxiliary import BROAD, HARD, examples, sentences_of_tests
 from hyperformer_cli.miniature.pretrain import Round, cut_gaps, pretrain
@@ -80,3 +83,10 @@ def test_pretraining_is_deterministic(tmp_path):
     torch.set_num_threads(threads)
     first, second = ((tmp_path / run / "model.safetensors").read_bytes() for run in ("a", "b"))
     assert first == second
+
+
+def test_the_tokenizer_tells_the_tasks_prefixes_apart(tokenizer):
+    check_prefixes(MINIATURE.values(), tokenizer)
+    unknown = [replace(MINIATURE[name], prefix=f"mini_{name}") for name in ("mini_cola", "mini_rte")]
+    with pytest.raises(InputError, match="'mini_cola' and 'mini_rte' apart"):
+        check_prefixes(unknown, tokenizer)
