@@ -86,7 +86,8 @@ def draw_training(groups: Sequence[Group]) -> Figure | None:
         panel.set_ylabel("loss a target token", fontsize=8)
         panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         panel.set_yscale("log")  # the first hundred steps would hide the rest
-        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        low, high = panel.get_ylim()
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
         panel.yaxis.set_minor_locator(NullLocator())
         panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     _shared_legend(figure, panels)
