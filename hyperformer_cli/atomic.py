@@ -32,8 +32,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """The same for a folder that does not exist yet: an empty one beside it, gone again if the block fails."""
     made = [parent for parent in path.parents if not parent.exists()]  # the innermost first
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    here = os.uname().nodename.replace(".", "-")
+    temporary = path.with_name(f".{path.name}.{here}.{os.getpid()}.tmp")
+    for leftover in path.parent.glob(f".{path.name}.{here}.*.tmp"):
+        process = leftover.name.split(".")[-2]
+        if process.isdigit() and not _is_alive(int(process)):  # it was killed
+            shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir()
     try:
         yield temporary
@@ -47,6 +51,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             with suppress(OSError):
                 parent.rmdir()
         raise
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return process != os.getpid()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -46,6 +46,7 @@ class AdaptedModel(nn.Module):
         self.config, self.backbone, self.source = config, backbone, source
         self.bank: nn.Module | None = None
         self._active: ActiveAdapters | None = None
+        self._is_frozen = False  # for the length of a `frozen_adapters()` block
         if any(hook.func.__func__ is AdaptedModel._adapt for module in backbone.modules() for hook in _hooks(module)):
             raise InputError("the backbone already has adapters attached; load it anew")
         choose_trained_parameters(backbone, config, getattr(torch, source.dtype) if source else backbone.dtype)
@@ -149,14 +150,15 @@ class AdaptedModel(nn.Module):
     @contextmanager
     def frozen_adapters(self) -> Iterator[None]:
         """Within the block the adapters of all tasks are generated once and kept: for evaluation, without gradients."""
-        bank = self.bank
+        bank, was_frozen = self.bank, self._is_frozen
         if bank is not None:
             with torch.no_grad():
                 self.bank = FrozenBank(bank(range(len(self.tasks))))
+        self._is_frozen = True
         try:
             yield
         finally:
-            self.bank = bank
+            self.bank, self._is_frozen = bank, was_frozen
 
     @contextmanager
     def using(self, weights: dict[AdapterSite, AdapterWeights]) -> Iterator[None]:
@@ -233,7 +235,12 @@ class AdaptedModel(nn.Module):
         """Writes `hyperformer.json` and `hyperformer.safetensors` (trained tensors only).
 
         A model whose adapters were generated before is written as a static export; see `adapters.static`.
+
+        Raises:
+            InputError: within `frozen_adapters()`, where what generates the adapters is set aside.
         """
+        if self._is_frozen:
+            raise InputError("save the model outside of frozen_adapters(); within it there is only what was generated")
         (static if isinstance(self.bank, FrozenBank) else pretrained).save(self, Path(folder))
 
     @classmethod

@@ -9,6 +9,7 @@ Tensor names and shapes are those of `AdapterWeights.named_tensors`. Without ada
 task's weights.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,6 +119,8 @@ def load(cls: type["AdaptedModel"], folder: Path, backbone: nn.Module | None) ->
 def _load_bank(folder: Path, backbone: nn.Module, config: AdapterConfig) -> FrozenBank | None:
     if not config.has_bank:
         return None
+    for task in config.tasks:
+        _check_description(folder / ADAPTERS_FOLDER / f"{task}.json", config)
     sites = list(find_sites(backbone))
     shapes = _shapes(backbone, config)
     per_task = [_read_task(folder / ADAPTERS_FOLDER / f"{task}.safetensors", sites, shapes) for task in config.tasks]
@@ -138,6 +141,18 @@ def _load_bank(folder: Path, backbone: nn.Module, config: AdapterConfig) -> Froz
             for stack in STACKS
         }
     )
+
+
+def _check_description(file: Path, config: AdapterConfig) -> None:
+    """What a program without this package goes by must say the same as hyperformer.json."""
+    try:
+        described = json.loads(file.read_text(encoding="utf-8"))
+        found = {"format_version": described["format_version"], "non_linearity": described["non_linearity"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file}: missing or damaged ({error})") from error
+    for key, expected in (("format_version", FORMAT_VERSION), ("non_linearity", config.non_linearity)):
+        if found[key] != expected:
+            raise InputError(f"{file}: {key} is {found[key]!r}, not {expected!r}")
 
 
 def _read_task(file: Path, sites: Sequence[AdapterSite], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:

@@ -1,5 +1,7 @@
 """What commands share at the terminal: results to stdout, the rest to stderr, errors as exit codes."""
 
+import contextlib
+import errno
 import functools
 import json
 import logging
@@ -8,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, ParamSpec
 
 import typer
@@ -23,6 +26,10 @@ Overrides = Annotated[
     typer.Option(
         "--set", metavar="KEY=VALUE", help="Change a key of the recipe, e.g. training.max_steps=1000. Repeatable."
     ),
+]
+Backbone = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="The model the run was trained on, where it is no longer where it was."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of text.")]
 
@@ -48,6 +55,13 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
             # The reader of a pipeline left. Python would complain again while closing stdout.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(141) from None
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            typer.echo(f"error: {error.strerror}: {error.filename or 'standard output'}", err=True)
+            raise typer.Exit(1) from None
         except Exception:
             _let_the_first_process_speak()
             raise

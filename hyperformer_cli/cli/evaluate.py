@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hyperformer_cli.cli.console import AsJson, Overrides, is_main_process, print_json, reports_errors
+from hyperformer_cli.cli.console import AsJson, Backbone, Overrides, is_main_process, print_json, reports_errors
 
 
 @reports_errors
@@ -16,6 +16,7 @@ def evaluate(
     ] = None,
     tasks: Annotated[str | None, typer.Option(help="Comma-separated; all of the run's by default.")] = None,
     weights: Annotated[str, typer.Option(help="best or last.")] = "best",
+    backbone: Backbone = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -28,9 +29,9 @@ def evaluate(
     from hyperformer_cli.cli.tables import print_results
     from hyperformer_cli.evaluation.run import evaluate_run
 
-    chosen = None if tasks is None else [name.strip() for name in tasks.split(",")]
+    chosen = None if tasks is None else [name.strip() for name in tasks.split(",") if name.strip()]
     with make_observer() as observer:
-        results = evaluate_run(run, split, chosen, overrides or (), weights, observer.evaluating)
+        results = evaluate_run(run, split, chosen, overrides or (), weights, backbone, observer.evaluating)
     if not is_main_process():
         return
     if as_json:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hyperformer_cli.cli.console import AsJson, print_json, reports_errors
+from hyperformer_cli.cli.console import AsJson, Backbone, print_json, reports_errors
 
 if TYPE_CHECKING:
     from hyperformer_cli.export.run import TaskReport
@@ -18,6 +18,7 @@ def export(
     to: Annotated[Path | None, typer.Option(help="A new folder; RUN/export/FORMAT by default.")] = None,
     tasks: Annotated[str | None, typer.Option(help="Comma-separated; all of the run's by default.")] = None,
     examples: Annotated[int, typer.Option(min=1, help="Real inputs a task on which it is compared.")] = 16,
+    backbone: Backbone = None,
     push_to: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="Upload a hub folder.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -27,9 +28,9 @@ def export(
     """
     from hyperformer_cli.export.run import export_run
 
-    chosen = None if tasks is None else [name.strip() for name in tasks.split(",")]
+    chosen = None if tasks is None else [name.strip() for name in tasks.split(",") if name.strip()]
     typer.echo(f"exporting {run}, then comparing the export with it", err=True)
-    report = export_run(run, format, to, chosen, examples, push_to, _print_comparison)
+    report = export_run(run, format, to, chosen, examples, backbone, push_to, _print_comparison)
     if as_json:
         print_json(report.as_dict())
         return

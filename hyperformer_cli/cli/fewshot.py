@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hyperformer_cli.cli.console import AsJson, Overrides, is_main_process, print_json, reports_errors
+from hyperformer_cli.cli.console import AsJson, Backbone, Overrides, is_main_process, print_json, reports_errors
 
 EPILOG = """Examples:
 
@@ -33,6 +33,7 @@ def fewshot(
         str | None, typer.Option(help="The protocol's recipe; the run's own, or 'fewshot', by default.")
     ] = None,
     output_dir: Annotated[Path | None, typer.Option(help="For fewshot.json and cells; the run's by default.")] = None,
+    backbone: Backbone = None,
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells, train nothing.")] = False,
     as_json: AsJson = False,
@@ -59,7 +60,7 @@ def fewshot(
         _complain_of_missing_run(found.path, recipe or DEFAULT_RECIPE)
     from hyperformer_cli.fewshot.run import run_fewshot
 
-    summary = run_fewshot(found, loaded, output_dir or found.path, asked_for_sizes, _say)
+    summary = run_fewshot(found, loaded, output_dir or found.path, asked_for_sizes, backbone, _say)
     if not is_main_process():
         return
     if as_json:

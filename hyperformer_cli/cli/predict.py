@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hyperformer_cli.cli.console import reports_errors
+from hyperformer_cli.cli.console import Backbone, reports_errors
 
 EPILOG = """Examples:
 
@@ -31,6 +31,7 @@ def predict(
     input_format: Annotated[
         str | None, typer.Option(help="jsonl, csv or tsv; by default the file's suffix, and jsonl for stdin.")
     ] = None,
+    backbone: Backbone = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Rows at a time; the run's by default.")] = None,
     no_scores: Annotated[bool, typer.Option("--no-scores", help="Leave the labels' scores out.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row, with exit code 2.")] = False,
@@ -57,7 +58,7 @@ def predict(
         from hyperformer_cli.prediction.run import TrainedRun
         from hyperformer_cli.prediction.stream import predict_stream
 
-        trained = TrainedRun(run, batch_size, not no_scores)
+        trained = TrainedRun(run, batch_size, not no_scores, backbone)
         out = typer.get_binary_stream("stdout")
         for predictions in predict_stream(trained, rows, task, strict, lambda line: typer.echo(line, err=True)):
             out.write(b"".join(json.dumps(found, ensure_ascii=False).encode() + b"\n" for found in predictions))

@@ -4,6 +4,7 @@ Every method uses some of the fields; what it does not use must stay None, so th
 Defaults are the paper's (Sections 2 and 3 of https://aclanthology.org/2021.acl-long.47).
 """
 
+import re
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -111,6 +112,9 @@ class AdapterConfig(BaseModel):
     @field_validator("tasks")
     @classmethod
     def _tasks_are_distinct(cls, tasks: list[str]) -> list[str]:
+        for task in tasks:
+            if not re.fullmatch(r"[^\s./\\][^/\\]*", task):  # they name files
+                raise ValueError(f"{task!r} cannot be a task's name: no slashes, no space or dot in front")
         twice = sorted({task for task in tasks if tasks.count(task) > 1})
         if twice:
             raise ValueError(f"named twice: {', '.join(twice)}")

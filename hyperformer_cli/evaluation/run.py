@@ -25,6 +25,7 @@ def evaluate_run(
     tasks: Sequence[str] | None = None,
     overrides: Sequence[str] = (),
     weights: str = "best",
+    backbone: Path | None = None,
     after_batch: Callable[[str, str, int], None] = lambda task, split, examples: None,
 ) -> dict[str, Any]:
     """Scores a run's weights again.
@@ -34,7 +35,8 @@ def evaluate_run(
         splits: by default those of its recipe.
         tasks: by default all of the model's.
         overrides: changes to its recipe, such as `data.source=...` or `evaluation.max_examples=64`.
-        weights: `best` or `last`; an export has only the best.
+        weights: `best` or `last`.
+        backbone: a folder with the model it was trained on, where that is no longer where it was.
         after_batch: called with task, split and examples done.
 
     Returns:
@@ -56,8 +58,8 @@ def evaluate_run(
         if split not in SPLITS:
             raise InputError(f"unknown split '{split}'; {did_you_mean(split, SPLITS)}")
     if not recipe.joint:
-        return _evaluate_cells(run, recipe, splits, tasks, overrides, weights, after_batch)
-    model, tokenizer = load_trained_run(run, weights)
+        return _evaluate_cells(run, recipe, splits, tasks, overrides, weights, backbone, after_batch)
+    model, tokenizer = load_trained_run(run, weights, backbone)
     for task in tasks or ():
         model.task_id(task)
     declared = [task for task in recipe_tasks(recipe) if task.name in (tasks or model.tasks)]

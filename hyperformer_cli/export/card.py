@@ -105,7 +105,8 @@ def model_card(
         code=_code(source, tasks[0], local, origin),
         inputs=_inputs(tasks, source),
         data=f" (the data were a local copy, `{recipe.data.source}`)" if is_local_data else "",
-        data_option=" --set data.source=FOLDER" if is_local_data else "",
+        data_option=(" --set data.source=FOLDER" if is_local_data else "")
+        + (f" --backbone path/to/{origin.name}" if local else ""),
         licence=_licence(origin, local),
     )
 

@@ -1,6 +1,7 @@
 """Checkpoints of the reference code (https://github.com/rabeehk/hyperformer) as run folders."""
 
 import hashlib
+import os
 import pickle
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def convert_checkpoint(file: Path, recipe: Recipe, to: Path | None = None) -> Ru
     run = RunFolder(to or Path(recipe.output_dir))
     if not recipe.joint:
         raise InputError(f"{recipe.where('joint')}: joint: a checkpoint holds one model; set joint=true and its tasks")
-    if run.path.exists():
+    if os.path.lexists(run.path):
         raise InputError(f"{run.path} exists; choose another folder with --to, or remove it")
     recipe = build_recipe({**recipe.as_dict(), "output_dir": str(run.path)})
     names = {task.prefix: task.name for task in recipe_tasks(recipe) if task.prefix}
@@ -76,6 +77,9 @@ def load_reference_model(state: dict[str, Tensor], recipe: Recipe, origin: str) 
     except InputError as error:
         raise InputError(f"{origin}: {error} (method '{recipe.adapter.method}', {len(recipe.tasks)} tasks)") from error
     parameters = dict(model.named_parameters())
+    infinite = [name for name, parameter in parameters.items() if not parameter.isfinite().all()]
+    if infinite:
+        raise InputError(f"{origin}: {infinite[0]} is not finite, nor are {len(infinite) - 1} other tensors")
     other = [name for name, before in frozen.items() if not torch.equal(parameters[name], before)]
     if other:
         difference = float((parameters[other[0]].float() - frozen[other[0]].float()).abs().max())

@@ -1,5 +1,6 @@
 """One export: written to a temporary folder, loaded again, compared with the run, and only then given its name."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -84,6 +85,7 @@ def export_run(
     to: Path | None = None,
     tasks: Sequence[str] | None = None,
     examples: int = EXAMPLES,
+    backbone: Path | None = None,
     push_to: str | None = None,
     after_task: Callable[[TaskReport], None] = lambda report: None,
 ) -> ExportReport:
@@ -95,6 +97,7 @@ def export_run(
         to: a folder that does not exist; `RUN/export/<format>` by default.
         tasks: by default all of the run's.
         examples: rows a task on which the export is compared with the run.
+        backbone: a folder with the model the run was trained on, where that is no longer where it was.
         push_to: `owner/name` on the hub to upload a `hub` folder to.
         after_task: called with every comparison.
 
@@ -111,14 +114,14 @@ def export_run(
         check_push(push_to)
     chosen, target = FORMATS[format], to or path / "export" / format
     runs = _runs(RunFolder(path), tasks, chosen)
-    if target.exists():
+    if os.path.lexists(target):
         raise InputError(f"{target} exists; choose another folder with --to, or remove it")
     start = time.perf_counter()
     reports, sizes = [], {}
     try:
         with atomic_folder(target) as folder:
             for name, (run, own_tasks) in runs.items():
-                source = open_run(run.path, own_tasks, examples)
+                source = open_run(run.path, own_tasks, examples, backbone)
                 (folder / name).mkdir(exist_ok=True)
                 files = chosen.write(source, folder / name)
                 sizes |= {str(file.relative_to(folder)): file.stat().st_size for file in files}

@@ -51,13 +51,16 @@ class ExportSource:
     origins: dict[str, str]
 
 
-def open_run(path: Path, tasks: Sequence[str] | None = None, examples: int = EXAMPLES) -> ExportSource:
+def open_run(
+    path: Path, tasks: Sequence[str] | None = None, examples: int = EXAMPLES, backbone: Path | None = None
+) -> ExportSource:
     """Loads what an export needs of a run.
 
     Args:
         path: the run folder, or an export that holds a model of ours.
         tasks: the tasks to export; by default all of the model's.
         examples: rows of each task's validation split to compare on, where the data are at hand.
+        backbone: a folder with the model the run was trained on, where that is no longer where it was.
 
     Raises:
         InputError: not a run, a run of a model a task, no best weights, damaged files, another backbone than the
@@ -69,7 +72,7 @@ def open_run(path: Path, tasks: Sequence[str] | None = None, examples: int = EXA
         raise InputError(
             f"{path}: holds a model a task; give one of them, such as {run.cell(task=recipe.task_names[0]).path}"
         )
-    model, tokenizer = load_trained_run(run)
+    model, tokenizer = load_trained_run(run, backbone=backbone)
     model = model.float()
     for task in tasks or ():
         model.task_id(task)

@@ -29,6 +29,7 @@ def run_fewshot(
     recipe: Recipe,
     output: Path,
     strict_sizes: bool = False,
+    backbone: Path | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Transfers a run to the recipe's targets; cells that are done already are skipped.
@@ -38,6 +39,7 @@ def run_fewshot(
         recipe: its `fewshot` section is the protocol; data, loss, precision and evaluation are the recipe's too.
         output: where `fewshot/` and `fewshot.json` go; the run's folder as a rule.
         strict_sizes: refuse sizes above a target's training set.
+        backbone: a folder with the model the run was trained on, where that is no longer where it was.
         report: called with a line about each step.
 
     Returns:
@@ -48,7 +50,7 @@ def run_fewshot(
         HyperformerError: a cell failed; those before it are kept.
     """
     tasks = _targets(run, recipe)
-    model, tokenizer = load_trained_run(run)
+    model, tokenizer = load_trained_run(run, backbone=backbone)
     starts = {task.name: _start(task, recipe, model) for task in tasks}
     accelerator = make_accelerator(recipe.training.precision)
     if accelerator.num_processes > 1:

@@ -96,7 +96,7 @@ class Predictor:
         if task.labels:
             found["label"] = label_name(task, text)
             if self._with_scores:
-                shares = [round(share, 6) for share in softmax(log_likelihoods)]
+                shares = [round(share, 4) for share in softmax(log_likelihoods)]
                 found["scores"] = dict(zip(task.label_names, shares, strict=True))
         elif task.is_regression:
             found |= {"label": None, "value": number(text)}

@@ -31,10 +31,24 @@ class Row:
 
 @dataclass(frozen=True)
 class Fault:
-    """A line from which nothing can be predicted, and why."""
+    """Lines from which nothing can be predicted, and why: one, but where a quote is not closed.
+
+    Attributes:
+        line: the first, from 1.
+        reason: in words.
+        lines: how many; each counts as a row.
+    """
 
     line: int
     reason: str
+    lines: int = 1
+
+    @property
+    def place(self) -> str:
+        return f"line {self.line}" if self.lines == 1 else f"lines {self.line} to {self.line + self.lines - 1}"
+
+
+Cells = tuple[int, int, list[str]]  # first line, number of lines, cells
 
 
 class RowStream:
@@ -66,12 +80,12 @@ class RowStream:
     def __iter__(self) -> Iterator[Row | Fault]:
         return self._rows
 
-    def _header(self, first: "tuple[int, list[str]] | Fault | None") -> list[str]:
+    def _header(self, first: Cells | Fault | None) -> list[str]:
         if first is None:
             raise InputError(f"{self.origin}: is empty")
         if isinstance(first, Fault):
-            raise InputError(f"{self.origin}: line {first.line}: {first.reason}")
-        columns = first[1]
+            raise InputError(f"{self.origin}: {first.place}: {first.reason}")
+        columns = first[-1]
         twice = [column for column in columns if columns.count(column) > 1]
         if twice:
             raise InputError(f"{self.origin}: column '{twice[0]}' stands twice")
@@ -113,19 +127,19 @@ def _json_rows(lines: Iterator[bytes]) -> Iterator[Row | Fault]:
         number += 1
 
 
-def _tsv_cells(lines: Iterator[bytes]) -> Iterator[tuple[int, list[str]] | Fault]:
+def _tsv_cells(lines: Iterator[bytes]) -> Iterator[Cells | Fault]:
     """GLUE's own TSV files know no quotes, and neither does training."""
     for line, content in enumerate(lines, 1):
         content = content.rstrip(b"\r\n")
         if not content:
             continue
         try:
-            yield line, content.decode().split("\t")
+            yield line, 1, content.decode().split("\t")
         except UnicodeDecodeError:
             yield Fault(line, "not UTF-8")
 
 
-def _csv_cells(lines: Iterator[bytes]) -> Iterator[tuple[int, list[str]] | Fault]:
+def _csv_cells(lines: Iterator[bytes]) -> Iterator[Cells | Fault]:
     """A quoted cell may hold line ends. One whose quote is never closed ends at the csv module's limit for a cell."""
     reader = csv.reader((line.decode(errors="surrogateescape") for line in lines), strict=True)
     while True:
@@ -135,21 +149,26 @@ def _csv_cells(lines: Iterator[bytes]) -> Iterator[tuple[int, list[str]] | Fault
         except StopIteration:
             return
         except csv.Error as error:
-            yield Fault(line, f"not valid CSV ({error})")
+            yield Fault(line, f"not valid CSV ({error})", max(1, reader.line_num - line + 1))
             continue
         if not cells:
             continue
-        yield (line, cells) if is_text(*cells) else Fault(line, "not UTF-8")
+        read = reader.line_num - line + 1
+        yield (line, read, cells) if is_text(*cells) else Fault(line, "not UTF-8", read)
 
 
-def _table_rows(cells: Iterator[tuple[int, list[str]] | Fault], columns: list[str]) -> Iterator[Row | Fault]:
-    for number, found in enumerate(cells):
-        if isinstance(found, Fault):
-            yield found
-        elif len(found[1]) != len(columns):
-            yield Fault(found[0], f"has {len(found[1])} cells where the header has {len(columns)}")
-        else:
-            yield Row(found[0], number, dict(zip(columns, found[1], strict=True)))
+def _table_rows(found: Iterator[Cells | Fault], columns: list[str]) -> Iterator[Row | Fault]:
+    number = 0
+    for row in found:
+        if not isinstance(row, Fault):
+            line, lines, cells = row
+            if len(cells) == len(columns):
+                yield Row(line, number, dict(zip(columns, cells, strict=True)))
+                number += 1
+                continue
+            row = Fault(line, f"has {len(cells)} cells where the header has {len(columns)}", lines)
+        yield row
+        number += row.lines
 
 
 def is_text(*values: str) -> bool:

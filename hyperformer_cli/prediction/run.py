@@ -23,6 +23,7 @@ class TrainedRun:
         folder: the run or the export.
         batch_size: examples at a time; the run's `evaluation.batch_size` by default.
         with_scores: whether labels get scores.
+        backbone: a folder with the model it was trained on, where that is no longer where it was.
 
     Attributes:
         recipe: the run's.
@@ -32,8 +33,10 @@ class TrainedRun:
         InputError: the folder is neither, or damaged; or there are several processes.
     """
 
-    def __init__(self, folder: Path, batch_size: int | None = None, with_scores: bool = True):
-        self._run, self._options = RunFolder(folder), (batch_size, with_scores)
+    def __init__(
+        self, folder: Path, batch_size: int | None = None, with_scores: bool = True, backbone: Path | None = None
+    ):
+        self._run, self._options = RunFolder(folder), (batch_size, with_scores, backbone)
         self.recipe: Recipe = self._run.recipe()
         self._cells: dict[str, TrainedRun] = {}
         declared = recipe_tasks(self.recipe)
@@ -65,11 +68,18 @@ class TrainedRun:
         return self._cells[task].predictor(task)
 
 
-def _load(run: RunFolder, recipe: Recipe, declared: list[Task], batch_size: int | None, with_scores: bool) -> Predictor:
+def _load(
+    run: RunFolder,
+    recipe: Recipe,
+    declared: list[Task],
+    batch_size: int | None,
+    with_scores: bool,
+    backbone: Path | None,
+) -> Predictor:
     accelerator = make_accelerator(recipe.training.precision)
     if accelerator.num_processes > 1:
         raise InputError("predict runs in one process; give each its own part of the rows")
-    model, tokenizer = load_trained_run(run)
+    model, tokenizer = load_trained_run(run, backbone=backbone)
     tasks = {task.name: task for task in declared if task.name in model.tasks}
     settings = recipe.evaluation
     if batch_size is not None:

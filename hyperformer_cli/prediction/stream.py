@@ -48,16 +48,17 @@ def predict_stream(
     incoming = iter(rows)
     while window := list(islice(incoming, size * run.batch_size)):
         size = WINDOW
-        total += len(window)
         requests: list[Request] = []
         stopped = None
         for row in window:
             request = _request(read, row)
             if isinstance(request, Request):
+                total += 1
                 requests.append(request)
                 continue
-            bad += 1
-            stopped = f"{rows.origin}: line {request.line}: {request.reason}"
+            total += request.lines
+            bad += request.lines
+            stopped = f"{rows.origin}: {request.place}: {request.reason}"
             if strict:
                 break
             report(f"{stopped}; skipped")
