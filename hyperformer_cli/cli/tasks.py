@@ -67,13 +67,15 @@ def show(
 def _find(name: str, recipe: str | None) -> tuple[Any, str | None]:
     """A task, and where its rows are if the recipe that defines it says so."""
     from hyperformer_cli.config.loading import load_recipe
-    from hyperformer_cli.data.declared import get_task, recipe_tasks, target_tasks
+    from hyperformer_cli.data.declared import declared_tasks, get_task, recipe_tasks, target_tasks
     from hyperformer_cli.errors import InputError, did_you_mean
 
     if recipe is None:
         return get_task(name), None
     loaded = load_recipe(recipe)
     tasks = {task.name: task for task in (*recipe_tasks(loaded), *target_tasks(loaded))}
+    if name not in tasks and name in declared_tasks():
+        return get_task(name), None
     if name not in tasks:
         raise InputError(f"{recipe} has no task '{name}'; {did_you_mean(name, tasks)}")
     return tasks[name], None if loaded.data.source == "hub" and tasks[name].files is None else loaded.data.source

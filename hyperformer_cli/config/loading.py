@@ -1,6 +1,7 @@
 """From a file name to a `Recipe`: shipped recipes, `extends`, overrides, and errors that name file, line and key."""
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -187,7 +188,8 @@ def _explain(error: ValidationError, origins: dict[str, str]) -> Iterator[str]:
 
 def _key_path(loc: tuple[int | str, ...]) -> list[str]:
     """A pydantic location as a recipe's keys, without the names of validators and of a union's members."""
-    parts = [str(part) for part in loc if not str(part).startswith(("function-", "constrained-"))]
+    members = re.compile(r"function-|constrained-|(list|dict)\[")
+    parts = [str(part) for part in loc if not members.match(str(part))]
     return [part for i, part in enumerate(parts) if not (part in ENTRY_TAGS and parts[i - 1].isdigit())]
 
 

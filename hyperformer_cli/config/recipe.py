@@ -190,6 +190,8 @@ class Recipe(Section):
     def _options_go_together(self) -> "Recipe":
         if self.training.compile and self.model.gradient_checkpointing:
             raise ValueError("training.compile and model.gradient_checkpointing do not go together; use one of them")
+        if self.sweep is not None and self.sweep.select not in (None, *self.evaluation.splits):
+            raise ValueError(f"sweep.select: {self.sweep.select} is not one of evaluation.splits")
         if self.adapter.method == "finetune" and self.model.dtype != "float32":
             raise ValueError("model.dtype is that of frozen weights, and finetune freezes none; use training.precision")
         return self

@@ -1,5 +1,6 @@
 """Grids: `sweep:` maps dotted keys to lists, and a recipe stands for the runs of all their combinations."""
 
+import hashlib
 import itertools
 import json
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from typing import Any
 
 from hyperformer_cli.config.loading import build_recipe, set_value
 from hyperformer_cli.config.recipe import Recipe
+
+LONGEST_TEXT = 40  # of a value in a cell's name
 
 
 @dataclass(frozen=True)
@@ -44,4 +47,7 @@ def _cell(recipe: Recipe, values: dict[str, Any]) -> Cell:
 def _text(value: Any) -> str:
     """A value as part of a folder's name."""
     text = value if isinstance(value, str) else json.dumps(value, separators=("+", ":"))
-    return text.replace("/", "-")
+    text = text.replace("/", "-")
+    if len(text) > LONGEST_TEXT:  # file systems have their limits
+        text = f"{text[:LONGEST_TEXT]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return text

@@ -51,13 +51,16 @@ class TaskDefinition(Section):
         if value is None:
             return None
         try:
-            columns = [name for _, name, _, _ in Formatter().parse(value) if name is not None]
+            fields = [field for field in Formatter().parse(value) if field[1] is not None]
         except ValueError as error:
             raise ValueError(
                 f"not a template ({error}); write braces that are meant as text twice: {{{{ }}}}"
             ) from None
-        if not columns or not all(columns):
+        if not fields or not all(name for _, name, _, _ in fields):
             raise ValueError("name columns in braces, such as 'title: {title} text: {text}'")
+        for _, name, form, conversion in fields:
+            if "." in name or form or conversion:
+                raise ValueError(f"'{{{name}}}': only columns, and what lies in them: {{text}}, {{choices[text][0]}}")
         return value
 
     @model_validator(mode="after")
@@ -72,6 +75,9 @@ class TaskDefinition(Section):
                     "needs a train split, and validation or test; one of them is halved if the other lacks"
                 )
         texts = list(self.labels.values()) if isinstance(self.labels, dict) else self.labels or []
+        odd = [text for text in texts if not text or text != text.strip()]
+        if odd:
+            raise ValueError(f"labels: {odd[0]!r} is empty or has spaces around it")
         if len(set(texts)) < len(texts):
             raise ValueError(f"labels: a text stands twice in {texts}")
         fitting = _METRICS_OF[self.kind]

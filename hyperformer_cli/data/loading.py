@@ -1,6 +1,6 @@
 """From a recipe's data section to the tokenised examples of a task's split."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -75,6 +75,28 @@ def choose(task: Task, split: SplitName, data: DataSection, sizes: dict[str, int
     if not chosen.size(rows):
         raise InputError(f"'{task.name}': the {rows} rows of its {chosen.source_split} split leave none for {split}")
     return chosen
+
+
+def check_targets(
+    tasks: Sequence[Task], with_prefixes: bool, tokenizer: PreTrainedTokenizerBase, data: DataSection
+) -> None:
+    """Sees to it that a model can say what a task asks of it, and knows which task it is.
+
+    Raises:
+        InputError: a label text that the tokenizer cannot spell, or that does not fit; prefixes that are alike.
+    """
+    if with_prefixes:
+        check_prefixes(tasks, tokenizer)
+    for task in tasks:
+        length = task.max_target_length or data.max_target_length
+        for label in task.labels:
+            ids = tokenizer(text_target=label, max_length=length, truncation=True)["input_ids"]
+            said = tokenizer.decode(ids, skip_special_tokens=True)
+            if said.strip() != label:
+                raise InputError(
+                    f"task '{task.name}': the tokenizer turns label {label!r} into {said!r} (in at most {length} "
+                    "tokens); give it another text"
+                )
 
 
 def check_prefixes(tasks: Iterable[Task], tokenizer: PreTrainedTokenizerBase) -> None:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from string import Formatter
 
 import pyarrow as pa
 from pyarrow import compute, csv, parquet
@@ -96,6 +97,8 @@ def _from_folder(task: Task, split: str, root: Path) -> Rows:
 def _from_file(task: Task, path: Path) -> Rows:
     if path.suffix not in _SUFFIXES:
         raise InputError(f"{path}: task '{task.name}' reads {', '.join(_SUFFIXES)} files")
+    if not path.is_file():
+        raise InputError(f"{path}: task '{task.name}': no such file, seen from {Path.cwd()}")
     try:
         table = _read(path, task)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -108,7 +111,14 @@ def _read(path: Path, task: Task) -> pa.Table:
     if path.suffix == ".parquet":
         return parquet.read_table(path)
     if path.suffix == ".jsonl":
-        return arrow_json.read_json(path)
+        plain = [name for _, name, _, _ in Formatter().parse(task.template) if name in task.text_columns]
+        schema = pa.schema([(column, pa.string()) for column in dict.fromkeys(plain)])  # a date is text too
+        size = max(1 << 20, min(path.stat().st_size, 2**31 - 1))  # of a block, in which a row must fit
+        return arrow_json.read_json(
+            path,
+            read_options=arrow_json.ReadOptions(block_size=size),
+            parse_options=arrow_json.ParseOptions(explicit_schema=schema),
+        )
     # GLUE's own TSV files know no quotes: a sentence may begin with one and never close it.
     tab = path.suffix == ".tsv"
     return csv.read_csv(

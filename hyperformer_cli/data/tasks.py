@@ -116,7 +116,7 @@ class Task:
                 if not math.isfinite(label):
                     raise ValueError
                 return str(round(float(label), 1))
-            return self.labels[self._values().index(str(label) if self.labels_are_read_as_text else label)]
+            return self.labels[self._values().index(_as_text(label) if self.labels_are_read_as_text else label)]
         except (TypeError, ValueError):
             allowed = "a number" if self.is_regression else ", ".join(map(str, self._values()))
             raise InputError(f"label {label!r} in column '{self.label_column}'; expected {allowed}") from None
@@ -134,3 +134,10 @@ class Task:
         if self.is_free_text:
             return ()
         return self.labels or [str(tenths / 10) for tenths in range(51)]
+
+
+def _as_text(label: Any) -> str:
+    """A label as a file would write it: `true`, `1` for 1.0."""
+    if isinstance(label, bool):
+        return str(label).lower()
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)

@@ -151,8 +151,10 @@ def _formatted(task: Task, rows: Rows, prefix: bool) -> Iterator[tuple[list[str]
                 raise InputError(f"{rows.origin}: row {number}: column '{empty[0]}' is empty")
             try:
                 targets.append(task.target_text(row))
+                texts.append(task.input_text(row, prefix))
             except InputError as error:
                 raise InputError(f"{rows.origin}: row {number}: {error}") from error
-            texts.append(task.input_text(row, prefix))
+            except (LookupError, TypeError) as error:
+                raise InputError(f"{rows.origin}: row {number}: the template finds no {error} in it") from error
             number += 1
         yield texts, targets

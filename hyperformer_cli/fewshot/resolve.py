@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hyperformer_cli.config.fewshot import FewshotSection
 from hyperformer_cli.config.loading import build_recipe, load_recipe, override_values, set_value
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.task_definition import entry_name
@@ -14,7 +15,13 @@ from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.training.plan import split_size
 
 DEFAULT_RECIPE = "fewshot"
-_USED_KEYS = ("data.", "evaluation.", "fewshot.", "training.")
+# What of a recipe a transfer goes by, besides `fewshot`.
+_USED_KEYS = {
+    "data": ("source", "protocol", "max_source_length", "max_target_length"),
+    "evaluation": ("batch_size", "num_beams", "max_examples"),
+    "training": ("label_smoothing", "loss_reduction", "max_grad_norm", "precision", "micro_batch_size"),
+}
+_OPTIONS = {"sizes": "--shots"}
 
 
 def resolve(
@@ -35,11 +42,11 @@ def resolve(
         InputError: the recipe is wrong, or an override that a transfer has no use for.
     """
     for override in overrides:
-        if not override.startswith(_USED_KEYS):
-            raise InputError(f"override '{override}': fewshot uses {', '.join(_USED_KEYS)} only; the rest is the run's")
+        _check_used(override)
     run = None if folder is None else RunFolder(folder)
     if recipe is None and run is not None:
         values, origins = run.recipe().given()
+        values.get("data", {}).pop("sampling", None)  # of the run's batches, not of a transfer's
         if values.get("fewshot") is None:
             default, default_origins = load_recipe(DEFAULT_RECIPE).given()
             values["fewshot"] = default["fewshot"]
@@ -54,6 +61,17 @@ def resolve(
     return run or RunFolder(Path(loaded.output_dir)), loaded
 
 
+def _check_used(override: str) -> None:
+    key = override.partition("=")[0].strip()
+    section, _, name = key.partition(".")
+    if section == "fewshot" or name in _USED_KEYS.get(section, ()):
+        return
+    if section in _USED_KEYS and name in FewshotSection.model_fields:
+        raise InputError(f"override '{override}': a transfer goes by fewshot.{name}, not by {key}")
+    used = [f"{section}.{name}" for section, names in _USED_KEYS.items() for name in names]
+    raise InputError(f"override '{override}': fewshot uses fewshot.* and {', '.join(used)} only; the rest is the run's")
+
+
 def _with_options(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
     values, origins = recipe.given()
     entries = {entry_name(entry): entry for entry in values["fewshot"].get("target_tasks", [])}
@@ -62,7 +80,7 @@ def _with_options(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
             continue
         if key == "target_tasks":  # a name may be that of a definition in the recipe
             value = [entries.get(name, name) for name in value]
-        set_value(values, origins, ["fewshot", key], value, f"--{key.replace('_', '-')}")
+        set_value(values, origins, ["fewshot", key], value, _OPTIONS.get(key, f"--{key.replace('_', '-')}"))
     return build_recipe(values, origins)
 
 

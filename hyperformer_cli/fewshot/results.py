@@ -17,29 +17,50 @@ def cell_file(folder: Path, cell: Cell) -> Path:
     return folder / "fewshot" / cell.task / f"{cell.shots}-shot" / f"seed-{cell.seed}.json"
 
 
-def finished(folder: Path, cell: Cell, settings: Mapping[str, Any]) -> bool:
-    """Whether a cell was done before, in the same way.
+def read_cells(folder: Path) -> dict[Cell, dict[str, Any]]:
+    """The files of all cells that are done; damaged ones are as good as none.
 
     Raises:
-        InputError: it was done in another way.
+        InputError: one is of another format version.
     """
-    file = cell_file(folder, cell)
-    try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
-        version, before = stored["format_version"], stored["settings"]
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError, KeyError, TypeError):
-        return False  # damaged: done again
-    if version != FORMAT_VERSION:
-        raise InputError(f"{file}: format version {version}; this release reads {FORMAT_VERSION}")
-    for key, value in settings.items():
-        if before.get(key) != value:
-            raise InputError(
-                f"{file} was made with {key} {before.get(key)!r}, now it is {value!r}; give another --output-dir, or "
-                "remove the folder"
-            )
-    return True
+    cells = {}
+    for file in sorted((folder / "fewshot").glob("*/*-shot/seed-*.json")):
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            version = content["format_version"]
+            cell = Cell(content["task"], int(content["shots"]), int(content["seed"]))
+            whole = version != FORMAT_VERSION or (content["results"] and isinstance(content["settings"], dict))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if version != FORMAT_VERSION:
+            raise InputError(f"{file}: format version {version}; this release reads {FORMAT_VERSION}")
+        if whole and file == cell_file(folder, cell):
+            cells[cell] = content
+    return cells
+
+
+def check_settings(
+    folder: Path, cells: Mapping[Cell, Mapping[str, Any]], common: Mapping[str, Any], by_task: Mapping[str, Any]
+) -> None:
+    """Sees to it that what a folder holds was made as what is to be added will be: means are over equals.
+
+    Args:
+        folder: of the cells.
+        cells: as `read_cells` gives them.
+        common: settings of all cells.
+        by_task: further settings of the cells of each task that is to be run.
+
+    Raises:
+        InputError: a cell was made in another way.
+    """
+    for cell, content in cells.items():
+        for key, value in {**common, **by_task.get(cell.task, {})}.items():
+            before = content["settings"].get(key)
+            if before != value:
+                what = "other data or another template" if key == "data_sha256" else f"{key} {before!r}, now {value!r}"
+                raise InputError(
+                    f"{cell_file(folder, cell)} was made with {what}; give another --output-dir, or remove the folder"
+                )
 
 
 def write_cell(folder: Path, cell: Cell, settings: Mapping[str, Any], found: Mapping[str, Any]) -> None:
@@ -59,9 +80,8 @@ def write_cell(folder: Path, cell: Cell, settings: Mapping[str, Any], found: Map
 def write_summary(folder: Path, head: Mapping[str, Any]) -> dict[str, Any]:
     """Writes `fewshot.json` over all cells in the folder, in the order of tasks' names and sizes."""
     groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for file in sorted((folder / "fewshot").glob("*/*-shot/seed-*.json")):
-        cell = json.loads(file.read_text(encoding="utf-8"))
-        groups.setdefault((cell["task"], cell["shots"]), []).append(cell)
+    for cell, content in read_cells(folder).items():
+        groups.setdefault((cell.task, cell.shots), []).append(content)
     results = [row for key in sorted(groups) for row in _rows(groups[key])]
     summary = {"format_version": FORMAT_VERSION, **head, "split": "test", "results": results}
     write_json(folder / "fewshot.json", summary)

@@ -1,23 +1,25 @@
 """Few-shot transfer of a run to new tasks (paper, Section 4.2, Table 2): every target, size and seed."""
 
 import hashlib
+import json
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.adapters.pretrained import detached
-from hyperformer_cli.config.fewshot import AUTO
+from hyperformer_cli.config.fewshot import AUTO, PAPER
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.data.declared import target_tasks
-from hyperformer_cli.data.loading import load_split
+from hyperformer_cli.data.declared import recipe_tasks, target_tasks
+from hyperformer_cli.data.loading import check_targets, load_split
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
 from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.data.tokenization import Tokenization
-from hyperformer_cli.errors import InputError
+from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.fewshot.protocol import Cell, cells_of, draw, starting_task, training_rows
-from hyperformer_cli.fewshot.results import finished, write_cell, write_summary
+from hyperformer_cli.fewshot.results import check_settings, read_cells, write_cell, write_summary
 from hyperformer_cli.fewshot.transfer import Target, Transfer
 from hyperformer_cli.runs.devices import make_accelerator
 from hyperformer_cli.runs.folder import RunFolder
@@ -47,7 +49,7 @@ def run_fewshot(
 
     Raises:
         InputError: the run or a target is not as it must be; nothing has been trained.
-        HyperformerError: a cell failed; those before it are kept.
+        HyperformerError: at least one cell failed; the others are done.
     """
     tasks = _targets(run, recipe)
     model, tokenizer = load_trained_run(run, backbone=backbone)
@@ -55,6 +57,7 @@ def run_fewshot(
     accelerator = make_accelerator(recipe.training.precision)
     if accelerator.num_processes > 1:
         raise InputError("fewshot runs in one process; give several their own --target-tasks and --output-dir")
+    check_targets([*recipe_tasks(run.recipe()), *tasks], model.config.needs_task_prefix, tokenizer, recipe.data)
     lengths = recipe.data.max_source_length, recipe.data.max_target_length
     how = Tokenization(tokenizer, *lengths, task_prefix=model.config.needs_task_prefix)
     targets = [_load(task, recipe, how, strict_sizes) for task in tasks]
@@ -62,23 +65,30 @@ def run_fewshot(
     for target in targets:
         if starts[target.task.name] == AUTO:
             starts[target.task.name] = _most_similar(transfer, target, report)
-    common = {"weights_sha256": _hash(model), **_settings(recipe)}
-    settings = {task.name: common | {"init_from": starts[task.name]} for task in tasks}
+    common = {"weights_sha256": _hash(model), "start": recipe.fewshot.init_from, **_settings(recipe)}
+    by_task = {t.task.name: {"init_from": starts[t.task.name], "data_sha256": t.fingerprint} for t in targets}
+    head = {"name": run.recipe().name, "method": model.config.method}
+    head |= {"train": recipe.fewshot.train, "init_from": recipe.fewshot.init_from}
     with RunFolder(output).lock():
-        todo = [
-            (target, cell)
-            for target in targets
-            for cell in target.cells
-            if not finished(output, cell, settings[cell.task])
-        ]
-        done = sum(len(target.cells) for target in targets) - len(todo)
-        report(f"{len(todo)} cells to do" + (f", {done} are done already" if done else ""))
+        finished = read_cells(output)
+        check_settings(output, finished, common, by_task)
+        cells = [(target, cell) for target in targets for cell in target.cells]
+        todo = [(target, cell) for target, cell in cells if cell not in finished]
+        done = f", {len(cells) - len(todo)} are done already" if len(todo) < len(cells) else ""
+        report(f"{len(todo)} cells to do{done}")
+        failed = []
         for target, cell in todo:
-            found = transfer.run(target, cell, starts[cell.task])
-            write_cell(output, cell, settings[cell.task], found)
+            try:
+                found = transfer.run(target, cell, starts[cell.task])
+            except Exception as error:  # whatever it was, the other cells must not be lost
+                failed.append(f"{cell.task}, {cell.shots} examples, seed {cell.seed}")
+                report(str(error) if isinstance(error, HyperformerError) else traceback.format_exc())
+                continue
+            write_cell(output, cell, common | by_task[cell.task], found)
+            write_summary(output, head)
             report(_line(cell, starts[cell.task], found))
-        head = {"name": run.recipe().name, "method": model.config.method}
-        head |= {"train": recipe.fewshot.train, "init_from": recipe.fewshot.init_from}
+        if failed:
+            raise HyperformerError(f"{len(failed)} of {len(todo)} cells failed: {'; '.join(failed)}")
         return write_summary(output, head)
 
 
@@ -104,9 +114,11 @@ def _targets(run: RunFolder, recipe: Recipe) -> list[Task]:
 
 def _start(task: Task, recipe: Recipe, model: AdaptedModel) -> str | None:
     """The trained task a target starts from, `auto`, or None where there is nothing to start from."""
-    if model.bank is None or model.config.shared_by_tasks:
-        return None
     init_from = recipe.fewshot.init_from
+    if model.bank is None or model.config.shared_by_tasks:
+        if init_from != PAPER:
+            raise InputError(f"--init-from {init_from}: the run has nothing by task that a new one could start from")
+        return None
     return AUTO if init_from == AUTO else starting_task(task, init_from, model.tasks)
 
 
@@ -121,7 +133,9 @@ def _load(task: Task, recipe: Recipe, how: Tokenization, strict_sizes: bool) -> 
         split: load_split(task, split, recipe.data, how, recipe.seed)
         for split in (["validation", "test"] if recipe.fewshot.init_from == AUTO else ["test"])
     }
-    return Target(task, drawn, numbers, how.apply(task, rows.take(numbers)), **splits)
+    test = load_rows(task, source_split_of(task, "test"), recipe.data.source)
+    fingerprint = hashlib.sha256(json.dumps([rows.fingerprint, test.fingerprint, repr(task)]).encode()).hexdigest()
+    return Target(task, drawn, numbers, how.apply(task, rows.take(numbers)), fingerprint, **splits)
 
 
 def _most_similar(transfer: Transfer, target: Target, report: Callable[[str], None]) -> str:

@@ -35,6 +35,7 @@ class Target:
         cells: row numbers, in the data set's training split, of every cell's examples.
         numbers: row numbers of `train`'s rows.
         train: the rows that any cell draws.
+        fingerprint: changes whenever the data or the task's declaration do.
         test, validation: these roles' examples; validation is needed to choose a start by loss.
     """
 
@@ -42,6 +43,7 @@ class Target:
     cells: dict[Cell, list[int]]
     numbers: list[int]
     train: TokenizedSplit
+    fingerprint: str
     test: TokenizedSplit
     validation: TokenizedSplit | None = None
 
@@ -135,8 +137,9 @@ class Transfer:
                 optimizer.step()
                 schedule.step()
                 optimizer.zero_grad()
+            finite = losses.isfinite().all() and all(parameter.isfinite().all() for parameter in parameters)
         self.model.eval()
-        if not losses.isfinite().all():
+        if not finite:
             at = f"{cell.task}, {cell.shots} examples, seed {cell.seed}"
             raise HyperformerError(f"{at}: the loss is not finite; lower fewshot.learning_rate")
 

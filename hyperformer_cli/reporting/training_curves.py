@@ -33,7 +33,10 @@ def _lines(file: Path) -> Sequence[tuple[int, dict[str, float]]]:
     if not file.is_file():
         return []
     found = []
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    for number, line in enumerate(lines, 1):
+        if not line.endswith("\n"):
+            break  # cut off while it was written
         try:
             record = json.loads(line)
             if record["kind"] == "training":

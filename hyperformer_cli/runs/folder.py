@@ -75,6 +75,8 @@ class RunFolder:
         Raises:
             InputError: the folder is not a run.
         """
+        if not self.recipe_file.is_file() and (self.path / "sweep.json").is_file():
+            raise InputError(f"{self.path}: a sweep; give the run of one of its cells, such as {self.path}/cells/...")
         if not self.recipe_file.is_file():
             raise InputError(f"{self.path}: not a run folder (it has no recipe.yaml)")
         return load_recipe(self.recipe_file)

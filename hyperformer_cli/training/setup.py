@@ -14,7 +14,7 @@ from hyperformer_cli.adapters.backbones import BackboneSource, load_backbone
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.declared import recipe_tasks
-from hyperformer_cli.data.loading import Splits, check_prefixes, load_splits, load_tokenizer
+from hyperformer_cli.data.loading import Splits, check_targets, load_splits, load_tokenizer
 from hyperformer_cli.data.sampling import BatchSampler, ReferenceSampler, TemperatureSampler
 from hyperformer_cli.data.tasks import SplitName, Task
 from hyperformer_cli.errors import InputError
@@ -49,8 +49,7 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
             f"over {accelerator.num_processes} processes"
         )
     tokenizer = load_tokenizer(recipe)
-    if recipe.adapter.needs_task_prefix:
-        check_prefixes(tasks, tokenizer)
+    check_targets(tasks, recipe.adapter.needs_task_prefix, tokenizer, recipe.data)
     splits: Sequence[SplitName] = dict.fromkeys(("train", "validation", *recipe.evaluation.splits))
     with _main_process_first(accelerator):  # the others find what it tokenised
         data = {split: load_splits(recipe, tasks, split, tokenizer) for split in splits}

@@ -62,3 +62,18 @@ def test_loading_says_what_is_damaged(damage: str, tmp_path: Path) -> None:
         description.write_text("{")
     with pytest.raises(InputError, match=r"hyperformer\.(safetensors|json)"):
         AdaptedModel.from_pretrained(tmp_path, backbone())
+
+
+def test_nothing_is_saved_while_the_hypernetwork_is_set_aside(tmp_path: Path) -> None:
+    model = adapted()
+    with model.frozen_adapters(), pytest.raises(InputError, match="outside of frozen_adapters"):
+        model.save_pretrained(tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+    model.save_pretrained(tmp_path / "saved")
+    AdaptedModel.from_pretrained(tmp_path / "saved", backbone()).add_task("paws")
+
+
+@pytest.mark.parametrize("name", ["", "../escaped", "a/b", ".hidden", " padded", "a\\b"])
+def test_names_that_are_no_names_of_files_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be a task's name"):
+        adapted().add_task(name)

@@ -11,7 +11,9 @@ from typer.testing import CliRunner, Result
 
 from hyperformer_cli.cli.main import app
 from hyperformer_cli.config.loading import build_recipe, dump_recipe, load_recipe
-from hyperformer_cli.data.declared import recipe_tasks
+from hyperformer_cli.config.task_definition import TaskDefinition
+from hyperformer_cli.data.declared import defined_task, recipe_tasks
+from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.errors import InputError
 
 
@@ -130,7 +132,11 @@ def test_a_resolved_recipe_reads_back(recipe_values: dict, definitions: list, tm
         ({"template": "no column"}, "tasks.0.template: name columns in braces"),
         ({"template": "{open"}, "tasks.0.template: not a template"),
         ({"templat": "{text}"}, "unknown key 'tasks.0.templat'; did you mean 'template'"),
+        ({"template": "{text.foo}"}, "tasks.0.template: '{text.foo}': only columns"),
+        ({"template": "{text:d}"}, "tasks.0.template: '{text}': only columns"),
         ({"labels": ["cat"]}, "tasks.0.labels"),
+        ({"labels": ["cat", " dog"]}, "labels: ' dog' is empty or has spaces around it"),
+        ({"labels": [1, 2]}, "tasks.0.labels.0: found 1"),
         ({"labels": ["cat", "cat"]}, "a text stands twice"),
         ({"target": "{text}"}, "labels or target, not both"),
         ({"path": "someone/set"}, "files or path, not both"),
@@ -152,11 +158,13 @@ def test_wrong_definitions_are_explained(
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"files": {"train": "missing.csv", "validation": "missing.csv"}}, "missing.csv: cannot be read"),
+        ({"files": {"train": "missing.csv", "validation": "missing.csv"}}, "no such file"),
         ({"files": {"train": "a.txt", "validation": "b.txt"}}, "reads .parquet, .jsonl, .csv, .tsv files"),
         ({"template": "{title}"}, "no column 'title'"),
         ({"labels": ["cat", "bird"]}, "row 1: label 'dog' in column 'topic'; expected cat, bird"),
         ({"files": None}, "has no folder 'topics'"),
+        ({"template": "{text[b]}"}, "row 0: the template finds no"),
+        ({"labels": {"cat": "\u2603", "dog": "dog"}}, "the tokenizer turns label"),
     ],
 )
 def test_files_that_do_not_fit(
@@ -176,3 +184,27 @@ def test_a_task_on_the_hub_states_its_sizes_for_a_dry_run(recipe_values: dict, w
     task["sizes"] = {"train": 1000, "test": 100}
     plan = json.loads(run("train", write_recipe(values), "--dry-run", "--json").stdout)
     assert plan["tasks"]["news"] == {"train": 1000, "validation": 50, "test": 50, "share_of_steps": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("labels", "stored", "text"),
+    [
+        ({"true": "good", "false": "bad"}, False, "bad"),
+        ({"1": "one", "2": "two"}, 2.0, "two"),
+        ({"1": "one", "2": "two"}, 1, "one"),
+        ({"1.5": "half", "2": "two"}, 1.5, "half"),
+    ],
+)
+def test_labels_are_compared_as_files_write_them(labels: dict, stored: object, text: str, definitions: list) -> None:
+    task = defined_task(TaskDefinition(**{**definitions[0], "labels": labels}))
+    assert task.target_text({"topic": stored}) == text
+
+
+def test_long_rows_and_dates_in_json_lines_are_text(tmp_path: Path) -> None:
+    long = "word " * 400_000
+    rows = [{"text": "2020-01-01", "label": 0}, {"text": long, "label": 1}, {"text": "2020-01-02", "label": 0}]
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = {split: str(tmp_path / f"{split}.jsonl") for split in ("train", "test")}
+    definition = TaskDefinition(name="long", files=files, template="{text}", labels={"0": "no", "1": "yes"})
+    assert load_rows(defined_task(definition), "train", "hub").table.to_pylist() == rows

@@ -23,9 +23,9 @@ TASKS = ["cola", "mrpc", "stsb"]
 Change = Callable[[dict[str, Any]], None]
 
 
-def make_backbone(folder: Path, **changes: Any) -> Path:
+def make_backbone(folder: Path, seed: int = 0, **changes: Any) -> Path:
     """A tiny T5 as transformers saves it."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     T5ForConditionalGeneration(T5Config(**{**SHAPE, "decoder_start_token_id": 0, **changes})).save_pretrained(folder)
     return folder
 

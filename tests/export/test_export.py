@@ -1,6 +1,8 @@
 """What every export goes through: opening a run, a comparison that can fail, and nothing half-written."""
 
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -157,3 +159,15 @@ def test_unknown_formats_and_tasks_are_refused(run: Path, recipe_values: dict, b
         export_run(cells, "static", tasks=["mrcp"])
     with pytest.raises(InputError, match=r"a model a task; give one of them, such as .*task=cola"):
         open_run(cells)
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next(run: Path, tmp_path: Path) -> None:
+    host = os.uname().nodename.replace(".", "-")
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    dead, alive = (tmp_path / f".static.{host}.{pid}.tmp" for pid in (ended.pid, os.getppid()))
+    elsewhere = tmp_path / f".static.another-host.{ended.pid}.tmp"
+    for folder in (dead, alive, elsewhere):
+        (folder / "adapters").mkdir(parents=True)
+    export_run(run, "static", tmp_path / "static")
+    assert not dead.exists() and alive.exists() and elsewhere.exists()

@@ -28,6 +28,7 @@ from hyperformer_cli.export.run import export_run
 VARIANTS: dict[str, dict[str, Any]] = {
     "adapters": {"method": "adapters"},
     "adapters, other options": {"method": "adapters", "layer_norm_before": True, "layer_norm_after": False},
+    "adapters, shared": {"method": "adapters", "shared_by_tasks": True},
     "layer norms only": {"method": "adapters", "adapter_blocks": False},
     "hyperformer": {"method": "hyperformer", "task_embedding_dim": 16},
     "hyperformer, stored norms": {"method": "hyperformer", "conditional_layer_norm": False, "layer_norm_before": True},
@@ -196,3 +197,27 @@ def test_adapters_of_another_shape_are_refused(run: Path) -> None:
     (folder / "hyperformer.json").write_text(json.dumps(description))
     with pytest.raises(InputError, match=r"cola\.safetensors: .*down_weight has shape \[8, 32\], not \[4, 32\]"):
         AdaptedModel.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(("key", "value"), [("format_version", 99), ("non_linearity", "relu")])
+def test_a_tasks_description_must_say_what_the_folders_does(key: str, value: object, run: Path, tmp_path: Path) -> None:
+    folder = export_run(run, "static", tmp_path / "static").folder
+    file = folder / "adapters" / f"{TASKS[0]}.json"
+    file.write_text(json.dumps({**read_json(file), key: value}))
+    with pytest.raises(InputError, match=f"{TASKS[0]}.json: {key} is {value!r}"):
+        AdaptedModel.from_pretrained(folder)
+
+
+def test_a_backbone_that_moved_can_be_named(recipe_values: dict, tmp_path: Path) -> None:
+    make_backbone(tmp_path / "before")
+    run = make_run(recipe_for(recipe_values, tmp_path / "before"), tmp_path / "run")
+    folder = export_run(run, "static", tmp_path / "static").folder
+    expected = evaluate_run(run)["results"]
+    (tmp_path / "before").rename(tmp_path / "after")
+    with pytest.raises(InputError, match="before"):
+        evaluate_run(folder)
+    for path in (run, folder):
+        assert evaluate_run(path, backbone=tmp_path / "after")["results"] == expected
+    make_backbone(tmp_path / "other", seed=7)
+    with pytest.raises(InputError, match="frozen weights are not those"):
+        evaluate_run(run, backbone=tmp_path / "other")

@@ -152,7 +152,7 @@ def test_as_typed(trained: Callable, tmp_path: Path) -> None:
     assert [row["n"] for row in json.loads((folder / "fewshot.json").read_text())["results"]] == [3, 3, 3, 3]
 
     changed = run(*command, "--set", "fewshot.max_steps=4")
-    assert changed.exit_code == 2 and "max_steps 3, now it is 4" in changed.stderr
+    assert changed.exit_code == 2 and "max_steps 3, now 4" in changed.stderr
     elsewhere = run(*command, "--set", "fewshot.max_steps=4", "--output-dir", tmp_path / "other", "--seeds", "1")
     assert elsewhere.exit_code == 0 and (tmp_path / "other" / "fewshot.json").is_file()
 
@@ -163,7 +163,12 @@ def test_a_cell_does_not_see_those_before_it(method: str, trained: Callable, tmp
     adapter = {"method": method} if method == "finetune" else {"method": method, "reduction_factor": 4}
     folder = trained(adapter=adapter)
     weights = load_file(folder / "best" / "hyperformer.safetensors")
-    common = ("fewshot", folder, "--target-tasks", "paws", "--init-from", "mrpc")
+    common = ("fewshot", folder, "--target-tasks", "paws")
+    if method == "finetune":
+        refused = run(*common, "--init-from", "mrpc")
+        assert refused.exit_code == 2 and "nothing by task that a new one could start from" in refused.stderr
+    else:
+        common = (*common, "--init-from", "mrpc")
     assert run(*common, "--output-dir", tmp_path / "all").exit_code == 0
     assert run(*common, "--output-dir", tmp_path / "one", "--shots", "6", "--seeds", "2").exit_code == 0
     after, alone = (
@@ -240,6 +245,8 @@ def test_auto_starts_from_the_lowest_validation_loss(trained: Callable, target_f
         (("--target-tasks", "paws", "--shots", "few"), "numbers separated by commas"),
         (("--target-tasks", "paws", "--train", "everything"), "found 'everything'; valid: all, task-embedding"),
         (("--target-tasks", "paws", "--set", "model.name=x"), "fewshot uses"),
+        (("--target-tasks", "paws", "--set", "training.max_steps=1"), "goes by fewshot.max_steps"),
+        (("--target-tasks", "paws", "--set", "data.samples_per_task=1"), "fewshot uses"),
         (("--target-tasks", "paws", "--set", "fewshot.max_step=1"), "did you mean 'max_steps'"),
         (("--recipe", "glue_hyperpp"), "has no fewshot section"),
         (("--recipe", "fewshoot"), "did you mean"),
@@ -297,3 +304,63 @@ def test_a_target_defined_in_a_recipe(trained: Callable, write_recipe: Callable,
     result = run("fewshot", folder, "--recipe", write_recipe(values), "--target-tasks", "mine", "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["results"][0]["init_from"] == "cola"
+
+
+def test_cells_made_in_different_ways_are_not_averaged(trained: Callable, target_folder: Path) -> None:
+    folder = trained()
+    common = ("fewshot", folder, "--target-tasks", "paws", "--shots", "4")
+    assert run(*common, "--init-from", "mrpc", "--seeds", "1").exit_code == 0
+    before = (folder / "fewshot.json").read_text()
+    for options, complaint in (
+        (("--init-from", "random"), "made with start 'mrpc', now 'random'"),
+        (("--init-from", "mrpc", "--set", "fewshot.max_steps=5"), "made with max_steps 3, now 5"),
+        (("--init-from", "mrpc", "--set", "training.label_smoothing=0"), "made with label_smoothing"),
+    ):
+        refused = run(*common, "--seeds", "2", *options)
+        assert refused.exit_code == 2 and complaint in refused.stderr, refused.output
+    rows = parquet.read_table(target_folder / "paws" / "test.parquet")
+    other = Path(shutil.copytree(target_folder, folder.parent / "other"))
+    parquet.write_table(rows.slice(1), other / "paws" / "test.parquet")
+    refused = run(*common, "--init-from", "mrpc", "--seeds", "2", "--set", f"data.source={other}")
+    assert refused.exit_code == 2 and "other data" in refused.stderr
+    assert (folder / "fewshot.json").read_text() == before
+
+
+def test_a_damaged_cell_is_done_again_and_one_of_another_version_refused(trained: Callable) -> None:
+    folder = trained()
+    command = ("fewshot", folder, "--target-tasks", "paws", "--init-from", "mrpc", "--shots", "4")
+    assert run(*command).exit_code == 0
+    cell = folder / "fewshot" / "paws" / "4-shot" / "seed-2.json"
+    whole = json.loads(cell.read_text())
+    for damaged in ("{", "[]", json.dumps({**whole, "results": []})):
+        cell.write_text(damaged)
+        only_one = run(*command, "--seeds", "1", "--json")
+        assert only_one.exit_code == 0 and json.loads(only_one.stdout)["results"][0]["n"] == 1
+        assert "1 cells to do, 1 are done already" in run(*command).stderr
+        assert json.loads(cell.read_text())["results"] == whole["results"]
+    cell.write_text(json.dumps({**whole, "format_version": 2}))
+    refused = run(*command, "--seeds", "1")
+    assert refused.exit_code == 2 and "format version 2" in refused.stderr
+
+
+def test_a_cell_that_fails_loses_no_other(trained: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hyperformer_cli.fewshot.transfer import Transfer
+
+    folder, train = trained(), Transfer._train
+
+    def fail(self: Transfer, examples: Any, cell: Cell) -> None:
+        train(self, examples, cell)
+        if cell.seed == 1:
+            raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(Transfer, "_train", fail)
+    command = ("fewshot", folder, "--target-tasks", "paws", "--init-from", "mrpc", "--shots", "4,6")
+    result = run(*command)
+    assert result.exit_code == 1 and "2 of 4 cells failed: paws, 4 examples, seed 1; paws, 6" in result.stderr
+    assert [row["seeds"] for row in json.loads((folder / "fewshot.json").read_text())["results"]] == [[2], [2]]
+    monkeypatch.undo()
+    assert run(*command, "--json").exit_code == 0
+
+    diverged = run(*command, "--output-dir", folder.parent / "o", "--set", "fewshot.learning_rate=1e30")
+    assert diverged.exit_code == 1 and "the loss is not finite" in diverged.stderr
+    assert not (folder.parent / "o" / "fewshot.json").exists()

@@ -96,3 +96,13 @@ def test_formats_by_name() -> None:
             format_of(name)
     with pytest.raises(InputError, match="'jsonl'"):
         RowStream(io.BytesIO(), "rows", "json")
+
+
+def test_an_open_quote_says_how_many_lines_it_took() -> None:
+    """All of them count, so that numbers and totals stay those of the file's lines."""
+    lines = ["a,b", "1,x", '2,"never closed', *(f"{i},y" for i in range(3, 40)), '40,"again" z']
+    first, fault = read("\n".join(lines).encode(), "csv")
+    assert first == Row(2, 0, {"a": "1", "b": "x"})
+    assert isinstance(fault, Fault) and fault.place == "lines 3 to 41" and fault.lines == 39
+    wide = read(b'a,b\n"1\n2\n3"\n4,y\n', "csv")
+    assert isinstance(wide[0], Fault) and wide[0].place == "lines 2 to 4" and wide[1] == Row(5, 3, {"a": "4", "b": "y"})

@@ -66,6 +66,26 @@ def test_grids_that_are_wrong(sweep: dict, complaint: str, grid_values: dict) ->
         sweep_cells(build_recipe({**grid_values, "seed": 1, "sweep": sweep}))
 
 
+def test_selecting_needs_the_split_it_selects_on(grid_values: dict) -> None:
+    grid_values["evaluation"]["splits"] = ["test"]
+    with pytest.raises(InputError, match=r"validation is not one of evaluation\.splits"):
+        build_recipe(grid_values)
+
+
+def test_a_long_value_still_makes_a_folders_name(grid_values: dict) -> None:
+    grid_values["sweep"] = {"tasks": [["cola"], ["cola", "mrpc", "stsb", "mnli"], ["x" * 300]]}
+    names = [cell.name for cell in sweep_cells(build_recipe(grid_values))]
+    assert len(set(names)) == 3 and max(map(len, names)) < 80
+
+
+def test_validating_looks_into_cells_and_targets(grid_values: dict, write_recipe: Callable) -> None:
+    for changes in ({"sweep": {"tasks": [["cola"], ["colla"]]}}, {"fewshot": {"target_tasks": ["pawz"]}}):
+        refused = run("recipes", "validate", write_recipe({**grid_values, **changes}))
+        assert refused.exit_code == 2 and "did you mean" in refused.stderr
+    refused = run("recipes", "validate", write_recipe({**grid_values, "sweep": {"adapter.reduction_facto": [1]}}))
+    assert refused.exit_code == 2 and "reduction_factor" in refused.stderr
+
+
 def test_a_sweep_from_the_command_line(grid_values: dict, write_recipe: Callable, tmp_path: Path) -> None:
     recipe = write_recipe(grid_values)
     assert run("train", recipe, "--sweep-count").stdout == "4\n"
