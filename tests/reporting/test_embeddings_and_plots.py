@@ -140,7 +140,7 @@ def test_a_figure_that_cannot_be_drawn_leaves_nothing(tmp_path: Path) -> None:
         file.write('{"kind": "traini')  # cut off while it was written
     draw(runs, tmp_path / "before", "png")
     with (runs[0] / "metrics.jsonl").open("a") as file:
-        file.write("ng}\\n")
+        file.write("ng}\n")
     with pytest.raises(InputError, match=r"metrics.jsonl:5: damaged"):
         draw(runs, tmp_path / "figures", "png")
     assert not (tmp_path / "figures").exists()
