@@ -57,10 +57,21 @@ def train_sweep(
             failed.append(cell.name)
             report(str(error) if isinstance(error, HyperformerError) else traceback.format_exc())
         if is_main:
-            write_json(Path(recipe.output_dir) / "sweep.json", summarise(recipe, cells))
+            _write_summary(recipe, cells)
     if failed:
         raise HyperformerError(f"{len(failed)} of {len(chosen)} cells failed: {'; '.join(failed)}")
     return Path(recipe.output_dir) if index is None else Path(chosen[0].recipe.output_dir)
+
+
+def _write_summary(recipe: Recipe, cells: Sequence[Cell]) -> None:
+    """Writes `sweep.json`, again for as long as other jobs of an array end cells meanwhile.
+
+    Whichever job writes last has looked after writing, so no finished cell is missing.
+    """
+    written = None
+    while written != (done := sum(RunFolder(Path(cell.recipe.output_dir)).is_complete() for cell in cells)):
+        write_json(Path(recipe.output_dir) / "sweep.json", summarise(recipe, cells))
+        written = done
 
 
 def summarise(recipe: Recipe, cells: Sequence[Cell]) -> dict[str, Any]:

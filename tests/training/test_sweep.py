@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from hyperformer_cli.atomic import write_json
 from hyperformer_cli.cli.main import app
 from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.config.sweep import sweep_cells
@@ -105,6 +106,21 @@ def test_a_sweep_from_the_command_line(grid_values: dict, write_recipe: Callable
     assert "selected" in run("train", recipe).stdout
     assert run("train", recipe, "--sweep-index", 4).exit_code == 2
     assert run("train", recipe, "sweep=null", "--sweep-index", 0).exit_code == 2
+
+
+def test_two_jobs_of_an_array_that_end_together(grid_values: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = build_recipe(grid_values)
+    train_sweep(recipe, index=0)
+
+    def another_job_ends_meanwhile(path: Path, summary: dict) -> None:
+        monkeypatch.undo()
+        train_sweep(recipe, index=2)
+        write_json(path, summary)
+
+    monkeypatch.setattr("hyperformer_cli.training.sweep.write_json", another_job_ends_meanwhile)
+    train_sweep(recipe, index=1)
+    summary = json.loads((Path(recipe.output_dir) / "sweep.json").read_text())
+    assert [cell["done"] for cell in summary["cells"]] == [True, True, True, False]
 
 
 def test_a_failed_cell_loses_no_other(grid_values: dict, write_recipe: Callable, tmp_path: Path) -> None:
