@@ -2,11 +2,14 @@
 
 import atexit
 import json
+import math
 import os
 import random
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -78,17 +81,22 @@ def adapterhub_python(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A T5-like tokenizer of a few hundred pieces, trained here."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    """A T5-like tokenizer of a few hundred pieces: the substrings that save most; trainers are not deterministic."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
-    special = ["<pad>", "</s>", "<unk>"]
-    trainer = trainers.UnigramTrainer(vocab_size=300, special_tokens=special, unk_token="<unk>", show_progress=False)
     text = [sentence(i) for i in range(500)] + [str(n / 10) for n in range(51)] + list("0123456789")
     text.append("sentence: sentence1: sentence2: premise: hypothesis cola mrpc stsb mnli")
-    tokenizer.train_from_iterator(text, trainer)
+    words = Counter(f"▁{word}" for line in text for word in line.split())
+    counts: Counter[str] = Counter()
+    for word, count in words.items():
+        for start, end in combinations(range(len(word) + 1), 2):
+            counts[word[start:end]] += count
+    best = sorted(counts, key=lambda piece: (len(piece) > 1, -counts[piece] * len(piece), piece))[:297]
+    vocabulary = [(piece, 0.0) for piece in ("<pad>", "</s>", "<unk>")]
+    vocabulary += [(piece, math.log(counts[piece] / counts.total())) for piece in best]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=2))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     folder = tmp_path_factory.mktemp("tokenizer")
     PreTrainedTokenizerFast(

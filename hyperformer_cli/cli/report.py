@@ -47,7 +47,12 @@ def report(
         from hyperformer_cli.reporting.plots import write_plots
 
         written = write_plots(groups, found.fewshot, split, plots, plot_format)
-    for line in [*(f"{folder}: not finished; left out" for folder in found.missing), *left_out]:
+    unscored = [str(run.folder) for group in groups if not group.metrics(split) for run in group.runs]
+    for line in [
+        *(f"{folder}: not finished; left out" for folder in found.missing),
+        *(f"{folder}: no scores on split '{split}'; parameters only" for folder in unscored),
+        *left_out,
+    ]:
         typer.echo(line, err=True)
     _print(tables, neighbours, written, found.missing, format_)
 

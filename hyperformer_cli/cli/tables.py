@@ -49,12 +49,12 @@ def print_results(results: Mapping[str, Any]) -> None:
 
 
 def sweep_table(summary: Mapping[str, Any]) -> RenderableType:
-    """One row a cell with its averages; the selected one is marked."""
+    """One row a cell with its averages; those of the selected setting are marked."""
     splits = list(dict.fromkeys(split for cell in summary["cells"] for split in cell["average"] or ()))
     rows = [
         [
             cell["cell"],
-            "selected" if cell["cell"] == summary["selected"] else "" if cell["done"] else "missing",
+            "selected" if cell["cell"] in (summary["selected"] or ()) else "" if cell["done"] else "missing",
             *(f"{cell['average'][split]['metrics']:.2f}" if cell["done"] else "" for split in splits),
         ]
         for cell in summary["cells"]

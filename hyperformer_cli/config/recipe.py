@@ -130,7 +130,10 @@ class EvaluationSection(Section):
 
 
 class SweepSection(BaseModel):
-    """A grid: dotted keys with the values each takes. `select` names the best cell by its average on a split."""
+    """A grid: dotted keys with the values each takes.
+
+    `select` names the setting with the best average on a split, over the seeds if they are in the grid.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
@@ -151,6 +154,10 @@ class SweepSection(BaseModel):
                 raise ValueError(f"{key}: a value stands twice in {values!r}")
             if key.split(".")[0] in ("name", "output_dir", "paper", "sweep", "fewshot"):
                 raise ValueError(f"{key}: cannot be swept")
+            if any(other.startswith(f"{key}.") for other in self.grid):
+                raise ValueError(f"{key}: another key lies within it")
+        if self.select and set(self.grid) == {"seed"}:
+            raise ValueError("select: chooses between settings, and seeds are none")
         return self
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from hyperformer_cli.config.loading import build_recipe, set_value
 from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.errors import InputError
 
 LONGEST_TEXT = 40  # of a value in a cell's name
 
@@ -26,12 +27,18 @@ def sweep_cells(recipe: Recipe) -> list[Cell]:
     """The runs a recipe stands for, the last key varying fastest.
 
     Raises:
-        InputError: a combination is not a valid recipe; its values are named.
+        InputError: a combination is not a valid recipe (its values are named), or two would share a folder.
     """
     grid = recipe.sweep.grid
-    return [
-        _cell(recipe, dict(zip(grid, combination, strict=True))) for combination in itertools.product(*grid.values())
-    ]
+    combinations = itertools.product(*grid.values())
+    cells = [_cell(recipe, dict(zip(grid, combination, strict=True))) for combination in combinations]
+    names = [cell.name for cell in cells]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(
+                f"{recipe.where('sweep')}: sweep: two cells would be named {name}; give values that differ"
+            )
+    return cells
 
 
 def _cell(recipe: Recipe, values: dict[str, Any]) -> Cell:

@@ -74,6 +74,11 @@ class TaskDefinition(Section):
                 raise ValueError(
                     "needs a train split, and validation or test; one of them is halved if the other lacks"
                 )
+        held_out = [split for split in self.files or self.sizes or () if split != "train"]
+        if self.split_rule == "own" and len(held_out) == 1:
+            raise ValueError("split_rule: own needs a validation and a test split")
+        if self.split_rule in ("halved", "carved") and self.files is not None and len(held_out) == 2:
+            raise ValueError(f"split_rule: {self.split_rule} uses train and one other file; leave out the third")
         texts = list(self.labels.values()) if isinstance(self.labels, dict) else self.labels or []
         odd = [text for text in texts if not text or text != text.strip()]
         if odd:

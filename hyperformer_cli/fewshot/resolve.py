@@ -46,7 +46,8 @@ def resolve(
     run = None if folder is None else RunFolder(folder)
     if recipe is None and run is not None:
         values, origins = run.recipe().given()
-        values.get("data", {}).pop("sampling", None)  # of the run's batches, not of a transfer's
+        for key in ("sampling", "samples_per_task"):  # of the run's training, not of a transfer's
+            values.get("data", {}).pop(key, None)
         if values.get("fewshot") is None:
             default, default_origins = load_recipe(DEFAULT_RECIPE).given()
             values["fewshot"] = default["fewshot"]
@@ -56,6 +57,9 @@ def resolve(
         loaded = load_recipe(recipe or DEFAULT_RECIPE, overrides)
     if loaded.fewshot is None:
         raise InputError(f"recipe '{loaded.name}' has no fewshot section")
+    if loaded.data.samples_per_task is not None:
+        at = loaded.where("data.samples_per_task")
+        raise InputError(f"{at}: data.samples_per_task: a transfer goes by fewshot.sizes; leave it out")
     loaded = _with_options(loaded, options)
     target_tasks(loaded)  # says which are unknown before anything is loaded
     return run or RunFolder(Path(loaded.output_dir)), loaded

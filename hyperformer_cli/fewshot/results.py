@@ -17,6 +17,12 @@ def cell_file(folder: Path, cell: Cell) -> Path:
     return folder / "fewshot" / cell.task / f"{cell.shots}-shot" / f"seed-{cell.seed}.json"
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Removes temporary files of a process that was killed while it wrote."""
+    for leftover in [*folder.glob(".fewshot.json.*.tmp"), *(folder / "fewshot").rglob(".seed-*.tmp")]:
+        leftover.unlink()
+
+
 def read_cells(folder: Path) -> dict[Cell, dict[str, Any]]:
     """The files of all cells that are done; damaged ones are as good as none.
 

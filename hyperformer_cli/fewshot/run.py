@@ -4,6 +4,7 @@ import hashlib
 import json
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.data.tokenization import Tokenization
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.fewshot.protocol import Cell, cells_of, draw, starting_task, training_rows
-from hyperformer_cli.fewshot.results import check_settings, read_cells, write_cell, write_summary
+from hyperformer_cli.fewshot.results import check_settings, read_cells, remove_leftovers, write_cell, write_summary
 from hyperformer_cli.fewshot.transfer import Target, Transfer
 from hyperformer_cli.runs.devices import make_accelerator
 from hyperformer_cli.runs.folder import RunFolder
@@ -68,8 +69,9 @@ def run_fewshot(
     common = {"weights_sha256": _hash(model), "start": recipe.fewshot.init_from, **_settings(recipe)}
     by_task = {t.task.name: {"init_from": starts[t.task.name], "data_sha256": t.fingerprint} for t in targets}
     head = {"name": run.recipe().name, "method": model.config.method}
-    head |= {"train": recipe.fewshot.train, "init_from": recipe.fewshot.init_from}
+    head |= {"train": recipe.fewshot.train, "init_from": recipe.fewshot.init_from, "settings": _settings(recipe)}
     with RunFolder(output).lock():
+        remove_leftovers(output)
         finished = read_cells(output)
         check_settings(output, finished, common, by_task)
         cells = [(target, cell) for target in targets for cell in target.cells]
@@ -134,7 +136,8 @@ def _load(task: Task, recipe: Recipe, how: Tokenization, strict_sizes: bool) -> 
         for split in (["validation", "test"] if recipe.fewshot.init_from == AUTO else ["test"])
     }
     test = load_rows(task, source_split_of(task, "test"), recipe.data.source)
-    fingerprint = hashlib.sha256(json.dumps([rows.fingerprint, test.fingerprint, repr(task)]).encode()).hexdigest()
+    about = repr(replace(task, files=None))  # files may move
+    fingerprint = hashlib.sha256(json.dumps([rows.fingerprint, test.fingerprint, about]).encode()).hexdigest()
     return Target(task, drawn, numbers, how.apply(task, rows.take(numbers)), fingerprint, **splits)
 
 

@@ -113,6 +113,7 @@ class Transfer:
             yield
         finally:
             self.model.remove_task(name)
+            self.model.zero_grad()  # what a cell that failed within a step left behind
             with torch.no_grad():
                 for parameter_name, parameter in self.model.trained_parameters().items():
                     parameter.copy_(self._initial[parameter_name])

@@ -21,7 +21,7 @@ class Run:
     """A finished run.
 
     `scores` holds per cent by split, then by task and metric; `parameters` what results.json counts; `selected` says
-    whether its sweep chose it on validation.
+    whether its sweep chose its setting on validation.
     """
 
     folder: Path
@@ -46,7 +46,8 @@ class FewShotScore:
 class FewShot:
     """The results of one few-shot command: a method, trained in one way, started in one way.
 
-    `name` is the paper's row where the folder is a run of one, else what fewshot.json says.
+    `name` is the paper's row where the folder is a run of one, else what fewshot.json says; `settings` is what else the
+    cells were made with.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class FewShot:
     train: str
     init_from: str
     split: str
+    settings: Mapping[str, Any]
     scores: tuple[FewShotScore, ...]
 
 
@@ -133,10 +135,11 @@ def _expand(path: Path) -> Iterator[tuple[Path, bool]]:
         summary = read_json(sweep)
         try:
             cells = [str(cell["cell"]) for cell in summary["cells"]]
+            selected = list(summary.get("selected") or ())
         except (KeyError, TypeError) as error:
-            raise InputError(f"{sweep}: damaged: its cells have no names") from error
+            raise InputError(f"{sweep}: damaged: {_fault(error)}") from error
         for cell in cells:
-            yield path / "cells" / cell, cell == summary.get("selected")
+            yield path / "cells" / cell, cell in selected
 
 
 def _read_run(run: RunFolder, selected: bool) -> Run:
@@ -167,6 +170,7 @@ def _read_fewshot(folder: Path) -> FewShot:
             for score in content["results"]
         )
         about = [str(content[key]) for key in ("name", "method", "train", "init_from", "split")]
+        settings = dict(content["settings"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{file}: damaged: {_fault(error)}") from error
     if not all(score.values for score in scores):
@@ -174,7 +178,7 @@ def _read_fewshot(folder: Path) -> FewShot:
     run = RunFolder(folder)
     paper = run.recipe().paper if run.recipe_file.is_file() else None
     name, *how = about
-    return FewShot(folder, paper.row if paper else name, *how, scores)
+    return FewShot(folder, paper.row if paper else name, *how, settings, scores)
 
 
 def _number(value: Any) -> float:

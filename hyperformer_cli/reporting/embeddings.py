@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.reporting.collect import FewShot, Run, read_json
+from hyperformer_cli.fewshot.results import read_cells
+from hyperformer_cli.reporting.collect import FewShot, Run
 from hyperformer_cli.reporting.groups import Group, distinct_names
 from hyperformer_cli.runs.folder import RunFolder
 
@@ -102,14 +103,10 @@ def _target_vectors(fewshot: Sequence[FewShot]) -> dict[str, list[float]]:
     """Of each target the vector learned from the most examples, with the first seed."""
     learned: dict[str, list[float]] = {}
     for found in fewshot:
+        cells = read_cells(found.folder)
         for task in dict.fromkeys(score.task for score in found.scores):
-            files = (found.folder / "fewshot" / task).glob("*-shot/seed-*.json")
-            cells = [(file, read_json(file)) for file in files]
-            try:
-                cells = [(file, cell) for file, cell in cells if cell["task_embedding"] is not None]
-                cells.sort(key=lambda own: (-own[1]["shots"], own[1]["seed"]))
-                if cells:
-                    learned.setdefault(task, [float(value) for value in cells[0][1]["task_embedding"]])
-            except (KeyError, TypeError, ValueError) as error:
-                raise InputError(f"{found.folder}/fewshot/{task}: damaged: {error}") from error
+            own = [cell for cell in cells if cell.task == task and cells[cell].get("task_embedding")]
+            if own:
+                first = min(own, key=lambda cell: (-cell.shots, cell.seed))
+                learned.setdefault(task, [float(value) for value in cells[first]["task_embedding"]])
     return learned

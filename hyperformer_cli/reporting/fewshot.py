@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from hyperformer_cli.reporting.collect import FewShot, FewShotScore
-from hyperformer_cli.reporting.groups import plain_recipe_name
+from hyperformer_cli.reporting.groups import as_text, plain_recipe_name
 from hyperformer_cli.reporting.table import Cell, Column, Row, Table, over_seeds
 
 MAJORITY = "majority"
@@ -19,20 +19,34 @@ def fewshot_tables(fewshot: Sequence[FewShot]) -> list[Table]:
 
 def _table(fewshot: Sequence[FewShot], split: str) -> Table:
     by_method = [{point(score): score for score in found.scores} for found in fewshot]
-    rows = []
+    names, rows = fewshot_names(fewshot), []
     for task, metric, shots in points(fewshot):
         scores = [own.get((task, metric, shots)) for own in by_method]
-        majority = next(score.majority for score in scores if score is not None)
-        cells = (Cell(majority), *(None if score is None else over_seeds(score.values) for score in scores))
-        rows.append(Row((task, metric, str(shots)), cells))
+        found = [score for score in scores if score is not None]
+        majority = Cell(found[0].majority) if len({score.majority for score in found}) == 1 else None
+        cells = (majority, *(None if score is None else over_seeds(score.values) for score in scores))
+        folders = tuple(str(own.folder) for own, score in zip(fewshot, scores, strict=True) if score is not None)
+        rows.append(Row((task, metric, str(shots)), cells, folders))
     return Table(
         kind="few-shot",
         title=f"Few-shot transfer, {split}, per cent",
         heads=("task", "metric", "examples"),
         column_heads=("method",),
-        columns=tuple(Column((name,)) for name in (MAJORITY, *fewshot_names(fewshot))),
+        columns=tuple(Column((name,)) for name in (MAJORITY, *names)),
         rows=tuple(rows),
+        notes=_unlike(fewshot, names, rows),
     )
+
+
+def _unlike(fewshot: Sequence[FewShot], names: Sequence[str], rows: Sequence[Row]) -> tuple[str, ...]:
+    """What the columns do not have in common, besides the method."""
+    keys = dict.fromkeys(key for found in fewshot for key in found.settings)
+    keys = [key for key in keys if len({as_text(found.settings.get(key)) for found in fewshot}) > 1]
+    ways = [", ".join(f"{key}={as_text(found.settings.get(key))}" for key in keys) for found in fewshot]
+    notes = [f"{name}: {way}." for name, way in zip(names, ways, strict=True) if way]
+    if any(row.cells[0] is None for row in rows):
+        notes.append("No majority where the columns were tested on different data.")
+    return tuple(notes)
 
 
 def point(score: FewShotScore) -> Point:

@@ -10,9 +10,9 @@ from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
 from hyperformer_cli.reporting.collect import FewShot
 from hyperformer_cli.reporting.fewshot import fewshot_names, point, points
-from hyperformer_cli.reporting.groups import Group, distinct_names, low_resource_curves
+from hyperformer_cli.reporting.groups import Curve, Group, distinct_names, low_resource_curves
 from hyperformer_cli.reporting.table import Cell, over_seeds
-from hyperformer_cli.reporting.tables import curve_names, table_1_groups
+from hyperformer_cli.reporting.tables import curve_names, families, table_1_groups
 from hyperformer_cli.reporting.training_curves import training_losses
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -22,23 +22,30 @@ _PANEL = (3.0, 2.4)  # inches
 
 
 def draw_low_resource(groups: Sequence[Group], split: str) -> Figure | None:
-    """Mean of metrics against training examples a task, with the standard deviation over seeds as a band."""
-    curves = [curve for curve in low_resource_curves(groups) if curve.groups[0].metrics(split)]
-    names = curve_names(curves)
-    sizes = sorted({group.size for curve in curves for group in curve.groups if group.size is not None})
-    if not sizes:
+    """Mean of metrics against training examples a task, with the standard deviation over seeds as a band.
+
+    A panel for the curves of each set of metrics: means over others do not compare.
+    """
+    scored = families([group for group in groups if group.metrics(split)], split)
+    drawn = [curves for family in scored.values() if (curves := _sized_curves(family))]
+    if not drawn:
         return None
-    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
-    axes = figure.add_subplot()
-    for i, (curve, name) in enumerate(zip(curves, names, strict=True)):
-        sized = [group for group in curve.groups if group.size is not None]
-        cells = [over_seeds(group.averages(split, "metrics")) for group in sized]
-        _line(axes, [group.size for group in sized], cells, i, name)
-    _size_axis(axes, sizes)
-    axes.set_xlabel("training examples a task")
-    axes.set_ylabel(f"mean of metrics, {split} (%)")
-    axes.legend(frameon=False, fontsize=8)
+    figure, panels = panels_for(len(drawn), (5.2, 3.6))
+    for panel, curves in zip(panels, drawn, strict=True):
+        for i, (curve, name) in enumerate(zip(curves, curve_names(curves), strict=True)):
+            cells = [over_seeds(group.averages(split, "metrics")) for group in curve.groups]
+            _line(panel, [group.size for group in curve.groups], cells, i, name)
+        _size_axis(panel, [group.size for curve in curves for group in curve.groups])
+        panel.set_xlabel("training examples a task")
+        panel.set_ylabel(f"mean of {len(curves[0].groups[0].metrics(split))} metrics, {split} (%)")
+        panel.legend(frameon=False, fontsize=8)
     return figure
+
+
+def _sized_curves(family: Sequence[Group]) -> list[Curve]:
+    """The curves without their points on all of the data, which have no place on the axis."""
+    curves = [[group for group in curve.groups if group.size is not None] for curve in low_resource_curves(family)]
+    return [Curve(tuple(groups)) for groups in curves if groups]
 
 
 def draw_few_shot(fewshot: Sequence[FewShot]) -> Figure | None:

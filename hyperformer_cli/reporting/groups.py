@@ -12,11 +12,13 @@ from hyperformer_cli.reporting.collect import Metric, Run
 from hyperformer_cli.runs.results import mean_of_metrics_and_tasks
 
 SIZE = "data.samples_per_task"
-# What changes no figure but by rounding: names, checkpoints, logs, and how a batch is cut to fit a device.
+# What changes no figure but by rounding: names, checkpoints, logs, compiling, and how a batch is cut to fit a device.
 _NOT_THE_EXPERIMENT = {
     "seed", "name", "output_dir", "training.save_every", "training.keep_checkpoints", "training.log_every",
-    "training.micro_batch_size", "evaluation.batch_size", "model.gradient_checkpointing",
+    "training.report_to", "training.compile", "training.micro_batch_size", "evaluation.batch_size",
+    "model.gradient_checkpointing",
 }  # fmt: skip
+_DRAWN_BY_IN_REFERENCE = "training.micro_batch_size"  # its sampler draws for so many processes
 _CELL = re.compile(r"/[^/]*=[^/]*$")
 _MOST_KEYS = 3  # in a name, before the folder says it better
 
@@ -42,8 +44,8 @@ class Group:
 
     @property
     def selected(self) -> bool:
-        """Whether a sweep over settings, not seeds, chose it on validation."""
-        return len(self.runs) == 1 and self.runs[0].selected
+        """Whether a sweep chose its setting on validation."""
+        return all(run.selected for run in self.runs)
 
     def metrics(self, split: str) -> tuple[Metric, ...]:
         return tuple(self.runs[0].scores.get(split, ()))
@@ -110,7 +112,8 @@ def is_miniature(recipe: Recipe) -> bool:
 def settings(recipe: Recipe) -> dict[str, Any]:
     """Dotted keys and values of everything that makes the experiment; not the seed."""
     plain = {key: value for key, value in recipe.as_dict().items() if key not in ("paper", "sweep", "fewshot")}
-    return {key: value for key, value in _flat(plain, "") if key not in _NOT_THE_EXPERIMENT}
+    left_out = _NOT_THE_EXPERIMENT - ({_DRAWN_BY_IN_REFERENCE} if recipe.data.protocol == "reference" else set())
+    return {key: value for key, value in _flat(plain, "") if key not in left_out}
 
 
 def differing(first: dict[str, Any], *others: dict[str, Any]) -> list[str]:

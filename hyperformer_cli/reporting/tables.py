@@ -45,11 +45,11 @@ def build_tables(groups: Sequence[Group], fewshot: Sequence[FewShot], split: str
     if groups and not scored and not fewshot:
         known = sorted({name for group in groups for name in group.runs[0].scores})
         raise InputError(f"no run has scores on split '{split}'; they have {', '.join(known) or 'none'}")
-    families = list(_families(scored, split).values())
-    curves = [own for family in families if (own := low_resource_curves(family))]
-    ablations = [own for family in families if (own := [group for group in family if is_table(group, "ablation")])]
+    comparable = list(families(scored, split).values())
+    curves = [own for family in comparable if (own := low_resource_curves(family))]
+    ablations = [own for family in comparable if (own := [group for group in family if is_table(group, "ablation")])]
     return [
-        *(glue_table(own, split) for family in families if (own := table_1_groups(family))),
+        *(glue_table(own, split) for family in comparable if (own := table_1_groups(family))),
         *fewshot_tables(fewshot),
         *(low_resource_table(own, split) for own in curves),
         *(ablation_table(own, split) for own in ablations),
@@ -166,12 +166,12 @@ def parameter_table(groups: Sequence[Group]) -> Table:
     )
 
 
-def _families(groups: Sequence[Group], split: str) -> dict[frozenset[Metric], list[Group]]:
+def families(groups: Sequence[Group], split: str) -> dict[frozenset[Metric], list[Group]]:
     """Groups by what they were scored on: averages over other metrics do not compare."""
-    families: dict[frozenset[Metric], list[Group]] = {}
+    found: dict[frozenset[Metric], list[Group]] = {}
     for group in groups:
-        families.setdefault(frozenset(group.metrics(split)), []).append(group)
-    return families
+        found.setdefault(frozenset(group.metrics(split)), []).append(group)
+    return found
 
 
 def _benchmark(groups: Sequence[Group]) -> str:

@@ -96,6 +96,10 @@ class RunFolder:
                 if leftover.is_file():
                     leftover.unlink()
 
+    def is_of(self, recipe: Recipe) -> bool:
+        """Whether the folder holds a run of this recipe."""
+        return self.recipe_file.is_file() and not _differences(self.recipe().as_dict(), recipe.as_dict())
+
     def claim(self, recipe: Recipe) -> None:
         """Writes the recipe into a new folder, or checks that an old one was started with the same.
 

@@ -1,6 +1,7 @@
 """Runs of a grid, one after the other or one a job of an array; finished ones are skipped."""
 
 import json
+import statistics
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -69,19 +70,37 @@ def _write_summary(recipe: Recipe, cells: Sequence[Cell]) -> None:
     Whichever job writes last has looked after writing, so no finished cell is missing.
     """
     written = None
-    while written != (done := sum(RunFolder(Path(cell.recipe.output_dir)).is_complete() for cell in cells)):
+    while written != (done := sum(_is_done(cell) for cell in cells)):
         write_json(Path(recipe.output_dir) / "sweep.json", summarise(recipe, cells))
         written = done
 
 
 def summarise(recipe: Recipe, cells: Sequence[Cell]) -> dict[str, Any]:
-    """Every cell with its averages, as far as it is done, and the selected one once all are."""
+    """Every cell with its averages, as far as it is done; and, once all are, the cells of the selected setting.
+
+    A setting is what a cell's values are but for the seed: of a grid over seeds the best mean is selected, with all
+    its cells, and not the luckiest seed.
+    """
     rows = []
     for cell in cells:
-        run = RunFolder(Path(cell.recipe.output_dir))
-        average = json.loads(run.results_file.read_text(encoding="utf-8"))["average"] if run.is_complete() else None
+        results = RunFolder(Path(cell.recipe.output_dir)).results_file
+        average = json.loads(results.read_text(encoding="utf-8"))["average"] if _is_done(cell) else None
         rows.append({"cell": cell.name, "values": cell.values, "done": average is not None, "average": average})
     selected = None
     if recipe.sweep.select and all(row["done"] for row in rows):
-        selected = max(rows, key=lambda row: row["average"][recipe.sweep.select]["metrics"])["cell"]
+        settings: dict[str, list[dict[str, Any]]] = {}
+        for row in rows:
+            setting = {key: value for key, value in row["values"].items() if key != "seed"}
+            settings.setdefault(json.dumps(setting), []).append(row)
+        best = max(settings.values(), key=lambda own: _mean(own, recipe.sweep.select))
+        selected = [row["cell"] for row in best]
     return {"format_version": FORMAT_VERSION, "name": recipe.name, "cells": rows, "selected": selected}
+
+
+def _is_done(cell: Cell) -> bool:
+    run = RunFolder(Path(cell.recipe.output_dir))
+    return run.is_complete() and run.is_of(cell.recipe)
+
+
+def _mean(rows: Sequence[dict[str, Any]], split: str) -> float:
+    return statistics.fmean(row["average"][split]["metrics"] for row in rows)

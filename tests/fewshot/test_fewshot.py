@@ -305,6 +305,20 @@ def test_a_target_defined_in_a_recipe(trained: Callable, write_recipe: Callable,
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["results"][0]["init_from"] == "cola"
 
+    (tmp_path / "moved").mkdir()  # the same files elsewhere are the same data
+    for split, file in task["files"].items():
+        task["files"][split] = str(Path(file).rename(tmp_path / "moved" / f"{split}.tsv"))
+    again = run("fewshot", folder, "--recipe", write_recipe(values), "--target-tasks", "mine")
+    assert again.exit_code == 0 and "0 cells to do" in again.stderr
+
+
+def test_a_run_of_a_low_resource_curve_is_a_start_like_any_other(trained: Callable, recipe_values: dict) -> None:
+    folder = trained(data={**recipe_values["data"], "samples_per_task": 5})
+    command = ("fewshot", folder, "--target-tasks", "paws", "--init-from", "mrpc", "--shots", "6", "--json")
+    plan = json.loads(run(*command, "--dry-run").stdout)
+    assert plan["targets"]["paws"]["train"] == 30 and plan["cells"] == 2
+    assert json.loads(run(*command).stdout)["results"][0]["n"] == 2
+
 
 def test_cells_made_in_different_ways_are_not_averaged(trained: Callable, target_folder: Path) -> None:
     folder = trained()
@@ -332,6 +346,10 @@ def test_a_damaged_cell_is_done_again_and_one_of_another_version_refused(trained
     assert run(*command).exit_code == 0
     cell = folder / "fewshot" / "paws" / "4-shot" / "seed-2.json"
     whole = json.loads(cell.read_text())
+    leftovers = [folder / ".fewshot.json.1.tmp", cell.with_name(".seed-2.json.1.tmp")]
+    for leftover in leftovers:
+        leftover.touch()
+    assert run(*command).exit_code == 0 and not any(leftover.exists() for leftover in leftovers)
     for damaged in ("{", "[]", json.dumps({**whole, "results": []})):
         cell.write_text(damaged)
         only_one = run(*command, "--seeds", "1", "--json")
@@ -360,6 +378,31 @@ def test_a_cell_that_fails_loses_no_other(trained: Callable, monkeypatch: pytest
     assert [row["seeds"] for row in json.loads((folder / "fewshot.json").read_text())["results"]] == [[2], [2]]
     monkeypatch.undo()
     assert run(*command, "--json").exit_code == 0
+
+    def fail_within_a_step(self: Transfer, batch: Any, split: Any, *how: Any) -> Any:
+        if len(batch) == 2:  # the last part of a batch of six, whose first has its gradients by now
+            raise RuntimeError("out of memory")
+        return losses(self, batch, split, *how)
+
+    losses = Transfer._losses
+    common = (
+        "fewshot",
+        folder,
+        "--target-tasks",
+        "paws",
+        "--init-from",
+        "mrpc",
+        "--set",
+        "training.micro_batch_size=4",
+    )
+    common = (*common, "--set", "fewshot.batch_size=6")
+    alone, after = folder.parent / "alone", folder.parent / "after"
+    assert run(*common, "--shots", "4", "--seeds", "2", "--output-dir", alone).exit_code == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(Transfer, "_losses", fail_within_a_step)
+        assert run(*common, "--shots", "6,4", "--seeds", "2", "--output-dir", after).exit_code == 1
+    cells = [json.loads((f / "fewshot" / "paws" / "4-shot" / "seed-2.json").read_text()) for f in (alone, after)]
+    assert cells[0]["task_embedding"] == cells[1]["task_embedding"]
 
     diverged = run(*command, "--output-dir", folder.parent / "o", "--set", "fewshot.learning_rate=1e30")
     assert diverged.exit_code == 1 and "the loss is not finite" in diverged.stderr

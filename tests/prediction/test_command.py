@@ -148,7 +148,7 @@ def test_what_a_line_says(joint: Path) -> None:
         task = get_task(line["task"])
         assert list(line) == ["id", "task", "prediction", "label", "scores"]
         assert tuple(line["scores"]) == task.label_names
-        assert sum(line["scores"].values()) == pytest.approx(1, abs=1e-5)
+        assert sum(line["scores"].values()) == pytest.approx(1, abs=3 * 5e-5)  # four decimals each
         if line["label"] is not None:
             assert line["label"] == task.label_names[int(line["prediction"])]
     assert {line["label"] is None for line in found} == {True, False}
@@ -174,7 +174,7 @@ def test_what_else_is_in_the_stream_lengthens_no_answer(joint: Path, beams: int)
     tokenizer = whole.how.tokenizer
     words = [piece.removeprefix("▁") for piece in sorted(tokenizer.get_vocab()) if piece.startswith("▁")]
     short = [word for word in words if len(tokenizer(word)["input_ids"]) == 2][:2]  # a piece and the end of sequence
-    tasks = {**run.tasks, "cola": replace(get_task("cola"), labels=tuple(short))}  # the other tasks' have two pieces
+    tasks = {**run.tasks, "cola": replace(get_task("cola"), labels=tuple(short))}  # the other tasks' may have more
     settings = run.recipe.evaluation.model_copy(update={"num_beams": beams})
     predictor = Predictor(whole.model, tasks, whole.how, whole.accelerator, settings, with_scores=True)
     requests = [
@@ -182,7 +182,8 @@ def test_what_else_is_in_the_stream_lengthens_no_answer(joint: Path, beams: int)
     ]
     mixed = predictor.predict(requests)
     assert_same([predictor.predict([request])[0] for request in requests], mixed)
-    assert {line["prediction"].strip() for line in mixed if line["task"] == "cola"}.isdisjoint({"0", "1", "0.5"})
+    answers = {line["prediction"].strip() for line in mixed if line["task"] == "cola"}
+    assert "0." in answers and "0.5" not in answers  # which has three pieces
 
 
 def assert_same(some: list[dict[str, Any]], others: list[dict[str, Any]]) -> None:

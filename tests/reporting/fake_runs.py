@@ -60,7 +60,7 @@ def write_fewshot(
 ) -> Path:
     """fewshot.json and its cells; `values` are accuracies by target and number of examples, one a seed."""
     header = {"format_version": 1, "name": "glue_hyperpp", "method": "hyperformer++", "train": "all"}
-    header |= {"init_from": "paper", "split": "test", **about}
+    header |= {"init_from": "paper", "split": "test", "settings": {}, **about}
     entries = []
     for (task, shots), own in values.items():
         seeds = list(range(1, len(own) + 1))
@@ -69,6 +69,7 @@ def write_fewshot(
         for seed in seeds:
             vector = None if embedding is None else [shots * seed * value for value in embedding]
             cell = {"format_version": 1, "task": task, "shots": shots, "seed": seed, "task_embedding": vector}
+            cell |= {"settings": {}, "results": [{"metric": "accuracy", "value": own[seed - 1]}]}
             write_text(folder / f"fewshot/{task}/{shots}-shot/seed-{seed}.json", json.dumps(cell))
     write_text(folder / "fewshot.json", json.dumps({**header, "results": entries}))
     return folder

@@ -53,6 +53,9 @@ def test_neighbours_are_the_nearest_by_cosine(tmp_path: Path) -> None:
     assert own.tasks[-1] == "paws" and own.targets == 1 and own.is_target(8) and not own.is_target(7)
     np.testing.assert_allclose(own.vectors[-1], 16 * np.array(target))  # most examples, first seed
 
+    (run / "fewshot" / "paws" / "4-shot" / "seed-1.json").write_text('{"format')  # one that was cut off is as none
+    assert read(run)[0].tasks == own.tasks
+
     found = {task["task"]: task for task in nearest_neighbours(own)}
     assert found["paws"]["target"] and found["paws"]["nearest"][0]["task"] == own.tasks[2]
     for i, task in enumerate(own.tasks):
@@ -101,7 +104,7 @@ def test_every_figure_is_written_in_both_formats(tmp_path: Path) -> None:
     assert drawn == [tmp_path / "figures" / f"{name}.svg" for name in names]
     texts = {path.stem: "".join(ElementTree.parse(path).getroot().itertext()) for path in drawn}
     for name, parts in {
-        "low-resource": ["T5-dagger BASE", "mean of metrics, test (%)", "training examples a task"],
+        "low-resource": ["T5-dagger BASE", "mean of 11 metrics, test (%)", "training examples a task"],
         "few-shot": ["paws", "HyperFormer++ BASE", "accuracy (%)", "majority"],
         "training": ["cola", "optimizer step", "HyperFormer++ BASE"],
         "embeddings": ["mnli", "paws", "few-shot target", "of the variance"],
@@ -132,6 +135,21 @@ def test_curves_are_the_tables_means_and_deviations(tmp_path: Path) -> None:
     panels = draw_training(groups).axes
     assert len(panels) == 8 and len(panels[0].lines) == 1
     np.testing.assert_allclose(panels[0].lines[0].get_xdata(), [100, 200, 300])
+
+
+def test_curves_over_other_metrics_have_a_panel_of_their_own(tmp_path: Path) -> None:
+    from hyperformer_cli.reporting.figures import draw_low_resource
+
+    few = ("tasks=[cola,mrpc]",)
+    runs = [
+        write_run(tmp_path / f"{number}-{size}", "glue_t5_dagger", f"data.samples_per_task={size}", *changes)
+        for number, changes in enumerate(((), few))
+        for size in (100, 500)
+    ]
+    runs.append(write_run(tmp_path / "all", "glue_t5_dagger", *few))  # has no place on the axis
+    panels = draw_low_resource(group_runs(collect(runs).runs)[0], "test").axes
+    assert [len(panel.lines[0].get_xdata()) for panel in panels] == [2, 2]
+    assert [panel.get_ylabel() for panel in panels] == ["mean of 11 metrics, test (%)", "mean of 3 metrics, test (%)"]
 
 
 def test_a_figure_that_cannot_be_drawn_leaves_nothing(tmp_path: Path) -> None:

@@ -124,12 +124,12 @@ def test_what_a_sweep_selected_is_said_where_it_chose_a_setting(tmp_path: Path) 
     cells = [f"adapter.reduction_factor={r}" for r in (16, 32)]
     for name in cells:
         write_run(tmp_path / "cells" / name, "glue_hyperpp", name, f"name=glue_hyperpp/{name}", "paper=null")
-    summary = {"format_version": 1, "name": "s", "cells": [{"cell": name} for name in cells], "selected": cells[1]}
+    summary = {"format_version": 1, "name": "s", "cells": [{"cell": name} for name in cells], "selected": cells[1:]}
     (tmp_path / "sweep.json").write_text(json.dumps(summary))
     table = tables(tmp_path)["glue"]
     assert [row.names[0] for row in table.rows] == [f"glue_hyperpp ({name})" for name in cells]
     assert table.notes == ("glue_hyperpp (adapter.reduction_factor=32) was selected on validation.",)
-    more = write_run(tmp_path / "more", "glue_hyperpp", "seed=7", "paper=null")  # the sweep chose a seed as well, then
+    more = write_run(tmp_path / "more", "glue_hyperpp", "seed=7", "paper=null")  # of the setting, and not of the sweep
     assert tables(tmp_path, more)["glue"].notes == ()
 
 
@@ -194,6 +194,32 @@ def test_few_shot_results_by_target_examples_and_method(tmp_path: Path) -> None:
     assert cell(table, "paws/accuracy/16", "base (train task-embedding)").mean == 58
     assert cell(table, "cb/accuracy/4", "base (train all)") is None
     assert cell(table, "cb/accuracy/4", "majority").mean == 55.8
+
+
+def test_few_shot_results_made_in_other_ways_say_so(tmp_path: Path) -> None:
+    same = {"schedule": "linear", "max_steps": 500}
+    long = write_fewshot(tmp_path / "long", {("paws", 16): [60.0]}, name="long", settings=same)
+    short = write_fewshot(tmp_path / "short", {("paws", 16): [50.0]}, name="short", settings={**same, "max_steps": 5})
+    table = tables(long, short)["few-shot"]
+    assert table.notes == ("long: max_steps=500.", "short: max_steps=5.")
+    assert table.rows[0].folders == (str(long), str(short))
+    summary = json.loads((short / "fewshot.json").read_text())
+    summary["results"][0]["majority"] = 40.0
+    (short / "fewshot.json").write_text(json.dumps(summary | {"settings": same}))
+    table = tables(long, short)["few-shot"]
+    assert table.notes == ("No majority where the columns were tested on different data.",)
+    assert cell(table, "paws/accuracy/16", "majority") is None
+
+
+def test_what_the_reference_protocol_draws_by_sets_runs_apart(tmp_path: Path) -> None:
+    for protocol in ("paper", "reference"):
+        for size in (8, 16):
+            folder = tmp_path / protocol / str(size)
+            changes = (f"data.protocol={protocol}", f"training.micro_batch_size={size}", f"seed={size}")
+            write_run(folder, "glue_hyperpp", *changes, "training.report_to=[tensorboard]" if size == 8 else "seed=16")
+    for protocol, rows in (("paper", 1), ("reference", 2)):
+        groups, _ = group_runs(collect(sorted((tmp_path / protocol).iterdir())).runs)
+        assert len(groups) == rows
 
 
 def test_runs_of_other_tasks_have_tables_of_their_own(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from hyperformer_cli.cli.main import app
 from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.config.sweep import sweep_cells
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.training.sweep import train_sweep
+from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.training.sweep import summarise, train_sweep
 
 
 @pytest.fixture
@@ -60,6 +61,9 @@ def test_a_sweep_over_methods_fills_in_each_methods_own_defaults(grid_values: di
         ({"adapter.reduction_factr": [4]}, "did you mean 'reduction_factor'"),
         ({"training.max_steps": [1, "many"]}, "cell training.max_steps=many.*'many'"),
         ({"seed.first": [1]}, "'seed' is a value"),
+        ({"seed": [1, 2], "select": "validation"}, "chooses between settings"),
+        ({"data": [{"source": "a"}], "data.source": ["b"]}, "data: another key lies within it"),
+        ({"data.source": ["data/v1", "data-v1"]}, "two cells would be named data.source=data-v1"),
     ],
 )
 def test_grids_that_are_wrong(sweep: dict, complaint: str, grid_values: dict) -> None:
@@ -101,11 +105,28 @@ def test_a_sweep_from_the_command_line(grid_values: dict, write_recipe: Callable
     swept = json.loads(run("train", recipe, "--json").stdout)
     assert finished.stat().st_mtime_ns == before
     assert [cell["done"] for cell in swept["cells"]] == [True] * 4
-    best = max(swept["cells"], key=lambda cell: cell["average"]["validation"]["metrics"])
-    assert swept["selected"] == best["cell"]
+    average = {cell["cell"]: cell["average"]["validation"]["metrics"] for cell in swept["cells"]}
+    settings = [[f"adapter.reduction_factor={r},seed={seed}" for seed in (1, 2)] for r in (4, 8)]
+    assert swept["selected"] == max(settings, key=lambda own: average[own[0]] + average[own[1]])
     assert "selected" in run("train", recipe).stdout
     assert run("train", recipe, "--sweep-index", 4).exit_code == 2
     assert run("train", recipe, "sweep=null", "--sweep-index", 0).exit_code == 2
+
+
+def test_the_best_setting_is_selected_and_not_the_luckiest_seed(
+    grid_values: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = build_recipe(grid_values)
+    cells = sweep_cells(recipe)
+    for cell, average in zip(cells, (80, 80, 90, 50), strict=True):
+        folder = RunFolder(Path(cell.recipe.output_dir))
+        folder.claim(cell.recipe)
+        write_json(folder.results_file, {"average": {"validation": {"metrics": average}}})
+    assert summarise(recipe, cells)["selected"] == [cell.name for cell in cells[:2]]
+
+    longer = build_recipe({**grid_values, "training": {**grid_values["training"], "max_steps": 3}})
+    summary = summarise(longer, sweep_cells(longer))  # the folders hold runs of another recipe
+    assert not any(cell["done"] for cell in summary["cells"]) and summary["selected"] is None
 
 
 def test_two_jobs_of_an_array_that_end_together(grid_values: dict, monkeypatch: pytest.MonkeyPatch) -> None:
