@@ -1,4 +1,4 @@
-"""Few-shot transfer: the protocol's draws and starts, cells that leave no trace in each other, the command line."""
+"""Few-shot transfer from the command line: cells that leave no trace in each other, and what cannot be done."""
 
 import json
 import shutil
@@ -17,11 +17,9 @@ from typer.testing import CliRunner, Result
 
 from hyperformer_cli import AdaptedModel
 from hyperformer_cli.cli.main import app
-from hyperformer_cli.config.fewshot import FewshotSection
 from hyperformer_cli.config.loading import build_recipe, load_recipe
 from hyperformer_cli.data.declared import get_task
-from hyperformer_cli.errors import InputError
-from hyperformer_cli.fewshot.protocol import Cell, cells_of, draw, starting_task, training_rows
+from hyperformer_cli.fewshot.protocol import Cell
 from hyperformer_cli.training.run import train_recipe
 
 PROTOCOL = {"sizes": [4, 6], "seeds": [1, 2], "max_steps": 3, "batch_size": 4, "learning_rate": 1e-2}
@@ -73,49 +71,6 @@ def trained(recipe_values: dict, target_folder: Path, tmp_path: Path, kept: Path
         return Path(shutil.copytree(original, tmp_path / "run", dirs_exist_ok=True))
 
     return train
-
-
-def test_sizes_above_what_there_is_become_all_of_it_as_in_the_paper_for_cb() -> None:
-    settings = FewshotSection()
-    sizes = [cell.shots for cell in cells_of(get_task("cb"), settings, 250, strict=False)]
-    assert sizes == [size for size in (4, 16, 32, 100, 250) for _ in range(5)]
-    assert [cell.seed for cell in cells_of(get_task("cb"), settings, 250, strict=False)][:5] == [1, 2, 3, 4, 5]
-    assert {cell.shots for cell in cells_of(get_task("paws"), settings, 49401, strict=False)} == set(settings.sizes)
-    with pytest.raises(InputError, match="'cb' has 250 training examples, fewer than 2000"):
-        cells_of(get_task("cb"), settings, 250, strict=True)
-
-
-def test_examples_are_drawn_by_seed_and_nested() -> None:
-    few, many, other = (draw(range(100), Cell("paws", shots, seed)) for shots, seed in ((4, 1), (16, 1), (16, 2)))
-    assert few == many[:4] and len(set(many)) == 16 and many != other
-    generator = torch.Generator().manual_seed(1)
-    assert many == torch.randperm(100, generator=generator)[:16].tolist()
-
-
-def test_a_carved_tasks_validation_rows_are_not_drawn() -> None:
-    data = build_recipe(
-        {"name": "x", "model": {"name": "t5-small"}, "adapter": {"method": "finetune"}, "tasks": ["rte"]}
-    ).data
-    available = training_rows(get_task("yelp_polarity"), data, 5000)
-    assert len(available) == 4000
-    held_out = torch.randperm(5000, generator=torch.Generator().manual_seed(42))[:1000].tolist()
-    assert not set(available) & set(held_out)
-
-
-@pytest.mark.parametrize(
-    ("task", "start"),
-    [("scitail", "mnli"), ("cb", "mnli"), ("trec", "mnli"), ("boolq", "qnli"), ("imdb", "sst2"),
-     ("yelp_polarity", "sst2"), ("paws", "qqp")],
-)  # fmt: skip
-def test_the_papers_starts(task: str, start: str) -> None:
-    glue = ["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte"]
-    assert starting_task(get_task(task), "paper", glue) == start
-    assert starting_task(get_task(task), "cola", glue) == "cola"
-    assert starting_task(get_task(task), "random", glue) is None
-    with pytest.raises(InputError, match=f"starts from '{start}', which the run was not trained on"):
-        starting_task(get_task(task), "paper", ["rte"])
-    with pytest.raises(InputError, match="did you mean 'mnli'"):
-        starting_task(get_task(task), "mnly", glue)
 
 
 def test_as_typed(trained: Callable, tmp_path: Path) -> None:
