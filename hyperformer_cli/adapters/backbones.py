@@ -202,8 +202,8 @@ def _from_hub(load: Callable[..., Any], name: str, revision: str | None, **optio
     except Exception as error:  # OSError, ValueError, SafetensorError, and what a damaged file makes of json
         if offline:
             raise InputError(
-                f"model '{name}' is not on this machine and the hub cannot be reached: give model.name a folder, "
-                "or run once with a connection"
+                f"model '{name}' is not on this machine and the hub cannot be reached: give a folder with it "
+                "(model.name=FOLDER in a recipe, --backbone FOLDER for a run), or run once with a connection"
             ) from error
         raise InputError(
             f"model '{name}' (revision {revision or 'main'}) cannot be loaded: {_first_line(error)}"

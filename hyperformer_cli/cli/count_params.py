@@ -29,11 +29,10 @@ def count_params(
         return
     from hyperformer_cli.cli.tables import stdout_console, table
 
-    columns = ("recipe", "row", "total", "printed", "per task", "printed", "trained")
+    columns = ("recipe", "total", "printed", "per task", "printed", "trained")
     cells = [
         (
             row["recipe"],
-            row["row"] or "",
             row["total"],
             row["printed_total"] or "",
             f"{row['per_task_percent']:.2f} %",
@@ -42,7 +41,7 @@ def count_params(
         )
         for row in rows
     ]
-    stdout_console().print(table("Parameters relative to the backbone", columns, cells, left=2))
+    stdout_console().print(table("Parameters relative to the backbone", columns, cells))
 
 
 def _count(recipe: Any) -> dict[str, Any]:

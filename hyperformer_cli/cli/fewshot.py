@@ -54,7 +54,7 @@ def fewshot(
     found, loaded = resolve(run, recipe, overrides or (), options)
     asked_for_sizes = shots is not None or any(change.startswith("fewshot.sizes") for change in overrides or ())
     if dry_run:
-        _show_plan(plan(found, loaded, asked_for_sizes), as_json)
+        _show_plan(plan(found, loaded, output_dir or found.path, asked_for_sizes), as_json)
         return
     if not found.path.is_dir():
         _complain_of_missing_run(found.path, recipe or DEFAULT_RECIPE)
@@ -108,7 +108,8 @@ def _show_plan(found: dict[str, Any], as_json: bool) -> None:
         for name, target in found["targets"].items()
     ]
     console, protocol = stdout_console(), found["protocol"]
-    title = f"{found['recipe']}: {found['cells']} cells ({found['sizes']} sizes)"
+    done = found["cells"] - found["cells_to_do"]
+    title = f"{found['recipe']}: {found['cells']} cells{f', {done} of them done' * bool(done)} ({found['sizes']} sizes)"
     console.print(table(title, ("target", "similar to", "examples", "train", "test"), rows, left=3))
     console.print(
         f"starts: {protocol['init_from']}; trains {protocol['train']} for {protocol['max_steps']} steps, "

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import sys
+from pathlib import Path
 
 import typer
 
@@ -19,6 +20,7 @@ def become_launcher(processes: int) -> None:
 
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # the processes say themselves what was wrong
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    _import_as_here()
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -35,6 +37,13 @@ def become_launcher(processes: int) -> None:
     except SignalException as error:
         raise typer.Exit(128 + error.sigval) from None
     raise typer.Exit
+
+
+def _import_as_here() -> None:
+    """Has `python -m` import this very package, and nothing of the folder it is run in, such as an `evaluate.py`."""
+    package = str(Path(__file__).parents[2])
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), package)))
+    os.environ["PYTHONSAFEPATH"] = "1"
 
 
 def adopt_slurm_environment() -> None:

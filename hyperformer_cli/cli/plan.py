@@ -8,20 +8,20 @@ if TYPE_CHECKING:
     from hyperformer_cli.config.recipe import Recipe
 
 
-def show_plan(recipe: "Recipe", as_json: bool) -> None:
-    """Prints the plan of a recipe, or of every cell of its sweep."""
-    from hyperformer_cli.config.sweep import sweep_cells
+def show_plan(recipe: "Recipe", as_json: bool, index: int | None = None, processes: int = 1) -> None:
+    """Prints the plan of a recipe, or of every cell of its sweep, or of one."""
+    from hyperformer_cli.config.sweep import chosen_cells
     from hyperformer_cli.training.plan import plan
 
     if recipe.sweep is None:
-        found = plan(recipe)
+        found = plan(recipe, processes)
         print_json(found) if as_json else _print_plan(found)
         return
-    plans = [{"cell": cell.name, **plan(cell.recipe)} for cell in sweep_cells(recipe)]
+    plans = {number: {"cell": c.name, **plan(c.recipe, processes)} for number, c in chosen_cells(recipe, index)}
     if as_json:
-        print_json({"name": recipe.name, "cells": plans})
+        print_json({"name": recipe.name, "cells": list(plans.values())})
         return
-    for number, found in enumerate(plans):
+    for number, found in plans.items():
         print(f"cell {number}: {found['cell']}")
         _print_plan(found)
 

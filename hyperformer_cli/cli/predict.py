@@ -49,7 +49,7 @@ def predict(
             stream, origin = typer.get_binary_stream("stdin"), "stdin"
             rows = RowStream(stream, origin, input_format or "jsonl")
         else:
-            chosen = input_format or format_of(file.name)
+            chosen = input_format or format_of(str(file))
             try:
                 stream = opened.enter_context(file.open("rb"))
             except OSError as error:

@@ -32,4 +32,6 @@ def prefetch(
     if as_json:
         print_json({"folder": str(to), **found})
         return
-    typer.echo(shlex.join(["hyperformer", "train", recipe, *(overrides or ()), *found["overrides"]]))
+    replaced = {override.partition("=")[0] for override in found["overrides"]}
+    kept = [override for override in overrides or () if override.partition("=")[0].strip() not in replaced]
+    typer.echo(shlex.join(["hyperformer", "train", recipe, *kept, *found["overrides"]]))

@@ -26,11 +26,10 @@ def list_recipes(as_json: AsJson = False) -> None:
     from hyperformer_cli.cli.tables import stdout_console, table
 
     cells = [
-        [*(row[key] or "" for key in ("recipe", "table", "row", "method")), _two_decimals(row["printed_average"])]
-        for row in rows
+        [*(row[key] or "" for key in ("recipe", "table", "row")), _two_decimals(row["printed_average"])] for row in rows
     ]
-    columns = ("recipe", "table", "row", "method", "printed")
-    stdout_console().print(table("Recipes (printed: the paper's average)", columns, cells, left=4))
+    columns = ("recipe", "table", "row", "printed")
+    stdout_console().print(table("Recipes (printed: the paper's average)", columns, cells, left=3))
 
 
 @app.command()

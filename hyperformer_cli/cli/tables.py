@@ -9,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 WIDE = 200  # columns where nobody's window cuts lines: pipes and files
+_GAP = "  "  # between columns
+_ENOUGH = 13  # columns in which a text can be read
 
 
 def stdout_console() -> Console:
@@ -16,10 +18,18 @@ def stdout_console() -> Console:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], left: int = 1) -> RenderableType:
-    """A table whose first `left` columns are text and whose others are numbers."""
+    """A table whose first `left` columns are text and whose others are numbers.
+
+    In a narrow window texts are folded, numbers never; the first column, which is what one would type, only where
+    that would leave the other texts hardly any room.
+    """
+    widths = [max(map(len, (head, *(str(row[i]) for row in rows)))) for i, head in enumerate(columns)]
+    others = sum(widths[left:]) + len(_GAP) * (len(columns) - 1) + sum(min(width, _ENOUGH) for width in widths[1:left])
+    fits = widths[0] + others <= stdout_console().width
     made = Table(header_style="", box=None, pad_edge=False)
     for i, column in enumerate(columns):
-        made.add_column(column, justify="left" if i < left else "right", no_wrap=i >= left)
+        no_wrap = i >= left or (i == 0 and fits)
+        made.add_column(column, justify="left" if i < left else "right", no_wrap=no_wrap, overflow="fold")
     for row in rows:
         made.add_row(*(Text(str(cell)) for cell in row))
     return Group(Text(title, style="bold"), made) if title else made  # a Table's own title wraps at its width

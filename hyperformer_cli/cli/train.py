@@ -48,7 +48,7 @@ def train(
     if sweep_index is not None and loaded.sweep is None:
         raise InputError(f"--sweep-index: recipe '{loaded.name}' has no sweep")
     if dry_run:
-        show_plan(loaded, as_json)
+        show_plan(loaded, as_json, sweep_index, nproc_per_node)
         return
     if nproc_per_node > 1 and "RANK" not in os.environ:
         become_launcher(nproc_per_node)

@@ -41,6 +41,20 @@ def sweep_cells(recipe: Recipe) -> list[Cell]:
     return cells
 
 
+def chosen_cells(recipe: Recipe, index: int | None) -> list[tuple[int, Cell]]:
+    """The cells with their numbers from 0; only that at `index`, if given.
+
+    Raises:
+        InputError: as `sweep_cells`, or there is no such cell.
+    """
+    cells = list(enumerate(sweep_cells(recipe)))
+    if index is None:
+        return cells
+    if not 0 <= index < len(cells):
+        raise InputError(f"--sweep-index {index}: the sweep has cells 0 to {len(cells) - 1}")
+    return [cells[index]]
+
+
 def _cell(recipe: Recipe, values: dict[str, Any]) -> Cell:
     name = ",".join(f"{key}={_text(value)}" for key, value in values.items())
     plain, origins = recipe.given()

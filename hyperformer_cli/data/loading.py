@@ -36,7 +36,7 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(name, revision=revision, local_files_only=offline)
     except Exception as error:  # OSError, ValueError, and what the tokenizers library raises of its own
         reason = (
-            "it is not on this machine and the hub cannot be reached; give model.tokenizer a folder"
+            "it is not on this machine and the hub cannot be reached; give model.name a folder with model and tokenizer"
             if offline
             else str(error).strip().splitlines()[0]
         )

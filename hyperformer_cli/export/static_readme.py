@@ -144,4 +144,6 @@ def _about_backbone(origin: BackboneSource) -> str:
             f"The backbone's weights were drawn at random (seed {origin.seed}). For the second way below write them "
             'once: `AdaptedModel.from_pretrained(".").backbone.save_pretrained("path/to/backbone")`.'
         )
+    if Path(folder_of(origin.name)).is_dir():
+        return f"The backbone is `{origin.name}`; the path below is where it lay when this was written."
     return f"The backbone is `{origin.name}`" + (f", commit `{origin.revision}`." if origin.is_pinned else ".")

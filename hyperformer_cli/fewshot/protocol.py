@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hyperformer_cli.config.fewshot import AUTO, PAPER, RANDOM, FewshotSection
-from hyperformer_cli.config.recipe import DataSection
+from hyperformer_cli.config.recipe import DataSection, Recipe
 from hyperformer_cli.data.splits import cut, permutation, source_split_of
 from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.errors import InputError, did_you_mean
@@ -68,3 +69,15 @@ def starting_task(task: Task, init_from: str, trained: Sequence[str]) -> str | N
     if task.similar_to not in trained:
         raise InputError(f"'{task.name}' starts from '{task.similar_to}', which the run was not trained on; {other}")
     return task.similar_to
+
+
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """What a cell's outcome depends on besides the run, its task, size and seed."""
+    fewshot, training, evaluation = recipe.fewshot, recipe.training, recipe.evaluation
+    return {
+        "start": fewshot.init_from,
+        **fewshot.model_dump(include={"train", "max_steps", "batch_size", "learning_rate", "schedule", "warmup_steps"}),
+        **training.model_dump(include={"label_smoothing", "loss_reduction", "max_grad_norm", "precision"}),
+        **evaluation.model_dump(include={"max_examples", "num_beams"}),
+        **recipe.data.model_dump(include={"protocol", "max_source_length", "max_target_length"}),
+    }

@@ -10,9 +10,10 @@ from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.task_definition import entry_name
 from hyperformer_cli.data.declared import target_tasks
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.fewshot.protocol import cells_of
+from hyperformer_cli.fewshot.protocol import cells_of, settings_of
+from hyperformer_cli.fewshot.results import check_settings, read_cells
 from hyperformer_cli.runs.folder import RunFolder
-from hyperformer_cli.training.plan import split_size
+from hyperformer_cli.training.plan import sizes_are, split_size
 
 DEFAULT_RECIPE = "fewshot"
 # What of a recipe a transfer goes by, besides `fewshot`.
@@ -88,16 +89,19 @@ def _with_options(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
     return build_recipe(values, origins)
 
 
-def plan(run: RunFolder, recipe: Recipe, strict_sizes: bool) -> dict[str, Any]:
+def plan(run: RunFolder, recipe: Recipe, output: Path, strict_sizes: bool) -> dict[str, Any]:
     """What `run_fewshot` would do; sizes as in a training's plan. The run need not exist yet.
 
     Raises:
         InputError: as the transfer would, as far as it can be seen without the run.
     """
-    targets = {}
-    for task in target_tasks(recipe):
+    finished = read_cells(output)
+    check_settings(output, finished, settings_of(recipe), {})
+    targets, todo, tasks = {}, 0, target_tasks(recipe)
+    for task in tasks:
         available = split_size(recipe, task, "train")
         cells = cells_of(task, recipe.fewshot, available, strict_sizes)
+        todo += sum(cell not in finished for cell in cells)
         targets[task.name] = {
             "train": available,
             "test": split_size(recipe, task, "test"),
@@ -110,7 +114,8 @@ def plan(run: RunFolder, recipe: Recipe, strict_sizes: bool) -> dict[str, Any]:
         "run_exists": run.best.is_dir(),
         "recipe": recipe.name,
         "protocol": recipe.fewshot.model_dump(exclude={"target_tasks", "sizes"}),
-        "sizes": "declared" if recipe.data.source == "hub" else "counted",
+        "sizes": sizes_are(recipe, tasks),
         "targets": targets,
         "cells": sum(target["cells"] for target in targets.values()),
+        "cells_to_do": todo,
     }

@@ -10,6 +10,7 @@ from typing import Any
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.adapters.pretrained import detached
+from hyperformer_cli.adapters.static import is_static
 from hyperformer_cli.config.fewshot import AUTO, PAPER
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.declared import recipe_tasks, target_tasks
@@ -19,7 +20,7 @@ from hyperformer_cli.data.splits import source_split_of
 from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.data.tokenization import Tokenization
 from hyperformer_cli.errors import HyperformerError, InputError
-from hyperformer_cli.fewshot.protocol import Cell, cells_of, draw, starting_task, training_rows
+from hyperformer_cli.fewshot.protocol import Cell, cells_of, draw, settings_of, starting_task, training_rows
 from hyperformer_cli.fewshot.results import check_settings, read_cells, remove_leftovers, write_cell, write_summary
 from hyperformer_cli.fewshot.transfer import Target, Transfer
 from hyperformer_cli.runs.devices import make_accelerator
@@ -53,6 +54,8 @@ def run_fewshot(
         HyperformerError: at least one cell failed; the others are done.
     """
     tasks = _targets(run, recipe)
+    if is_static(run.weights()):
+        raise InputError(f"{run.path}: a static export, to which no tasks can be added; give the run it was made from")
     model, tokenizer = load_trained_run(run, backbone=backbone)
     starts = {task.name: _start(task, recipe, model) for task in tasks}
     accelerator = make_accelerator(recipe.training.precision)
@@ -66,10 +69,10 @@ def run_fewshot(
     for target in targets:
         if starts[target.task.name] == AUTO:
             starts[target.task.name] = _most_similar(transfer, target, report)
-    common = {"weights_sha256": _hash(model), "start": recipe.fewshot.init_from, **_settings(recipe)}
+    common = {"weights_sha256": _hash(model), **settings_of(recipe)}
     by_task = {t.task.name: {"init_from": starts[t.task.name], "data_sha256": t.fingerprint} for t in targets}
     head = {"name": run.recipe().name, "method": model.config.method}
-    head |= {"train": recipe.fewshot.train, "init_from": recipe.fewshot.init_from, "settings": _settings(recipe)}
+    head |= {"train": recipe.fewshot.train, "init_from": recipe.fewshot.init_from, "settings": settings_of(recipe)}
     with RunFolder(output).lock():
         remove_leftovers(output)
         finished = read_cells(output)
@@ -156,17 +159,6 @@ def _hash(model: AdaptedModel) -> str:
         digest.update(name.encode())
         digest.update(tensor.numpy())
     return digest.hexdigest()
-
-
-def _settings(recipe: Recipe) -> dict[str, Any]:
-    """What a cell's outcome depends on besides the run, its task, size and seed."""
-    fewshot, training, evaluation = recipe.fewshot, recipe.training, recipe.evaluation
-    return {
-        **fewshot.model_dump(include={"train", "max_steps", "batch_size", "learning_rate", "schedule", "warmup_steps"}),
-        **training.model_dump(include={"label_smoothing", "loss_reduction", "max_grad_norm", "precision"}),
-        **evaluation.model_dump(include={"max_examples", "num_beams"}),
-        **recipe.data.model_dump(include={"protocol", "max_source_length", "max_target_length"}),
-    }
 
 
 def _line(cell: Cell, init_from: str | None, found: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """What a recipe would do, without doing it: `--dry-run`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from transformers import PreTrainedConfig
@@ -15,19 +16,20 @@ from hyperformer_cli.data.splits import source_split_of
 from hyperformer_cli.data.tasks import SPLITS, SplitName, Task
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.training.run import single_task_recipe
-from hyperformer_cli.training.setup import make_sampler
+from hyperformer_cli.training.setup import check_batch, make_sampler
 
 _FLOAT32, _BFLOAT16 = 4, 2
 
 
-def plan(recipe: Recipe) -> dict[str, Any]:
-    """Resolves a recipe: splits and their sizes, steps, parameters, an estimate of memory.
+def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
+    """Resolves a recipe for so many processes: splits and their sizes, steps, parameters, an estimate of memory.
 
     Folders are counted; the hub is not asked, sizes are then the published ones (`declared`).
 
     Raises:
         InputError: as training would.
     """
+    check_batch(recipe, processes)
     tasks = recipe_tasks(recipe)
     sizes = {task.name: {split: split_size(recipe, task, split) for split in SPLITS} for task in tasks}
     training = [sizes[task.name]["train"] for task in tasks]
@@ -42,7 +44,7 @@ def plan(recipe: Recipe) -> dict[str, Any]:
         "name": recipe.name,
         "method": recipe.adapter.method,
         "output_dir": recipe.output_dir,
-        "sizes": "declared" if recipe.data.source == "hub" else "counted",
+        "sizes": sizes_are(recipe, tasks),
         "tasks": {
             task.name: {**sizes[task.name], "share_of_steps": round(float(share), 4)}
             for task, share in zip(tasks, shares, strict=True)
@@ -54,6 +56,12 @@ def plan(recipe: Recipe) -> dict[str, Any]:
         "parameters": parameters,
         "memory_gib_estimate": round(_bytes(recipe, shape, parameters) / 2**30, 2),
     }
+
+
+def sizes_are(recipe: Recipe, tasks: Sequence[Task]) -> str:
+    """`declared` or `counted`, or both where some tasks have files of their own."""
+    ways = {"declared" if recipe.data.source == "hub" and task.files is None else "counted" for task in tasks}
+    return " and ".join(sorted(ways))
 
 
 def split_size(recipe: Recipe, task: Task, split: SplitName) -> int:

@@ -35,7 +35,8 @@ def prefetch(recipe: Recipe, to: Path, report: Callable[[str], None] = lambda li
     """
     if to.exists():
         raise InputError(f"{to} exists; choose another folder with --to, or remove it")
-    tasks = [task for task in (*recipe_tasks(recipe), *target_tasks(recipe)) if task.files is None]
+    wanted = [*recipe_tasks(recipe), *target_tasks(recipe)]
+    tasks = [task for task in wanted if task.files is None]
     rows: dict[str, int] = {}
     try:
         with atomic_folder(to) as folder:
@@ -49,6 +50,9 @@ def prefetch(recipe: Recipe, to: Path, report: Callable[[str], None] = lambda li
                     parquet.write_table(table, file)
                     rows[f"{task.name}/{split}"] = table.num_rows
                     report(f"{task.name}/{split}: {table.num_rows:,} rows")
+            for task in wanted:
+                if task.files is not None:
+                    report(f"{task.name}: has files of its own, which stay where they are")
             overrides = [f"model.tokenizer={to / MODEL}", f"data.source={to / DATA}"]
             if recipe.model.init == "pretrained":
                 overrides.append(f"model.name={to / MODEL}")

@@ -43,11 +43,7 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
         InputError: the recipe asks for what is not there or does not fit together.
     """
     tasks = recipe_tasks(recipe)
-    if recipe.training.batch_size % accelerator.num_processes:
-        raise InputError(
-            f"{recipe.where('training.batch_size')}: training.batch_size: {recipe.training.batch_size} does not divide "
-            f"over {accelerator.num_processes} processes"
-        )
+    check_batch(recipe, accelerator.num_processes)
     tokenizer = load_tokenizer(recipe)
     check_targets(tasks, recipe.adapter.needs_task_prefix, tokenizer, recipe.data)
     splits: Sequence[SplitName] = dict.fromkeys(("train", "validation", *recipe.evaluation.splits))
@@ -78,6 +74,18 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
             num_training_steps=recipe.training.max_steps,
         ),
     )
+
+
+def check_batch(recipe: Recipe, processes: int) -> None:
+    """Sees to it that every process has as many examples of a batch.
+
+    Raises:
+        InputError: they have not.
+    """
+    size = recipe.training.batch_size
+    if size % processes:
+        at = recipe.where("training.batch_size")
+        raise InputError(f"{at}: training.batch_size: {size} does not divide over {processes} processes")
 
 
 @contextmanager

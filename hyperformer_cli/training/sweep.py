@@ -9,8 +9,8 @@ from typing import Any
 
 from hyperformer_cli.atomic import write_json
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.config.sweep import Cell, sweep_cells
-from hyperformer_cli.errors import HyperformerError, InputError
+from hyperformer_cli.config.sweep import Cell, chosen_cells, sweep_cells
+from hyperformer_cli.errors import HyperformerError
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.training.observer import Observer
 from hyperformer_cli.training.run import train_recipe
@@ -43,10 +43,7 @@ def train_sweep(
         HyperformerError: at least one cell failed; the others are done.
         Stopped: by a signal, after saving the cell that ran.
     """
-    cells = sweep_cells(recipe)
-    if index is not None and not 0 <= index < len(cells):
-        raise InputError(f"--sweep-index {index}: the sweep has cells 0 to {len(cells) - 1}")
-    chosen = cells if index is None else [cells[index]]
+    cells, chosen = sweep_cells(recipe), [cell for _, cell in chosen_cells(recipe, index)]
     failed = []
     for number, cell in enumerate(chosen, 1):
         report(f"cell {number} of {len(chosen)}: {cell.name}")

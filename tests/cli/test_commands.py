@@ -60,7 +60,7 @@ def test_count_params_gives_the_printed_figures() -> None:
     for name, row in rows.items():
         assert row["total"] == COUNTED_TOTALS.get(name, row["printed_total"]), name
     table = run("count-params").stdout
-    assert "HyperFormer++ BASE" in table and "0.29 %" in table
+    assert "glue_hyperpp " in table and "0.29 %" in table
 
 
 def test_count_params_takes_recipes_and_overrides() -> None:
@@ -132,7 +132,8 @@ def test_train_and_eval(recipe_values: dict, write_recipe: Callable, tmp_path: P
         (["train", "glue_hyperpp", "data.source=/nowhere", "--dry-run"], 2, ["/nowhere", "nor a folder"]),
         (["train"], 2, ["RECIPE"]),
         (["train", "glue_hyperpp", "--nproc-per-node", "0"], 2, ["nproc-per-node"]),
-        (["train", "glue_hyperpp"], 2, ["google-t5/t5-base", "hub cannot be reached"]),
+        (["train", "glue_hyperpp", "--nproc-per-node", "3", "--dry-run"], 2, ["128 does not divide over 3 processes"]),
+        (["train", "glue_hyperpp"], 2, ["google-t5/t5-base", "hub cannot be reached", "model.name"]),
         (["eval", "/nowhere"], 2, ["/nowhere", "not a run folder"]),
         (["eval", "/nowhere", "--weights", "worst"], 2, ["worst"]),
         (["count-params", "glue_hyper", "adapter"], 2, ["adapter"]),

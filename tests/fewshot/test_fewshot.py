@@ -79,6 +79,7 @@ def test_as_typed(trained: Callable, tmp_path: Path) -> None:
     refused = run("fewshot", folder, "--target-tasks", "paws,imdb")
     assert refused.exit_code == 2 and "'paws' starts from 'qqp'" in refused.stderr
     command = ("fewshot", folder, "--target-tasks", "paws,imdb", "--init-from", "mrpc")
+    assert json.loads(run(*command, "--dry-run", "--json").stdout)["cells_to_do"] == 8
     first = run(*command, "--json")
     assert first.exit_code == 0, first.output
     summary = json.loads(first.stdout)
@@ -106,8 +107,10 @@ def test_as_typed(trained: Callable, tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in cells} == before
     assert [row["n"] for row in json.loads((folder / "fewshot.json").read_text())["results"]] == [3, 3, 3, 3]
 
-    changed = run(*command, "--set", "fewshot.max_steps=4")
-    assert changed.exit_code == 2 and "max_steps 3, now 4" in changed.stderr
+    assert "12 cells, 12 of them done" in run(*command, "--seeds", "1,2,3", "--dry-run").stdout
+    for mode in ((), ("--dry-run",)):
+        changed = run(*command, "--set", "fewshot.max_steps=4", *mode)
+        assert changed.exit_code == 2 and "max_steps 3, now 4" in changed.stderr
     elsewhere = run(*command, "--set", "fewshot.max_steps=4", "--output-dir", tmp_path / "other", "--seeds", "1")
     assert elsewhere.exit_code == 0 and (tmp_path / "other" / "fewshot.json").is_file()
 
@@ -225,6 +228,14 @@ def test_a_run_of_another_kind_or_version(trained: Callable, tmp_path: Path) -> 
     refused = run("fewshot", adapters, "--target-tasks", "paws", "--init-from", "mrpc")
     assert refused.exit_code == 2 and "format version 99" in refused.stderr
     assert run("fewshot", tmp_path / "nothing", "--target-tasks", "paws").exit_code == 2
+
+
+def test_a_static_export_is_not_a_start(trained: Callable) -> None:
+    folder = trained()
+    assert run("export", folder, "--format", "static").exit_code == 0
+    refused = run("fewshot", folder / "export" / "static", "--target-tasks", "paws", "--init-from", "mrpc")
+    assert refused.exit_code == 2 and "give the run it was made from" in refused.stderr
+    assert not (folder / "export" / "static" / ".lock").exists()
 
 
 def test_models_of_one_task_each_are_not_a_start(trained: Callable) -> None:

@@ -23,14 +23,16 @@ def test_training_from_the_folder_is_training_from_the_source(
     recipe_values["model"] = {"name": str(tmp_path / "backbone"), "tokenizer": str(tokenizer_folder)}
     recipe_values["training"]["max_steps"] = 4
     recipe = write_recipe(recipe_values)
-    result = run("prefetch", recipe, "--to", tmp_path / "fetched")
+    elsewhere = f"data.source={recipe_values['data']['source']}"
+    result = run("prefetch", recipe, "--to", tmp_path / "fetched", "--set", elsewhere, "--set", "seed=3")
     assert result.exit_code == 0, result.output
+    assert elsewhere not in result.stdout and "seed=3" in result.stdout
     names = {str(path.relative_to(tmp_path / "fetched" / "data")) for path in (tmp_path / "fetched").rglob("*.parquet")}
     assert names == {
         *(f"{task}/{split}.parquet" for task in ("cola", "mrpc", "stsb") for split in ("train", "validation")),
         *(f"mnli/{split}.parquet" for split in ("train", "validation_matched", "validation_mismatched")),
     }
-    assert run("train", recipe, f"output_dir={tmp_path / 'one'}").exit_code == 0
+    assert run("train", recipe, "seed=3", f"output_dir={tmp_path / 'one'}").exit_code == 0
     command = shlex.split(result.stdout.splitlines()[-1])
     assert command[0] == "hyperformer"
     assert run(*command[1:], f"output_dir={tmp_path / 'other'}").exit_code == 0

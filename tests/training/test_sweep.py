@@ -95,6 +95,10 @@ def test_a_sweep_from_the_command_line(grid_values: dict, write_recipe: Callable
     recipe = write_recipe(grid_values)
     assert run("train", recipe, "--sweep-count").stdout == "4\n"
     assert len(json.loads(run("train", recipe, "--dry-run", "--json").stdout)["cells"]) == 4
+    third = json.loads(run("train", recipe, "--dry-run", "--json", "--sweep-index", 2).stdout)["cells"]
+    assert [cell["cell"] for cell in third] == ["adapter.reduction_factor=8,seed=1"]
+    assert "cell 2: " in run("train", recipe, "--dry-run", "--sweep-index", 2).stdout
+    assert run("train", recipe, "--dry-run", "--sweep-index", 4).exit_code == 2
     assert not (tmp_path / "run").exists()
 
     one = run("train", recipe, "--sweep-index", 2)
