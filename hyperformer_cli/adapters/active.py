@@ -1,6 +1,8 @@
 """The adapters of the forward pass that is running: what the hooks on the backbone read."""
 
+import threading
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -8,6 +10,15 @@ from torch import Tensor
 from hyperformer_cli.adapters.sites import AdapterSite
 from hyperformer_cli.adapters.weights import AdapterWeights
 from hyperformer_cli.errors import InputError
+
+
+class OfThread(threading.local):
+    """The active adapters of each thread: several may call one model, and checkpointing recomputes in another."""
+
+    adapters: "ActiveAdapters | None" = None
+
+    def __reduce__(self) -> tuple:
+        return OfThread, ()  # a copied or pickled model runs nothing
 
 
 class ActiveAdapters:
@@ -51,11 +62,11 @@ def checked_ids(task_ids: Tensor | Sequence[int] | None, tasks: int) -> list[int
     """
     if task_ids is None:
         return []
-    ids = task_ids.flatten().tolist() if isinstance(task_ids, Tensor) else list(task_ids)
-    outside = [i for i in ids if not (isinstance(i, int) and 0 <= i < tasks)]
+    ids = torch.atleast_1d(task_ids).tolist() if isinstance(task_ids, Tensor) else list(task_ids)
+    outside = [i for i in ids if not (isinstance(i, Integral) and not isinstance(i, bool) and 0 <= i < tasks)]
     if outside or not ids:
         raise InputError(f"task ids must be integers from 0 to {tasks - 1}, one a row; got {outside or ids}")
-    return ids
+    return [int(i) for i in ids]
 
 
 def distinct_tasks(task_ids: Sequence[int]) -> tuple[list[int], list[int] | None]:

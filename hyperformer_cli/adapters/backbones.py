@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedConfig, PreTrainedModel
@@ -58,6 +59,10 @@ class BackboneSource:
     seed: int | None = None
     dtype: str = "float32"
 
+    def __post_init__(self) -> None:
+        if not isinstance(getattr(torch, self.dtype, None), torch.dtype):
+            raise ValueError(f"{self.dtype!r} is no dtype of torch")
+
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> "BackboneSource":
         """The backbone a recipe names; a random one is drawn from the recipe's seed."""
@@ -84,9 +89,16 @@ class BackboneSource:
         return self.init == "pretrained" and re.fullmatch(r"[0-9a-f]{40}", self.revision or "") is not None
 
     def resolved(self, backbone: PreTrainedModel) -> "BackboneSource":
-        """The same with the branch or tag replaced by the commit that was loaded, where the hub told it."""
-        commit = getattr(backbone.config, "_commit_hash", None)
+        """The same with the branch or tag replaced by the commit that was loaded, if it came from the hub."""
+        commit = getattr(backbone.config, "_commit_hash", None) or self._cached_commit()
         return replace(self, revision=commit) if commit else self
+
+    def _cached_commit(self) -> str | None:
+        """The hub's cache keeps the files of a commit in a folder of its name; transformers forgets it."""
+        if self.init == "random" or self.name is None or Path(folder_of(self.name)).is_dir():
+            return None
+        file = try_to_load_from_cache(self.name, "config.json", revision=self.revision or "main")
+        return Path(file).parent.name if isinstance(file, str) else None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -128,8 +140,8 @@ def build_backbone(config: PreTrainedConfig) -> PreTrainedModel:
         model = AutoModelForSeq2SeqLM.from_config(config)
     except Exception as error:  # whatever the library's layers make of the values
         raise InputError(f"model.config: no model can be built from it: {_first_line(error)}") from error
-    if getattr(config, "scale_decoder_outputs", True) is False:
-        # T5 v1.1 and Flan have an output layer of their own, which transformers 5 ties unless it is in a checkpoint.
+    if not getattr(config, "scale_decoder_outputs", False):
+        # T5 v1.1, Flan, mT5 and UMT5 have an output layer of their own; transformers 5 ties it unless a file has it.
         head = torch.empty_like(model.shared.weight).normal_(std=config.initializer_factor)
         model.lm_head.weight = torch.nn.Parameter(head)
     return model
@@ -171,7 +183,14 @@ def _stated_values(name: str | None, revision: str | None) -> dict[str, Any]:
     if shape is not None and not Path(name).is_dir():
         return {"model_type": "t5", **shape}
     stated, _ = _from_hub(PreTrainedConfig.get_config_dict, name, revision)
+    if stated.get("scale_decoder_outputs") is False:
+        stated["tie_word_embeddings"] = False  # as transformers 5 reads it, and does not write it
     return {key: value for key, value in stated.items() if key not in _DERIVED and not key.startswith("_")}
+
+
+def is_published_shape(name: str) -> bool:
+    """Whether a name's configuration is known without network."""
+    return _short_name(name) in _SHAPES
 
 
 def configuration_hash(config: PreTrainedConfig) -> str:

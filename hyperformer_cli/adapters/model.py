@@ -4,29 +4,34 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 from transformers.activations import ACT2FN
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 
 from hyperformer_cli.adapters import pretrained, reference, static
-from hyperformer_cli.adapters.active import ActiveAdapters, checked_ids, distinct_tasks
+from hyperformer_cli.adapters.active import ActiveAdapters, OfThread, checked_ids, distinct_tasks
 from hyperformer_cli.adapters.backbones import BackboneSource, choose_trained_parameters
 from hyperformer_cli.adapters.banks import FrozenBank, TaskAdapterBank
 from hyperformer_cli.adapters.hypernetworks import HypernetworkBank
-from hyperformer_cli.adapters.sites import AdapterSite, find_sites
+from hyperformer_cli.adapters.sites import AdapterSite, Stack, find_sites
 from hyperformer_cli.adapters.weights import AdapterWeights, apply_adapter
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.errors import InputError, did_you_mean
 
-_BATCHED = ("input_ids", "inputs_embeds", "labels", "decoder_input_ids", "attention_mask")  # any tells the batch size
+# Any tells the batch size.
+_BATCHED = ("input_ids", "inputs_embeds", "inputs", "labels", "decoder_input_ids", "attention_mask", "encoder_outputs")
 
 
 class AdaptedModel(nn.Module):
     """A backbone, a bank of adapter weights, and the hooks that bring them together. Build it with `attach`.
+
+    Several threads may call one model at once, each with tasks of its own.
 
     Attributes:
         backbone: the transformers model; its frozen parameters have `requires_grad=False`.
@@ -37,7 +42,7 @@ class AdaptedModel(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: PreTrainedModel,
         config: AdapterConfig,
         source: BackboneSource | None = None,
         bank: nn.Module | None = None,
@@ -45,22 +50,22 @@ class AdaptedModel(nn.Module):
         super().__init__()
         self.config, self.backbone, self.source = config, backbone, source
         self.bank: nn.Module | None = None
-        self._active: ActiveAdapters | None = None
-        self._is_frozen = False  # for the length of a `frozen_adapters()` block
+        self._active = OfThread()
+        self._generated: list[FrozenBank] = []  # the same one for every `frozen_adapters()` block that is open
         if any(hook.func.__func__ is AdaptedModel._adapt for module in backbone.modules() for hook in _hooks(module)):
             raise InputError("the backbone already has adapters attached; load it anew")
-        choose_trained_parameters(backbone, config, getattr(torch, source.dtype) if source else backbone.dtype)
         if config.has_bank:
             self._attach_bank(bank)
+        choose_trained_parameters(backbone, config, getattr(torch, source.dtype) if source else backbone.dtype)
 
     @classmethod
     def attach(
         cls,
-        backbone: nn.Module,
+        backbone: PreTrainedModel,
         config: AdapterConfig,
         source: BackboneSource | None = None,
         bank: nn.Module | None = None,
-    ) -> "AdaptedModel":
+    ) -> Self:
         """Attaches a method to a backbone, freezing what the method does not train.
 
         Args:
@@ -102,7 +107,7 @@ class AdaptedModel(nn.Module):
     # Running
 
     def forward(
-        self, *, task: str | None = None, task_ids: Tensor | Sequence[int] | None = None, **inputs: Tensor
+        self, *, task: str | None = None, task_ids: Tensor | Sequence[int] | None = None, **inputs: Any
     ) -> Seq2SeqLMOutput:
         """Runs the backbone with the adapters of one task, or of one task a row.
 
@@ -133,7 +138,7 @@ class AdaptedModel(nn.Module):
             return self.backbone.generate(**inputs)
 
     def encode(
-        self, *, task: str | None = None, task_ids: Tensor | Sequence[int] | None = None, **inputs: Tensor
+        self, *, task: str | None = None, task_ids: Tensor | Sequence[int] | None = None, **inputs: Any
     ) -> BaseModelOutput:
         """The encoder's output alone, `.last_hidden_state` (batch, length, hidden); arguments as in `forward`.
 
@@ -149,16 +154,20 @@ class AdaptedModel(nn.Module):
 
     @contextmanager
     def frozen_adapters(self) -> Iterator[None]:
-        """Within the block the adapters of all tasks are generated once and kept: for evaluation, without gradients."""
-        bank, was_frozen = self.bank, self._is_frozen
-        if bank is not None:
-            with torch.no_grad():
-                self.bank = FrozenBank(bank(range(len(self.tasks))))
-        self._is_frozen = True
+        """Within the block the adapters of all tasks are generated once and kept: for evaluation, without gradients.
+
+        Blocks may be nested, and several threads may be in one; a change of weights is not seen before the last ends.
+        """
+        if self.bank is None:
+            yield
+            return
+        with torch.no_grad():
+            kept = self._generated[-1] if self._generated else FrozenBank(self._generate(range(len(self.tasks))))
+        self._generated.append(kept)
         try:
             yield
         finally:
-            self.bank, self._is_frozen = bank, was_frozen
+            self._generated.pop()
 
     @contextmanager
     def using(self, weights: dict[AdapterSite, AdapterWeights]) -> Iterator[None]:
@@ -188,15 +197,19 @@ class AdaptedModel(nn.Module):
         The grown tensors are new parameters: build the optimizer afterwards.
 
         Raises:
-            InputError: the name is taken, or `init_from` is not a task of the model.
+            InputError: the name is taken or none, or `init_from` is not a task of the model.
         """
         if name in self.tasks:
             raise InputError(f"the model already has a task {name!r}")
         copied = None if init_from is None else self.task_id(init_from)
         self._check_that_tasks_can_change()
+        try:
+            config = self.config.with_tasks([*self.tasks, name])
+        except ValidationError as error:
+            raise InputError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
         if self.bank is not None:
             self.bank.add_task(copied)
-        self.config = self.config.with_tasks([*self.tasks, name])
+        self.config = config
 
     def remove_task(self, name: str) -> None:
         """Removes a task; the ids of those after it move up. The shrunken tensors are new parameters.
@@ -213,7 +226,7 @@ class AdaptedModel(nn.Module):
         self.config = self.config.with_tasks([task for task in self.tasks if task != name])
 
     def _check_that_tasks_can_change(self) -> None:
-        if isinstance(self.bank, FrozenBank):
+        if isinstance(self.bank, FrozenBank) or self._generated:
             raise InputError(
                 "tasks cannot be added or removed: these adapters were generated before (a static export, or "
                 "frozen_adapters()) and there is no hypernetwork to make others; change the run's model"
@@ -235,16 +248,11 @@ class AdaptedModel(nn.Module):
         """Writes `hyperformer.json` and `hyperformer.safetensors` (trained tensors only).
 
         A model whose adapters were generated before is written as a static export; see `adapters.static`.
-
-        Raises:
-            InputError: within `frozen_adapters()`, where what generates the adapters is set aside.
         """
-        if self._is_frozen:
-            raise InputError("save the model outside of frozen_adapters(); within it there is only what was generated")
         (static if isinstance(self.bank, FrozenBank) else pretrained).save(self, Path(folder))
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, backbone: nn.Module | None = None) -> "AdaptedModel":
+    def from_pretrained(cls, folder: str | Path, backbone: PreTrainedModel | None = None) -> Self:
         """Loads what `save_pretrained` or a static export wrote.
 
         The backbone comes from where it came from, unless it is given.
@@ -263,10 +271,11 @@ class AdaptedModel(nn.Module):
     # The hooks and their state
 
     def _adapt(self, site: AdapterSite, _module: nn.Module, _inputs: tuple, output: Tensor | tuple) -> Tensor | tuple:
-        if self._active is None:
+        active = self._active.adapters
+        if active is None:
             raise RuntimeError("call the AdaptedModel with task= or task_ids=, not its backbone")
         hidden = output[0] if isinstance(output, tuple) else output
-        adapted = apply_adapter(hidden, self._active.at(site, hidden.shape[0]), self._activation)
+        adapted = apply_adapter(hidden, active.at(site, hidden.shape[0]), self._activation)
         return (adapted, *output[1:]) if isinstance(output, tuple) else adapted
 
     @contextmanager
@@ -276,7 +285,7 @@ class AdaptedModel(nn.Module):
         if task is not None and task_ids is not None:
             raise InputError("give task or task_ids, not both")
         ids = [self.task_id(task)] if task is not None else checked_ids(task_ids, len(self.tasks))
-        rows = next((len(inputs[name]) for name in _BATCHED if isinstance(inputs.get(name), Tensor)), None)
+        rows = next((_rows(inputs[name]) for name in _BATCHED if inputs.get(name) is not None), None)
         if task is None and ids and rows is not None and len(ids) != rows:
             raise InputError(f"{len(ids)} task ids for a batch of {rows}")
         if self.bank is None:
@@ -291,23 +300,26 @@ class AdaptedModel(nn.Module):
 
     @contextmanager
     def _activate(self, active: ActiveAdapters | None) -> Iterator[None]:
-        before, self._active = self._active, active
+        before, self._active.adapters = self._active.adapters, active
         try:
             yield
         finally:
-            self._active = before
+            self._active.adapters = before
 
     def _recompute_contexts(self) -> tuple:
-        return nullcontext(), self._activate(self._active)
+        return nullcontext(), self._activate(self._active.adapters)
 
     def _weights_by_site(self, tasks: list[int]) -> dict[AdapterSite, AdapterWeights]:
-        with torch.autocast(self.device.type, enabled=False):  # small, and every position of the batch depends on it
-            stacks = self.bank(tasks)
+        stacks = self._generated[-1](tasks) if self._generated else self._generate(tasks)
         per_site = []
         for weights in stacks.values():
             single = weights.map(lambda tensor: tensor.squeeze(1)) if len(tasks) == 1 else weights
             per_site += single.unbind()
         return dict(zip(self.sites, per_site, strict=True))
+
+    def _generate(self, tasks: Sequence[int]) -> dict[Stack, AdapterWeights]:
+        with torch.autocast(self.device.type, enabled=False):  # small, and every position of the batch depends on it
+            return self.bank(tasks)
 
     def _depths_differ(self) -> bool:
         return len(self.backbone.encoder.block) != len(self.backbone.decoder.block)
@@ -318,6 +330,10 @@ class AdaptedModel(nn.Module):
         if dtype not in (torch.bfloat16, torch.float16) or torch.is_autocast_enabled(self.device.type):
             return nullcontext()
         return torch.autocast(self.device.type, dtype=dtype)
+
+
+def _rows(batched: Tensor | Sequence[Tensor]) -> int:
+    return len(batched if isinstance(batched, Tensor) else batched[0])
 
 
 def _hooks(module: nn.Module) -> list[partial]:

@@ -35,10 +35,8 @@ def save(model: "AdaptedModel", folder: Path) -> None:
 def describe_backbone(model: "AdaptedModel") -> dict[str, Any]:
     """Where the backbone came from, and the hashes by which loading recognises it."""
     source = model.source or BackboneSource(None)
-    described = {**source.as_dict(), "configuration_sha256": configuration_hash(model.backbone.config)}
-    if not source.is_pinned:
-        described["frozen_sha256"] = frozen_hash(model)
-    return described
+    hashes = {"configuration_sha256": configuration_hash(model.backbone.config), "frozen_sha256": frozen_hash(model)}
+    return {**source.as_dict(), **hashes}
 
 
 def load(cls: type["AdaptedModel"], folder: Path, backbone: nn.Module | None) -> "AdaptedModel":
@@ -65,16 +63,17 @@ def attach_described(
     description = read_description(folder)
     try:
         stored = dict(description["backbone"])
-        expected_config, expected_frozen = stored.pop("configuration_sha256"), stored.pop("frozen_sha256", None)
+        expected_config, expected_frozen = stored.pop("configuration_sha256"), stored.pop("frozen_sha256")
         source, config = BackboneSource(**stored), AdapterConfig(**description["adapter"])
     except (KeyError, TypeError, ValueError) as error:  # a ValidationError is a ValueError
         raise InputError(f"{folder / CONFIG_FILE}: damaged ({str(error).splitlines()[0]})") from error
+    known = source.is_pinned and backbone is None  # a commit's weights are what they were
     backbone = backbone if backbone is not None else load_backbone(source)
     if configuration_hash(backbone.config) != expected_config:
         raise InputError(f"{folder}: trained on a backbone of another configuration than the one given")
     model = cls.attach(backbone, config, source, make_bank(backbone, config))
-    if expected_frozen is not None and frozen_hash(model) != expected_frozen:
-        what = "a random draw that comes out otherwise here" if source.init == "random" else "changed since"
+    if not known and frozen_hash(model) != expected_frozen:
+        what = "a random draw that comes out otherwise here" if source.init == "random" else "changed, or others"
         raise InputError(f"{folder}: the backbone's frozen weights are not those it was trained on ({what})")
     return model
 

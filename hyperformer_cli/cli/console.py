@@ -16,7 +16,7 @@ from typing import Annotated, Any, ParamSpec
 import typer
 
 from hyperformer_cli.cli.launch import adopt_slurm_environment
-from hyperformer_cli.errors import HyperformerError
+from hyperformer_cli.errors import HyperformerError, InputError
 
 P = ParamSpec("P")
 _FIRST_WORD_SECONDS = 3.0
@@ -89,6 +89,18 @@ def quiet_libraries() -> None:
 def is_main_process() -> bool:
     """Whether this process is the one that prints; launchers set RANK."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def names(text: str | None, option: str) -> list[str] | None:
+    """The names in a comma-separated option; None where it is not given.
+
+    Raises:
+        InputError: there are none in it.
+    """
+    found = None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+    if found == []:
+        raise InputError(f"{option} {text!r}: give names separated by commas")
+    return found
 
 
 def print_json(value: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hyperformer_cli.cli.console import AsJson, Backbone, Overrides, is_main_process, print_json, reports_errors
+from hyperformer_cli.cli.console import AsJson, Backbone, Overrides, is_main_process, names, print_json, reports_errors
 
 
 @reports_errors
@@ -29,7 +29,7 @@ def evaluate(
     from hyperformer_cli.cli.tables import print_results
     from hyperformer_cli.evaluation.run import evaluate_run
 
-    chosen = None if tasks is None else [name.strip() for name in tasks.split(",") if name.strip()]
+    chosen = names(tasks, "--tasks")
     with make_observer() as observer:
         results = evaluate_run(run, split, chosen, overrides or (), weights, backbone, observer.evaluating)
     if not is_main_process():

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hyperformer_cli.cli.console import AsJson, Backbone, print_json, reports_errors
+from hyperformer_cli.cli.console import AsJson, Backbone, names, print_json, reports_errors
 
 if TYPE_CHECKING:
     from hyperformer_cli.export.run import TaskReport
@@ -28,7 +28,7 @@ def export(
     """
     from hyperformer_cli.export.run import export_run
 
-    chosen = None if tasks is None else [name.strip() for name in tasks.split(",") if name.strip()]
+    chosen = names(tasks, "--tasks")
     typer.echo(f"exporting {run}, then comparing the export with it", err=True)
     report = export_run(run, format, to, chosen, examples, backbone, push_to, _print_comparison)
     if as_json:

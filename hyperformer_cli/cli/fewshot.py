@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hyperformer_cli.cli.console import AsJson, Backbone, Overrides, is_main_process, print_json, reports_errors
+from hyperformer_cli.cli.console import AsJson, Backbone, Overrides, is_main_process, names, print_json, reports_errors
 
 EPILOG = """Examples:
 
@@ -45,7 +45,7 @@ def fewshot(
     from hyperformer_cli.fewshot.resolve import DEFAULT_RECIPE, plan, resolve
 
     options = {
-        "target_tasks": _names(target_tasks),
+        "target_tasks": names(target_tasks, "--target-tasks"),
         "sizes": _numbers(shots, "--shots"),
         "seeds": _numbers(seeds, "--seeds"),
         "init_from": init_from,
@@ -82,10 +82,6 @@ def _complain_of_missing_run(path: Path, recipe: str) -> None:
 
 def _say(line: str) -> None:
     typer.echo(line, err=True)
-
-
-def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _numbers(text: str | None, option: str) -> list[int] | None:

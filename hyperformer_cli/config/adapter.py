@@ -90,17 +90,17 @@ class AdapterConfig(BaseModel):
 
     method: Method
     tasks: list[str] = Field(min_length=1, strict=False)
-    reduction_factor: int | None = Field(None, ge=1)
+    reduction_factor: int | None = Field(default=None, ge=1)
     non_linearity: NonLinearity | None = None
     layer_norm_before: bool | None = None
     layer_norm_after: bool | None = None
     adapter_blocks: bool | None = None
     train_layer_norms: bool | None = None
     shared_by_tasks: bool | None = None
-    task_embedding_dim: int | None = Field(None, ge=1)
+    task_embedding_dim: int | None = Field(default=None, ge=1)
     project_task_embedding: bool | None = None
-    projected_task_embedding_dim: int | None = Field(None, ge=1)
-    projector_hidden_dim: int | None = Field(None, ge=1)
+    projected_task_embedding_dim: int | None = Field(default=None, ge=1)
+    projector_hidden_dim: int | None = Field(default=None, ge=1)
     conditional_layer_norm: bool | None = None
 
     @model_validator(mode="before")

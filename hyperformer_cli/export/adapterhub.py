@@ -146,15 +146,16 @@ def adapter_tensors(model: AdaptedModel, task: str) -> dict[str, Tensor]:
         if weights.pre_norm is not None:
             linear = "adapter_down.1"
             for norm in ("adapter_down.0", "adapter_norm_before"):
-                tensors[f"{at}.{norm}.weight"] = named["pre_norm_scale"].clone()
-                tensors[f"{at}.{norm}.bias"] = named["pre_norm_shift"].clone()
+                tensors[f"{at}.{norm}.weight"] = named["pre_norm_scale"]
+                tensors[f"{at}.{norm}.bias"] = named["pre_norm_shift"]
         if weights.post_norm is not None:
             tensors[f"{at}.adapter_norm_after.weight"] = named["post_norm_scale"]
             tensors[f"{at}.adapter_norm_after.bias"] = named["post_norm_shift"]
         for kind in ("weight", "bias"):
             tensors[f"{at}.{linear}.{kind}"] = named[f"down_{kind}"]
             tensors[f"{at}.adapter_up.{kind}"] = named[f"up_{kind}"]
-    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    # Views into the tensors of all tasks, whose whole memory a pickle would hold.
+    return {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
 
 
 # What the backbone's folder holds
@@ -244,9 +245,9 @@ def _outputs(backbone: PreTrainedModel, samples: dict[str, Tensor]) -> Outputs:
 
 def _readme(source: ExportSource) -> str:
     task = source.declared[source.tasks[0]]
-    example = re.sub(r"{[^}]*}", "some text", task.template)
+    example = re.sub(r"{[^}]*}", "some text", task.input_template(source.recipe.adapter.needs_task_prefix))
     answer = longest_target([task], source.tokenizer)[task.name]
-    return _README.format(run=source.recipe.name, task=task.name, example=example, max_new_tokens=answer)
+    return _README.format(run=source.recipe.name, task=task.name, example=json.dumps(example), max_new_tokens=answer)
 
 
 _README = """# {run} for AdapterHub
@@ -272,7 +273,7 @@ model.load_adapter("{task}")
 model.set_active_adapters("{task}")
 model.eval()
 tokenizer = AutoTokenizer.from_pretrained("backbone")
-ids = model.generate(**tokenizer("{example}", return_tensors="pt"), max_new_tokens={max_new_tokens}, do_sample=False)
+ids = model.generate(**tokenizer({example}, return_tensors="pt"), max_new_tokens={max_new_tokens}, do_sample=False)
 print(tokenizer.batch_decode(ids, skip_special_tokens=True))
 ```
 """

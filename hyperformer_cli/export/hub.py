@@ -58,36 +58,36 @@ def export_hub(source: ExportSource, folder: Path) -> list[Path]:
 def verify_hub(source: ExportSource, folder: Path) -> Comparison:
     """Compares the run with the model made of the folder; a backbone that is not published must be given."""
     origin = source.model.source
-    backbone = load_backbone(origin) if is_folder(origin) else None
+    backbone = source.given_backbone() or (load_backbone(origin) if is_folder(origin) else None)
     return compare_models(source, AdaptedModel.from_pretrained(folder, backbone).float().eval())
 
 
 def is_folder(origin: BackboneSource) -> bool:
     """Whether a backbone lies in a folder of this machine and has no name that others could load."""
-    return origin.name not in (None, BUNDLED) and Path(origin.name).is_dir()
+    path = Path(origin.name or BUNDLED)
+    return origin.name not in (None, BUNDLED) and (path.is_absolute() or path.is_dir())
 
 
 def published_recipe(recipe: Recipe) -> Recipe:
     """The recipe with every path of this machine reduced to its last part."""
-    values = without_paths(recipe.as_dict())
+    values = recipe.as_dict()
     for key in ("name", "tokenizer"):
         given = values["model"][key]
-        if given not in (None, BUNDLED) and Path(given).is_dir():
+        if is_folder(BackboneSource(given)):
             values["model"][key] = Path(given).resolve().name
+    for entry in [*values["tasks"], *(values["fewshot"] or {}).get("target_tasks", ())]:
+        if isinstance(entry, dict) and entry["files"]:
+            entry["files"] = {split: Path(file).name for split, file in entry["files"].items()}
     if values["data"]["source"] not in ("hub", BUNDLED):
         values["data"]["source"] = Path(values["data"]["source"]).name or "data"
     values["output_dir"] = str(Path("outputs") / Path(values["output_dir"]).name)
     return build_recipe(values)
 
 
-def without_paths(value: Any) -> Any:
-    """Plain values in which every text that is an absolute path is only its last part."""
-    if isinstance(value, dict):
-        return {key: without_paths(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_paths(item) for item in value]
-    is_path = isinstance(value, str) and (Path(value).is_absolute() or value.startswith("~/"))
-    return Path(value).name if is_path and len(Path(value).parts) > 2 else value
+def without_paths(settings: dict[str, Any]) -> dict[str, Any]:
+    """A tokenizer's settings in which every path is only its last part."""
+    paths = {key for key, value in settings.items() if key.endswith(("_path", "_file")) and isinstance(value, str)}
+    return {key: Path(value).name if key in paths else value for key, value in settings.items()}
 
 
 def _published_description(description: dict[str, Any]) -> dict[str, Any]:

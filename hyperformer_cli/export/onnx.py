@@ -8,6 +8,7 @@ The graphs lie side by side because runtimes read no weights from above a graph'
 """
 
 import hashlib
+import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -177,7 +178,7 @@ def _readme(source: ExportSource) -> str:
     task = source.tasks[0]
     example = re.sub(r"{[^}]*}", "some text", _task_description(source, task)["input"])
     decoding = Path(__file__).with_name("onnx_model.py").read_text(encoding="utf-8")
-    return _README.format(run=source.recipe.name, task=task, example=example, decoding=decoding)
+    return _README.format(run=source.recipe.name, task=task, example=json.dumps(example), decoding=decoding)
 
 
 _README = """# {run} in ONNX
@@ -199,7 +200,7 @@ model = OnnxModel(".", "{task}")
 tokenizer = Tokenizer.from_file("tokenizer.json")
 tokenizer.enable_padding(pad_id=model.settings["pad_token_id"])
 tokenizer.enable_truncation(model.settings["max_source_length"])
-encoded = tokenizer.encode_batch(["{example}"])
+encoded = tokenizer.encode_batch([{example}])
 ids = model.generate(
     np.array([text.ids for text in encoded], np.int64), np.array([text.attention_mask for text in encoded], np.int64)
 )

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hyperformer_cli.adapters.backbones import BackboneSource, load_backbone
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.collation import collate
@@ -39,6 +40,7 @@ class ExportSource:
         samples: for each of these tasks a small batch to compare outputs on: `input_ids` and `attention_mask`
             (rows, source length), `labels` (rows, target length) padded with -100.
         origins: where each batch comes from, in words.
+        moved_to: a folder with the model the run was trained on, where that is no longer where it was.
     """
 
     run: RunFolder
@@ -49,6 +51,11 @@ class ExportSource:
     declared: dict[str, Task]
     samples: dict[str, dict[str, Tensor]]
     origins: dict[str, str]
+    moved_to: Path | None = None
+
+    def given_backbone(self) -> PreTrainedModel | None:
+        """The backbone anew, where it is not to be had from where it was."""
+        return None if self.moved_to is None else load_backbone(BackboneSource(str(self.moved_to)))
 
 
 def open_run(
@@ -81,7 +88,7 @@ def open_run(
     samples, origins = {}, {}
     for name, task in declared.items():
         samples[name], origins[name] = _samples(task, recipe, tokenizer, examples)
-    return ExportSource(run, recipe, model, tokenizer, chosen, declared, samples, origins)
+    return ExportSource(run, recipe, model, tokenizer, chosen, declared, samples, origins, backbone)
 
 
 def _samples(

@@ -29,7 +29,7 @@ def export_static(source: ExportSource, folder: Path) -> list[Path]:
     lengths = longest_target(source.declared.values(), source.tokenizer)
     about = {
         name: {
-            "input": task.template,
+            "input": task.input_template(source.recipe.adapter.needs_task_prefix),
             "labels": list(task.labels),
             "label_names": list(task.label_names),
             "metrics": list(task.metrics),
@@ -48,4 +48,4 @@ def export_static(source: ExportSource, folder: Path) -> list[Path]:
 
 def verify_static(source: ExportSource, folder: Path) -> Comparison:
     """Compares the run with the model that `AdaptedModel.from_pretrained` makes of the folder."""
-    return compare_models(source, AdaptedModel.from_pretrained(folder).float().eval())
+    return compare_models(source, AdaptedModel.from_pretrained(folder, source.given_backbone()).float().eval())

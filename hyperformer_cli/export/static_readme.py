@@ -100,7 +100,8 @@ def static_readme(source: ExportSource) -> str:
     if has_adapters:
         files += "adapters/<task>.safetensors      <stack>.<layer>.<position>.<tensor>, float32\n"
     task = source.declared[source.tasks[0]]
-    text = re.sub(r"\{.*?\}", "A cat sat on the mat.", task.template)
+    template = task.input_template(source.recipe.adapter.needs_task_prefix)
+    text = re.sub(r"\{.*?\}", "A cat sat on the mat.", template)
     linear = "from torch.nn.functional import layer_norm, linear\n" if has_adapters else ""
     activations = "from transformers.activations import ACT2FN\n" if has_adapters else ""
     code = [

@@ -108,7 +108,7 @@ class Predictor:
     def _encode_labels(self, task: Task) -> list[list[int]]:
         if not task.labels:
             return []
-        limit = self.how.max_target_length
+        limit = task.max_target_length or self.how.max_target_length
         return self.how.tokenizer(text_target=list(task.labels), max_length=limit, truncation=True)["input_ids"]
 
 

@@ -118,7 +118,7 @@ def _fault(folder: Path) -> str | None:
         for name, expected in manifest["sha256"].items():
             if _sha256(folder / name) != expected:
                 return f"{name} is damaged"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"unreadable ({error})"
     return None
 

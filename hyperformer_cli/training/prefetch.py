@@ -1,12 +1,14 @@
 """A recipe's model and data in a folder, for compute nodes without network."""
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pyarrow import parquet
 
-from hyperformer_cli.adapters.backbones import BackboneSource, load_backbone
+from hyperformer_cli.adapters.backbones import BackboneSource, backbone_config, is_published_shape, load_backbone
 from hyperformer_cli.atomic import atomic_folder, write_json
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.declared import recipe_tasks, target_tasks
@@ -53,9 +55,10 @@ def prefetch(recipe: Recipe, to: Path, report: Callable[[str], None] = lambda li
             for task in wanted:
                 if task.files is not None:
                     report(f"{task.name}: has files of its own, which stay where they are")
-            overrides = [f"model.tokenizer={to / MODEL}", f"data.source={to / DATA}"]
-            if recipe.model.init == "pretrained":
-                overrides.append(f"model.name={to / MODEL}")
+            paths = {"model.tokenizer": MODEL, "data.source": DATA}
+            if (folder / MODEL / "config.json").is_file():
+                paths["model.name"] = MODEL
+            overrides = [f"{key}={_as_yaml(str(to / part))}" for key, part in paths.items()]
             found = {"recipe": recipe.name, "commit": commit, "overrides": overrides, "rows": rows}
             write_json(folder / DESCRIPTION, found)
     except OSError as error:
@@ -64,11 +67,19 @@ def prefetch(recipe: Recipe, to: Path, report: Callable[[str], None] = lambda li
 
 
 def _write_model(recipe: Recipe, folder: Path) -> str | None:
-    """The pretrained backbone and the tokenizer; returns the commit the hub told."""
+    """The tokenizer and the pretrained backbone, or its shape; returns the commit the hub told."""
     load_tokenizer(recipe).save_pretrained(folder)
-    if recipe.model.init != "pretrained":
+    name = recipe.model.name
+    if recipe.model.init == "random":
+        if name is not None and not is_published_shape(name):
+            backbone_config(name, {}, recipe.model.revision).save_pretrained(folder)
         return None
     source = BackboneSource.from_recipe(recipe)
     backbone = load_backbone(source)
     backbone.save_pretrained(folder)
     return source.resolved(backbone).revision if source.resolved(backbone).is_pinned else None
+
+
+def _as_yaml(path: str) -> str:
+    """A path as an override's value, which is read as YAML."""
+    return path if re.fullmatch(r"[\w./+-]+", path) else json.dumps(path)

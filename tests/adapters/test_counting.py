@@ -1,10 +1,18 @@
 """Parameter counts: the reference's, the paper's formula, and backbones whose configuration follows from others."""
 
+from pathlib import Path
+
 import pytest
 from transformers import T5Config
 
 from hyperformer_cli import count_parameters
-from hyperformer_cli.adapters.backbones import backbone_config, configuration_hash
+from hyperformer_cli.adapters.backbones import (
+    BackboneSource,
+    backbone_config,
+    build_backbone,
+    configuration_hash,
+    load_backbone,
+)
 from hyperformer_cli.errors import InputError
 
 # Table 1 and the parameter table: counted by the reference on its own models.
@@ -48,6 +56,21 @@ def test_what_follows_from_other_values_follows_from_overrides_too() -> None:
     assert len(hashes) == 3
     with pytest.raises(InputError, match=r"not a t5 configuration|no model can be built"):
         count_parameters(method="finetune", backbone=backbone_config("t5-small", {"feed_forward_proj": "foo-bar-baz"}))
+
+
+@pytest.mark.parametrize("model_type", ["t5", "mt5", "umt5"])
+def test_what_transformers_saves_of_an_untied_model_is_counted_as_one(model_type: str, tmp_path: Path) -> None:
+    shape = {"d_model": 16, "d_ff": 32, "d_kv": 4, "num_heads": 4, "num_layers": 1, "vocab_size": 64}
+    config = backbone_config(None, {**shape, "model_type": model_type, "tie_word_embeddings": False})
+    model = build_backbone(config)
+    model.save_pretrained(tmp_path)
+    loaded = load_backbone(BackboneSource(str(tmp_path)))
+    sizes = {
+        sum(p.numel() for p in one.parameters())
+        for one in (model, loaded, build_backbone(backbone_config(str(tmp_path), {})))
+    }
+    assert len(sizes) == 1 and loaded.lm_head.weight is not loaded.shared.weight
+    assert configuration_hash(loaded.config) == configuration_hash(backbone_config(str(tmp_path), {}))
 
 
 def test_t5_v1_1_has_an_output_layer_of_its_own() -> None:

@@ -1,7 +1,10 @@
 """AdaptedModel: what is trained, tasks by name and id, adding, saving, checkpointing, the T5 family."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
+import numpy as np
 import pytest
 import torch
 from tiny_model import SHAPE, TASKS, WITH_BANK, adapted, backbone, batch
@@ -167,8 +170,34 @@ def test_wrong_number_of_task_ids_and_a_bare_backbone_are_refused() -> None:
     for ids in ([0, 1, 2], [0, 2], [1], [1] * 7, torch.tensor(1)):
         with pytest.raises(InputError, match="task ids for a batch of 4"):
             model(**batch(), task_ids=ids)
+    with pytest.raises(InputError, match="task ids for a batch of 4"):
+        model.generate(inputs=batch()["input_ids"], task_ids=[0, 1], max_new_tokens=1)
+    for ids in ([True] * 4, [[0], [1], [2], [0]], torch.zeros(4, 1, dtype=torch.long)):
+        with pytest.raises(InputError, match="must be integers"):
+            model(**batch(), task_ids=ids)
+    assert torch.equal(
+        model(**batch(), task_ids=np.array([0, 2, 1, 1])).logits, model(**batch(), task_ids=[0, 2, 1, 1]).logits
+    )
     with pytest.raises(RuntimeError, match="call the AdaptedModel"):
         model.backbone(**batch())
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_threads_have_adapters_of_their_own(frozen: bool) -> None:
+    model, inputs = adapted(), batch()
+    with torch.no_grad():
+        expected = {task: model(**inputs, task=task).logits for task in TASKS}
+
+    def differences(task: str) -> list[float]:
+        found = []
+        for _ in range(20):
+            with torch.no_grad(), model.frozen_adapters() if frozen else nullcontext():
+                found.append(float((model(**inputs, task=task).logits - expected[task]).abs().max()))
+        return found
+
+    with ThreadPoolExecutor(3) as pool:
+        assert max(max(own) for own in pool.map(differences, TASKS * 2)) < 1e-5
+    assert model.trained_parameters().keys() == adapted().trained_parameters().keys()
 
 
 @pytest.mark.parametrize("method", WITH_BANK)
@@ -199,7 +228,10 @@ def test_frozen_adapters_generate_once_and_give_the_same(monkeypatch: pytest.Mon
             torch.testing.assert_close(model(**inputs, task=task).logits, logits, atol=1e-6, rtol=0)
         model(**inputs, task_ids=[0, 1, 2, 0])
     assert [list(tasks) for tasks in calls] == [[0, 1, 2]]
-    assert model.bank is bank
+    with model.frozen_adapters(), torch.autocast("cpu", torch.bfloat16), model.frozen_adapters():
+        assert (
+            model.adapter_weights("cola")[AdapterSite("encoder", 0, "feed_forward")].down_weight.dtype == torch.float32
+        )
 
 
 def test_adapters_are_generated_once_for_all_decoding_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,8 +281,10 @@ def test_adapter_weights_have_the_papers_shapes() -> None:
 
 
 def test_a_reduction_factor_must_leave_a_bottleneck() -> None:
+    module = backbone()
     with pytest.raises(InputError, match="leaves no bottleneck"):
-        adapted(reduction_factor=32)
+        adapted(module=module, reduction_factor=32)
+    assert all(parameter.requires_grad for parameter in module.parameters())  # it is as it was
 
 
 def test_other_architectures_are_refused() -> None:

@@ -72,6 +72,7 @@ def test_mistakes_are_exit_code_2(trained: Path, tmp_path: Path) -> None:
         (["export", "/nowhere", "--format", "static"], "not a run folder"),
         (["export", trained, "--format", "statc"], "'static'"),
         (["export", trained, "--format", "static", "--tasks", "mrcp"], "'mrpc'"),
+        (["export", trained, "--format", "static", "--tasks", ","], "names separated by commas"),
         (["export", trained, "--format", "static", "--to", trained], "exists"),
         (["export", trained, "--format", "static", "--examples", "0"], "--examples"),
         (["export", trained], "--format"),

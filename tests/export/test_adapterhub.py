@@ -92,6 +92,12 @@ def test_the_tokenizer_is_of_a_class_that_transformers_4_has(made_run) -> None:
     assert json.loads((folder / "tokenizer_config.json").read_text())["tokenizer_class"] == "PreTrainedTokenizerFast"
 
 
+def test_a_tasks_files_hold_nothing_of_other_tasks(made_run) -> None:
+    folder = export_run(made_run({"method": "adapters", "reduction_factor": 4}), "adapterhub").folder
+    tensors = torch.load(folder / "cola" / "pytorch_adapter.bin", weights_only=True)
+    assert all(tensor.untyped_storage().nbytes() == tensor.nbytes for tensor in tensors.values())
+
+
 def test_verification_reads_the_files(made_run) -> None:
     path = made_run(PLAIN)
     folder, source = export_run(path, "adapterhub").folder, open_run(path)

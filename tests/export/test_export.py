@@ -161,6 +161,17 @@ def test_unknown_formats_and_tasks_are_refused(run: Path, recipe_values: dict, b
         open_run(cells)
 
 
+def test_inputs_are_documented_with_the_prefix_that_tells_tasks_apart(
+    recipe_values: dict, backbone: Path, tmp_path: Path
+) -> None:
+    run = make_run(recipe_for(recipe_values, backbone, "adapters", shared_by_tasks=True), tmp_path / "shared")
+    for format in ("static", "adapterhub", "onnx", "hub"):
+        folder = export_run(run, format, tmp_path / format, ["cola"] if format != "hub" else None).folder
+        texts = [file.read_text() for file in folder.rglob("*") if file.suffix in (".md", ".json")]
+        said = [line for text in texts for line in text.splitlines() if "sentence: " in line]
+        assert said and all("cola sentence: " in line for line in said), format
+
+
 def test_what_a_killed_export_left_is_removed_by_the_next(run: Path, tmp_path: Path) -> None:
     host = os.uname().nodename.replace(".", "-")
     with subprocess.Popen(["true"]) as ended:

@@ -23,7 +23,7 @@ from small_run import (
 from transformers import T5ForConditionalGeneration
 
 from hyperformer_cli import AdaptedModel, hub
-from hyperformer_cli.config.loading import load_recipe
+from hyperformer_cli.config.loading import build_recipe, load_recipe
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.export import hub as hub_export
 from hyperformer_cli.export.run import export_run
@@ -178,7 +178,19 @@ def test_a_push_that_cannot_happen_fails_before_the_export(run: Path) -> None:
     assert not (run / "export").exists()
 
 
-def test_paths_are_found_at_any_depth() -> None:
-    given = {"a": ["/data/glue/cola", {"b": "~/models/t5"}], "c": "google-t5/t5-base", "d": "and/or: {x}", "e": 3}
-    assert hub_export.without_paths(given) == {"a": ["cola", {"b": "t5"}], "c": given["c"], "d": given["d"], "e": 3}
-    assert yaml.safe_load(yaml.safe_dump(hub_export.without_paths(given)))["e"] == 3
+def test_paths_lose_their_folders_and_texts_nothing(tmp_path: Path, recipe_values: dict, backbone: Path) -> None:
+    own = {
+        "name": "forum",
+        "files": {split: str(tmp_path / "forum" / f"{split}.csv") for split in ("train", "test")},
+        "template": "/title {title} /text {text}",
+        "labels": {"a": "/r/politics", "b": "~/home"},
+    }
+    gone = {**recipe_for(recipe_values, tmp_path / "gone" / "t5"), "tasks": [own]}
+    found = hub_export.published_recipe(build_recipe(gone)).as_dict()
+    assert found["tasks"][0]["files"] == {"train": "train.csv", "test": "test.csv"}
+    assert {key: found["tasks"][0][key] for key in ("template", "labels")} == {
+        key: own[key] for key in ("template", "labels")
+    }
+    assert found["model"]["name"] == "t5" and str(tmp_path) not in yaml.safe_dump(found)
+    settings = {"name_or_path": "/models/t5", "tokenizer_file": None, "eos_token": "/s", "model_max_length": 3}
+    assert hub_export.without_paths(settings) == {**settings, "name_or_path": "t5"}

@@ -18,6 +18,7 @@ from small_run import (
     recipe_for,
     run_code,
     tensors_of,
+    text_of,
 )
 
 from hyperformer_cli import AdaptedModel
@@ -218,6 +219,10 @@ def test_a_backbone_that_moved_can_be_named(recipe_values: dict, tmp_path: Path)
         evaluate_run(folder)
     for path in (run, folder):
         assert evaluate_run(path, backbone=tmp_path / "after")["results"] == expected
+    for format in ("static", "hub"):
+        exported = export_run(run, format, tmp_path / f"moved-{format}", backbone=tmp_path / "after")
+        assert all(task.difference == 0 for task in exported.tasks)
+    assert str(tmp_path / "before") not in text_of(tmp_path / "moved-hub")
     make_backbone(tmp_path / "other", seed=7)
     with pytest.raises(InputError, match="frozen weights are not those"):
         evaluate_run(run, backbone=tmp_path / "other")

@@ -186,6 +186,18 @@ def test_what_else_is_in_the_stream_lengthens_no_answer(joint: Path, beams: int)
     assert "0." in answers and "0.5" not in answers  # which has three pieces
 
 
+def test_long_label_texts_are_scored_whole(joint: Path) -> None:
+    run = TrainedRun(joint)
+    predictor, labels = run.predictor("cola"), ("the old cat sees", "the old cat finds")
+    short = replace(predictor.how, max_target_length=3)
+    scores = []
+    for how, limit in ((predictor.how, None), (short, 20)):
+        tasks = {**run.tasks, "cola": replace(get_task("cola"), labels=labels, max_target_length=limit)}
+        whole = Predictor(predictor.model, tasks, how, predictor.accelerator, run.recipe.evaluation, with_scores=True)
+        scores.append(whole.predict([Request(0, "cola", "sentence: the cat sees")])[0]["scores"])
+    assert scores[0] == scores[1] and len(set(scores[0].values())) == 2
+
+
 def assert_same(some: list[dict[str, Any]], others: list[dict[str, Any]]) -> None:
     """Up to what another batch does to the last digits."""
     for one, other in zip(some, others, strict=True):

@@ -42,6 +42,22 @@ def test_training_from_the_folder_is_training_from_the_source(
     assert again.exit_code == 2 and "exists" in again.stderr
 
 
+def test_a_shape_without_weights(
+    recipe_values: dict, write_recipe: Callable, tmp_path: Path, tokenizer_folder: Path
+) -> None:
+    load_backbone(BackboneSource(None, init="random", config=recipe_values["model"]["config"])).config.save_pretrained(
+        tmp_path / "shape"
+    )
+    recipe_values["model"] = {"name": str(tmp_path / "shape"), "init": "random", "tokenizer": str(tokenizer_folder)}
+    result = run("prefetch", write_recipe(recipe_values), "--to", tmp_path / "to: the # folder")
+    assert result.exit_code == 0, result.output
+    command = shlex.split(result.stdout.splitlines()[-1])
+    planned = run(*command[1:], "--dry-run", "--json")
+    expected = run(*command[1:3], "--dry-run", "--json")
+    assert json.loads(planned.stdout) == json.loads(expected.stdout)
+    assert f'model.name="{tmp_path}/to: the # folder/model"' in command
+
+
 def test_what_cannot_be_fetched_leaves_nothing(tmp_path: Path) -> None:
     result = run("prefetch", "glue_hyperpp", "--to", tmp_path / "fetched")
     assert result.exit_code == 2 and "hub cannot be reached" in result.stderr
