@@ -140,7 +140,7 @@ def build_backbone(config: PreTrainedConfig) -> PreTrainedModel:
         model = AutoModelForSeq2SeqLM.from_config(config)
     except Exception as error:  # whatever the library's layers make of the values
         raise InputError(f"model.config: no model can be built from it: {_first_line(error)}") from error
-    if not getattr(config, "scale_decoder_outputs", False):
+    if not getattr(config, "scale_decoder_outputs", config.model_type not in ("mt5", "umt5")):
         # T5 v1.1, Flan, mT5 and UMT5 have an output layer of their own; transformers 5 ties it unless a file has it.
         head = torch.empty_like(model.shared.weight).normal_(std=config.initializer_factor)
         model.lm_head.weight = torch.nn.Parameter(head)
@@ -179,9 +179,8 @@ def _stated_values(name: str | None, revision: str | None) -> dict[str, Any]:
     """What a configuration file states. Not what follows from it: that must follow from overrides too."""
     if name is None:
         return {}
-    shape = _SHAPES.get(_short_name(name))
-    if shape is not None and not Path(name).is_dir():
-        return {"model_type": "t5", **shape}
+    if is_published_shape(name):
+        return {"model_type": "t5", **_SHAPES[_short_name(name)]}
     stated, _ = _from_hub(PreTrainedConfig.get_config_dict, name, revision)
     if stated.get("scale_decoder_outputs") is False:
         stated["tie_word_embeddings"] = False  # as transformers 5 reads it, and does not write it
@@ -190,7 +189,7 @@ def _stated_values(name: str | None, revision: str | None) -> dict[str, Any]:
 
 def is_published_shape(name: str) -> bool:
     """Whether a name's configuration is known without network."""
-    return _short_name(name) in _SHAPES
+    return _short_name(name) in _SHAPES and not Path(name).is_dir()
 
 
 def configuration_hash(config: PreTrainedConfig) -> str:

@@ -162,8 +162,8 @@ class AdaptedModel(nn.Module):
             yield
             return
         with torch.no_grad():
-            kept = self._generated[-1] if self._generated else FrozenBank(self._generate(range(len(self.tasks))))
-        self._generated.append(kept)
+            kept = self._generated[:1] or [FrozenBank(self._generate(range(len(self.tasks))))]
+        self._generated += kept
         try:
             yield
         finally:
@@ -310,7 +310,8 @@ class AdaptedModel(nn.Module):
         return nullcontext(), self._activate(self._active.adapters)
 
     def _weights_by_site(self, tasks: list[int]) -> dict[AdapterSite, AdapterWeights]:
-        stacks = self._generated[-1](tasks) if self._generated else self._generate(tasks)
+        generated = self._generated[:1]  # another thread may leave its block now
+        stacks = generated[0](tasks) if generated else self._generate(tasks)
         per_site = []
         for weights in stacks.values():
             single = weights.map(lambda tensor: tensor.squeeze(1)) if len(tasks) == 1 else weights
