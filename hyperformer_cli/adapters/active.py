@@ -1,8 +1,9 @@
 """The adapters of the forward pass that is running: what the hooks on the backbone read."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,9 @@ from torch import Tensor
 from hyperformer_cli.adapters.sites import AdapterSite
 from hyperformer_cli.adapters.weights import AdapterWeights
 from hyperformer_cli.errors import InputError
+
+# Any of these inputs tells the batch size.
+_BATCHED = ("input_ids", "inputs_embeds", "inputs", "labels", "decoder_input_ids", "attention_mask", "encoder_outputs")
 
 
 class OfThread(threading.local):
@@ -54,11 +58,11 @@ class ActiveAdapters:
         return gathered
 
 
-def checked_ids(task_ids: Tensor | Sequence[int] | None, tasks: int) -> list[int]:
-    """Task ids as a list, one a row; empty for None.
+def checked_ids(task_ids: Tensor | Sequence[int] | None, tasks: int, inputs: Mapping[str, Any]) -> list[int]:
+    """Task ids as a list, one a row of the backbone's inputs; empty for None.
 
     Raises:
-        InputError: there are none, or one is not the id of one of so many tasks.
+        InputError: there are none, one is not the id of one of so many tasks, or there are not as many as rows.
     """
     if task_ids is None:
         return []
@@ -66,7 +70,14 @@ def checked_ids(task_ids: Tensor | Sequence[int] | None, tasks: int) -> list[int
     outside = [i for i in ids if not (isinstance(i, Integral) and not isinstance(i, bool) and 0 <= i < tasks)]
     if outside or not ids:
         raise InputError(f"task ids must be integers from 0 to {tasks - 1}, one a row; got {outside or ids}")
+    rows = next((_rows(inputs[name]) for name in _BATCHED if inputs.get(name) is not None), len(ids))
+    if len(ids) != rows:
+        raise InputError(f"{len(ids)} task ids for a batch of {rows}")
     return [int(i) for i in ids]
+
+
+def _rows(batched: Tensor | Sequence[Tensor]) -> int:
+    return len(batched if isinstance(batched, Tensor) else batched[0])
 
 
 def distinct_tasks(task_ids: Sequence[int]) -> tuple[list[int], list[int] | None]:

@@ -24,9 +24,6 @@ from hyperformer_cli.adapters.weights import AdapterWeights, apply_adapter
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.errors import InputError, did_you_mean
 
-# Any tells the batch size.
-_BATCHED = ("input_ids", "inputs_embeds", "inputs", "labels", "decoder_input_ids", "attention_mask", "encoder_outputs")
-
 
 class AdaptedModel(nn.Module):
     """A backbone, a bank of adapter weights, and the hooks that bring them together. Build it with `attach`.
@@ -284,10 +281,7 @@ class AdaptedModel(nn.Module):
     ) -> Iterator[None]:
         if task is not None and task_ids is not None:
             raise InputError("give task or task_ids, not both")
-        ids = [self.task_id(task)] if task is not None else checked_ids(task_ids, len(self.tasks))
-        rows = next((_rows(inputs[name]) for name in _BATCHED if inputs.get(name) is not None), None)
-        if task is None and ids and rows is not None and len(ids) != rows:
-            raise InputError(f"{len(ids)} task ids for a batch of {rows}")
+        ids = [self.task_id(task)] if task is not None else checked_ids(task_ids, len(self.tasks), inputs)
         if self.bank is None:
             yield
             return
@@ -331,10 +325,6 @@ class AdaptedModel(nn.Module):
         if dtype not in (torch.bfloat16, torch.float16) or torch.is_autocast_enabled(self.device.type):
             return nullcontext()
         return torch.autocast(self.device.type, dtype=dtype)
-
-
-def _rows(batched: Tensor | Sequence[Tensor]) -> int:
-    return len(batched if isinstance(batched, Tensor) else batched[0])
 
 
 def _hooks(module: nn.Module) -> list[partial]:

@@ -1,76 +1,26 @@
-"""Few-shot transfer from the command line: cells that leave no trace in each other, and what cannot be done."""
+"""`hyperformer fewshot` as typed: which runs are a start, which targets and settings are refused."""
 
 import json
-import shutil
 import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import pytest
 import torch
 from conftest import sentence
 from pyarrow import parquet
-from safetensors.torch import load_file
-from typer.testing import CliRunner, Result
+from transfer_runs import copy_of_trained, run, write_targets
 
 from hyperformer_cli import AdaptedModel
-from hyperformer_cli.cli.main import app
-from hyperformer_cli.config.loading import build_recipe, load_recipe
+from hyperformer_cli.config.loading import load_recipe
 from hyperformer_cli.data.declared import get_task
-from hyperformer_cli.fewshot.protocol import Cell
-from hyperformer_cli.training.run import train_recipe
-
-PROTOCOL = {"sizes": [4, 6], "seeds": [1, 2], "max_steps": 3, "batch_size": 4, "learning_rate": 1e-2}
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-@pytest.fixture(scope="module")
-def target_folder(data_folder: Path) -> Path:
-    """PAWS (labeled_final) and IMDB in the hub's columns, beside the tasks of `data_folder`."""
-
-    def write(task: str, split: str, rows: list[dict[str, Any]]) -> None:
-        (data_folder / task).mkdir(exist_ok=True)
-        parquet.write_table(pa.Table.from_pylist(rows), data_folder / task / f"{split}.parquet")
-
-    for split, count in (("train", 30), ("validation", 12), ("test", 14)):
-        rows = [
-            {"id": i, "sentence1": sentence((split, i)), "sentence2": sentence((split, i, 2)), "label": i % 2}
-            for i in range(count)
-        ]
-        write("paws", split, rows)
-    for split in ("train", "test"):
-        write("imdb", split, [{"text": sentence((split, "imdb", i)), "label": i % 2} for i in range(20)])
-    return data_folder
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("trained")
 
 
 @pytest.fixture
-def trained(recipe_values: dict, target_folder: Path, tmp_path: Path, kept: Path) -> Callable[..., Path]:
-    """A run with a `fewshot` section of its own: trained once for all tests, and copied."""
-
-    def train(**changes: Any) -> Path:
-        values = {
-            **recipe_values,
-            "tasks": ["cola", "mrpc"],
-            "training": {**recipe_values["training"], "max_steps": 2},
-            "fewshot": PROTOCOL,
-            **changes,
-        }
-        original = kept / str(abs(hash(json.dumps(changes))))
-        if not original.exists():
-            train_recipe(build_recipe({**values, "output_dir": str(original)}))
-        return Path(shutil.copytree(original, tmp_path / "run", dirs_exist_ok=True))
-
-    return train
+def trained(recipe_values: dict, data_folder: Path, tmp_path: Path) -> Callable[..., Path]:
+    write_targets(data_folder)
+    return partial(copy_of_trained, recipe_values, tmp_path / "run")
 
 
 def test_as_typed(trained: Callable, tmp_path: Path) -> None:
@@ -115,56 +65,7 @@ def test_as_typed(trained: Callable, tmp_path: Path) -> None:
     assert elsewhere.exit_code == 0 and (tmp_path / "other" / "fewshot.json").is_file()
 
 
-@pytest.mark.parametrize("method", ["finetune", "adapters", "hyperformer++"])
-def test_a_cell_does_not_see_those_before_it(method: str, trained: Callable, tmp_path: Path) -> None:
-    """One cell alone gives what it gives after three others; the run's own weights stay as they were."""
-    adapter = {"method": method} if method == "finetune" else {"method": method, "reduction_factor": 4}
-    folder = trained(adapter=adapter)
-    weights = load_file(folder / "best" / "hyperformer.safetensors")
-    common = ("fewshot", folder, "--target-tasks", "paws")
-    if method == "finetune":
-        refused = run(*common, "--init-from", "mrpc")
-        assert refused.exit_code == 2 and "nothing by task that a new one could start from" in refused.stderr
-    else:
-        common = (*common, "--init-from", "mrpc")
-    assert run(*common, "--output-dir", tmp_path / "all").exit_code == 0
-    assert run(*common, "--output-dir", tmp_path / "one", "--shots", "6", "--seeds", "2").exit_code == 0
-    after, alone = (
-        json.loads((tmp_path / name / "fewshot" / "paws" / "6-shot" / "seed-2.json").read_text())
-        for name in ("all", "one")
-    )
-    assert {k: v for k, v in after.items() if k != "seconds"} == {k: v for k, v in alone.items() if k != "seconds"}
-    assert after["init_from"] == (None if method == "finetune" else "mrpc")
-    assert (after["task_embedding"] is None) == (method != "hyperformer++")
-    for name, tensor in load_file(folder / "best" / "hyperformer.safetensors").items():
-        assert torch.equal(tensor, weights[name])
-
-
-def test_training_the_task_embedding_alone(trained: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of all trained tensors only the new task's embedding moves."""
-    from hyperformer_cli.fewshot import transfer
-
-    folder, seen = trained(), []
-    evaluate = transfer.evaluate_split
-    monkeypatch.setattr(
-        transfer,
-        "evaluate_split",
-        lambda model, *rest: (
-            seen.append({n: p.clone() for n, p in model.trained_parameters().items()}) or evaluate(model, *rest)
-        ),
-    )
-    options = ("--target-tasks", "paws", "--init-from", "mrpc", "--shots", "4", "--seeds", "1")
-    assert run("fewshot", folder, *options, "--train", "task-embedding").exit_code == 0
-    before = AdaptedModel.from_pretrained(folder / "best").trained_parameters()
-    for name, tensor in seen[0].items():
-        if name != "bank.task_embedding":
-            assert torch.equal(tensor, before[name]), name
-    embedding = before["bank.task_embedding"]
-    assert torch.equal(seen[0]["bank.task_embedding"][:2], embedding)
-    assert not torch.allclose(seen[0]["bank.task_embedding"][2], embedding[1])
-
-
-def test_auto_starts_from_the_lowest_validation_loss(trained: Callable, target_folder: Path) -> None:
+def test_auto_starts_from_the_lowest_validation_loss(trained: Callable, data_folder: Path) -> None:
     folder = trained()
     result = run("fewshot", folder, "--target-tasks", "paws", "--init-from", "auto", "--shots", "4", "--seeds", "1")
     assert result.exit_code == 0, result.output
@@ -172,7 +73,7 @@ def test_auto_starts_from_the_lowest_validation_loss(trained: Callable, target_f
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder / "best")
-    rows = parquet.read_table(target_folder / "paws" / "validation.parquet").to_pylist()
+    rows = parquet.read_table(data_folder / "paws" / "validation.parquet").to_pylist()
     task, losses = get_task("paws"), {}
     for name in model.tasks:
         total = tokens = 0
@@ -284,92 +185,3 @@ def test_a_run_of_a_low_resource_curve_is_a_start_like_any_other(trained: Callab
     plan = json.loads(run(*command, "--dry-run").stdout)
     assert plan["targets"]["paws"]["train"] == 30 and plan["cells"] == 2
     assert json.loads(run(*command).stdout)["results"][0]["n"] == 2
-
-
-def test_cells_made_in_different_ways_are_not_averaged(trained: Callable, target_folder: Path) -> None:
-    folder = trained()
-    common = ("fewshot", folder, "--target-tasks", "paws", "--shots", "4")
-    assert run(*common, "--init-from", "mrpc", "--seeds", "1").exit_code == 0
-    before = (folder / "fewshot.json").read_text()
-    for options, complaint in (
-        (("--init-from", "random"), "made with start 'mrpc', now 'random'"),
-        (("--init-from", "mrpc", "--set", "fewshot.max_steps=5"), "made with max_steps 3, now 5"),
-        (("--init-from", "mrpc", "--set", "training.label_smoothing=0"), "made with label_smoothing"),
-    ):
-        refused = run(*common, "--seeds", "2", *options)
-        assert refused.exit_code == 2 and complaint in refused.stderr, refused.output
-    rows = parquet.read_table(target_folder / "paws" / "test.parquet")
-    other = Path(shutil.copytree(target_folder, folder.parent / "other"))
-    parquet.write_table(rows.slice(1), other / "paws" / "test.parquet")
-    refused = run(*common, "--init-from", "mrpc", "--seeds", "2", "--set", f"data.source={other}")
-    assert refused.exit_code == 2 and "other data" in refused.stderr
-    assert (folder / "fewshot.json").read_text() == before
-
-
-def test_a_damaged_cell_is_done_again_and_one_of_another_version_refused(trained: Callable) -> None:
-    folder = trained()
-    command = ("fewshot", folder, "--target-tasks", "paws", "--init-from", "mrpc", "--shots", "4")
-    assert run(*command).exit_code == 0
-    cell = folder / "fewshot" / "paws" / "4-shot" / "seed-2.json"
-    whole = json.loads(cell.read_text())
-    leftovers = [folder / ".fewshot.json.1.tmp", cell.with_name(".seed-2.json.1.tmp")]
-    for leftover in leftovers:
-        leftover.touch()
-    assert run(*command).exit_code == 0 and not any(leftover.exists() for leftover in leftovers)
-    for damaged in ("{", "[]", json.dumps({**whole, "results": []})):
-        cell.write_text(damaged)
-        only_one = run(*command, "--seeds", "1", "--json")
-        assert only_one.exit_code == 0 and json.loads(only_one.stdout)["results"][0]["n"] == 1
-        assert "1 cells to do, 1 are done already" in run(*command).stderr
-        assert json.loads(cell.read_text())["results"] == whole["results"]
-    cell.write_text(json.dumps({**whole, "format_version": 2}))
-    refused = run(*command, "--seeds", "1")
-    assert refused.exit_code == 2 and "format version 2" in refused.stderr
-
-
-def test_a_cell_that_fails_loses_no_other(trained: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hyperformer_cli.fewshot.transfer import Transfer
-
-    folder, train = trained(), Transfer._train
-
-    def fail(self: Transfer, examples: Any, cell: Cell) -> None:
-        train(self, examples, cell)
-        if cell.seed == 1:
-            raise RuntimeError("out of memory")
-
-    monkeypatch.setattr(Transfer, "_train", fail)
-    command = ("fewshot", folder, "--target-tasks", "paws", "--init-from", "mrpc", "--shots", "4,6")
-    result = run(*command)
-    assert result.exit_code == 1 and "2 of 4 cells failed: paws, 4 examples, seed 1; paws, 6" in result.stderr
-    assert [row["seeds"] for row in json.loads((folder / "fewshot.json").read_text())["results"]] == [[2], [2]]
-    monkeypatch.undo()
-    assert run(*command, "--json").exit_code == 0
-
-    def fail_within_a_step(self: Transfer, batch: Any, split: Any, *how: Any) -> Any:
-        if len(batch) == 2:  # the last part of a batch of six, whose first has its gradients by now
-            raise RuntimeError("out of memory")
-        return losses(self, batch, split, *how)
-
-    losses = Transfer._losses
-    common = (
-        "fewshot",
-        folder,
-        "--target-tasks",
-        "paws",
-        "--init-from",
-        "mrpc",
-        "--set",
-        "training.micro_batch_size=4",
-    )
-    common = (*common, "--set", "fewshot.batch_size=6")
-    alone, after = folder.parent / "alone", folder.parent / "after"
-    assert run(*common, "--shots", "4", "--seeds", "2", "--output-dir", alone).exit_code == 0
-    with monkeypatch.context() as patched:
-        patched.setattr(Transfer, "_losses", fail_within_a_step)
-        assert run(*common, "--shots", "6,4", "--seeds", "2", "--output-dir", after).exit_code == 1
-    cells = [json.loads((f / "fewshot" / "paws" / "4-shot" / "seed-2.json").read_text()) for f in (alone, after)]
-    assert cells[0]["task_embedding"] == cells[1]["task_embedding"]
-
-    diverged = run(*command, "--output-dir", folder.parent / "o", "--set", "fewshot.learning_rate=1e30")
-    assert diverged.exit_code == 1 and "the loss is not finite" in diverged.stderr
-    assert not (folder.parent / "o" / "fewshot.json").exists()
