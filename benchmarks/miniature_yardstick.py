@@ -23,10 +23,10 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from transformers import AutoTokenizer
 
-from hyperformer_cli.adapters.backbones import BackboneSource, load_backbone
+from hyperformer_cli.backbones.source import BackboneSource, load_backbone
+from hyperformer_cli.bundled import model_folder
 from hyperformer_cli.data.metrics import majority_score, score
 from hyperformer_cli.data.tasks import Task
-from hyperformer_cli.miniature import model_folder
 from hyperformer_cli.miniature.tasks import MINIATURE, rows
 
 Figures = dict[tuple[str, str], float]  # by task and metric, in per cent

@@ -15,9 +15,9 @@ import torch
 from transformers import AutoModelForSeq2SeqLM
 
 from hyperformer_cli import AdaptedModel, AdapterConfig
-from hyperformer_cli.adapters.backbones import backbone_config
-from hyperformer_cli.training.loss import label_smoothed_loss
-from hyperformer_cli.training.optimizer import AdamW
+from hyperformer_cli.backbones.source import backbone_config
+from hyperformer_cli.engine.loss import label_smoothed_loss
+from hyperformer_cli.engine.optimizer import AdamW
 
 METHODS = {
     "layer norms only": {"method": "adapters", "adapter_blocks": False},

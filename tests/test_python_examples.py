@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hyperformer_cli import AdaptedModel, AdapterSite
-from hyperformer_cli.miniature import model_folder
+from hyperformer_cli.bundled import model_folder
 
 README = Path(__file__).parents[1] / "README.md"
 NAMED = 'name = "google-t5/t5-small"\n'

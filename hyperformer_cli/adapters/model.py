@@ -16,11 +16,11 @@ from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 
 from hyperformer_cli.adapters import pretrained, reference, static
 from hyperformer_cli.adapters.active import ActiveAdapters, OfThread, checked_ids, distinct_tasks
-from hyperformer_cli.adapters.backbones import BackboneSource, choose_trained_parameters
 from hyperformer_cli.adapters.banks import FrozenBank, TaskAdapterBank
 from hyperformer_cli.adapters.hypernetworks import HypernetworkBank
 from hyperformer_cli.adapters.sites import AdapterSite, Stack, find_sites
 from hyperformer_cli.adapters.weights import AdapterWeights, apply_adapter
+from hyperformer_cli.backbones.source import BackboneSource, choose_trained_parameters
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.errors import InputError, did_you_mean
 

@@ -11,10 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hyperformer_cli.adapters.backbones import BackboneSource, configuration_hash, load_backbone
-from hyperformer_cli.atomic import atomic_path, write_json
+from hyperformer_cli.backbones.source import BackboneSource, configuration_hash, load_backbone
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.errors import InputError
+from hyperformer_cli.storage.atomic import atomic_path, write_json
 
 if TYPE_CHECKING:
     from hyperformer_cli.adapters.model import AdaptedModel

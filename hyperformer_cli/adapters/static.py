@@ -31,9 +31,9 @@ from hyperformer_cli.adapters.pretrained import (
 )
 from hyperformer_cli.adapters.sites import STACKS, AdapterSite, find_sites
 from hyperformer_cli.adapters.weights import LAYER_NORM_EPSILON, AdapterWeights
-from hyperformer_cli.atomic import atomic_path, write_json
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.errors import InputError
+from hyperformer_cli.storage.atomic import atomic_path, write_json
 
 if TYPE_CHECKING:
     from hyperformer_cli.adapters.model import AdaptedModel

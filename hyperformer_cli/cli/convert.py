@@ -27,7 +27,7 @@ def convert(
     the folder.
     """
     from hyperformer_cli.config.loading import load_recipe
-    from hyperformer_cli.export.convert import convert_checkpoint
+    from hyperformer_cli.convert.reference_checkpoint import convert_checkpoint
 
     run = convert_checkpoint(file, load_recipe(recipe, overrides or ()), to)
     if as_json:

@@ -27,7 +27,7 @@ def evaluate(
         raise InputError(f"--weights {weights}: {did_you_mean(weights, ('best', 'last'))}")
     from hyperformer_cli.cli.progress import make_observer
     from hyperformer_cli.cli.tables import print_results
-    from hyperformer_cli.evaluation.run import evaluate_run
+    from hyperformer_cli.evaluation.evaluate_run import evaluate_run
 
     chosen = names(tasks, "--tasks")
     with make_observer() as observer:

@@ -8,7 +8,7 @@ import typer
 from hyperformer_cli.cli.console import AsJson, Backbone, names, print_json, reports_errors
 
 if TYPE_CHECKING:
-    from hyperformer_cli.export.run import TaskReport
+    from hyperformer_cli.export.export_run import TaskReport
 
 
 @reports_errors
@@ -26,7 +26,7 @@ def export(
 
     An export that differs is removed again (exit code 1). The last line on stdout is the folder.
     """
-    from hyperformer_cli.export.run import export_run
+    from hyperformer_cli.export.export_run import export_run
 
     chosen = names(tasks, "--tasks")
     typer.echo(f"exporting {run}, then comparing the export with it", err=True)

@@ -58,7 +58,7 @@ def fewshot(
         return
     if not found.path.is_dir():
         _complain_of_missing_run(found.path, recipe or DEFAULT_RECIPE)
-    from hyperformer_cli.fewshot.run import run_fewshot
+    from hyperformer_cli.fewshot.run_fewshot import run_fewshot
 
     summary = run_fewshot(found, loaded, output_dir or found.path, asked_for_sizes, backbone, _say)
     if not is_main_process():

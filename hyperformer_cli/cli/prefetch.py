@@ -26,7 +26,7 @@ def prefetch(
     The last line on stdout is the command that trains from the folder.
     """
     from hyperformer_cli.config.loading import load_recipe
-    from hyperformer_cli.training.prefetch import prefetch as write
+    from hyperformer_cli.data.prefetch import prefetch as write
 
     found = write(load_recipe(recipe, overrides or ()), to, lambda line: typer.echo(line, err=True))
     if as_json:

@@ -14,7 +14,7 @@ from rich.text import Text
 from hyperformer_cli.cli.console import is_main_process
 from hyperformer_cli.cli.tables import scores_table, table
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.training.observer import Observer
+from hyperformer_cli.observer import Observer
 
 
 @contextmanager

@@ -52,9 +52,9 @@ def copy(
     to: Annotated[Path | None, typer.Argument(help="The new file; RECIPE.yaml here by default.")] = None,
 ) -> None:
     """Copy a recipe to a file that stands alone, to change it."""
-    from hyperformer_cli.atomic import write_text
     from hyperformer_cli.config.loading import flatten_recipe
     from hyperformer_cli.errors import InputError
+    from hyperformer_cli.storage.atomic import write_text
 
     text = flatten_recipe(recipe)
     target = to or Path(f"{Path(recipe).stem}.yaml")

@@ -62,7 +62,7 @@ def train(
 def _train_one(recipe: "Recipe", as_json: bool) -> None:
     from hyperformer_cli.cli.progress import make_observer
     from hyperformer_cli.cli.tables import print_results
-    from hyperformer_cli.training.run import train_recipe
+    from hyperformer_cli.training.train_recipe import train_recipe
 
     with make_observer() as observer:
         run = train_recipe(recipe, observer)

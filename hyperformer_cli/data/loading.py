@@ -5,14 +5,14 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from hyperformer_cli import hub
+from hyperformer_cli.backbones import hub
+from hyperformer_cli.bundled import folder_of
 from hyperformer_cli.config.recipe import DataSection, Recipe
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import Cut, cut, source_split_of
 from hyperformer_cli.data.tasks import SplitName, Task
 from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.miniature import folder_of
 
 Splits = dict[str, TokenizedSplit]  # by task
 

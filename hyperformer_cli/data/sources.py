@@ -11,10 +11,10 @@ import pyarrow as pa
 from pyarrow import compute, csv, parquet
 from pyarrow import json as arrow_json
 
-from hyperformer_cli import hub
+from hyperformer_cli.backbones import hub
+from hyperformer_cli.bundled import BUNDLED
 from hyperformer_cli.data.tasks import CONVERTED, Task
 from hyperformer_cli.errors import InputError, did_you_mean
-from hyperformer_cli.miniature import BUNDLED
 
 _SUFFIXES = (".parquet", ".jsonl", ".csv", ".tsv")
 

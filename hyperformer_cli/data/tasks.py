@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any, Literal, get_args
 
+from hyperformer_cli.bundled import BUNDLED
 from hyperformer_cli.config.recipe import Split
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.miniature import BUNDLED
 
 SplitName = Split
 CONVERTED = "refs/convert/parquet"  # the hub's own conversion of what was a loading script

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
-from hyperformer_cli.atomic import atomic_path
 from hyperformer_cli.data.sources import Rows
 from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.errors import InputError
+from hyperformer_cli.storage.atomic import atomic_path
 
 FORMAT_VERSION = 1
 _CHUNK = 4096  # rows tokenised at a time

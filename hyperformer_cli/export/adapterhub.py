@@ -24,12 +24,12 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.adapters.sites import layer_path
-from hyperformer_cli.atomic import atomic_path, write_json, write_text
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.export.source import ExportSource
 from hyperformer_cli.export.verification import NEW_TOKENS, Comparison, Outputs, compare, outputs
+from hyperformer_cli.storage.atomic import atomic_path, write_json, write_text
 
 BACKBONE = "backbone"
 CONFIG_FILE, WEIGHTS_FILE, PICKLE_FILE = "adapter_config.json", "adapter.safetensors", "pytorch_adapter.bin"

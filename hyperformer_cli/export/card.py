@@ -7,13 +7,13 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from hyperformer_cli.adapters.backbones import BackboneSource
 from hyperformer_cli.adapters.counting import count_model
+from hyperformer_cli.backbones.source import BackboneSource
+from hyperformer_cli.bundled import BUNDLED
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.export.source import ExportSource
-from hyperformer_cli.miniature import BUNDLED
 
 _APACHE_OWNERS = ("google-t5/", "google/t5-", "google/flan-t5-", "google/mt5-", "google/byt5-")
 _METHODS = {

@@ -13,19 +13,19 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from hyperformer_cli import hub
-from hyperformer_cli.adapters.backbones import BackboneSource, load_backbone
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.adapters.pretrained import CONFIG_FILE, WEIGHTS_FILE, read_description
 from hyperformer_cli.adapters.static import is_static
-from hyperformer_cli.atomic import write_json, write_text
+from hyperformer_cli.backbones import hub
+from hyperformer_cli.backbones.source import BackboneSource, load_backbone
+from hyperformer_cli.bundled import BUNDLED
 from hyperformer_cli.config.loading import build_recipe, dump_recipe
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.export.card import model_card
 from hyperformer_cli.export.source import ExportSource
 from hyperformer_cli.export.verification import Comparison, compare_models
-from hyperformer_cli.miniature import BUNDLED
+from hyperformer_cli.storage.atomic import write_json, write_text
 
 
 def export_hub(source: ExportSource, folder: Path) -> list[Path]:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
 
-from hyperformer_cli.atomic import write_json, write_text
 from hyperformer_cli.data.loading import longest_target, tokenization
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.export import onnx_graphs
 from hyperformer_cli.export.source import ExportSource
 from hyperformer_cli.export.verification import NEW_TOKENS, Comparison, Outputs, compare, outputs
+from hyperformer_cli.storage.atomic import write_json, write_text
 
 if TYPE_CHECKING:
     import onnx_ir

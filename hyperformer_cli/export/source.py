@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hyperformer_cli.adapters.backbones import BackboneSource, load_backbone
 from hyperformer_cli.adapters.model import AdaptedModel
+from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.collation import collate
 from hyperformer_cli.data.declared import recipe_tasks

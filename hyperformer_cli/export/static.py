@@ -6,12 +6,12 @@ from pathlib import Path
 from hyperformer_cli.adapters import static
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.adapters.pretrained import read_description
-from hyperformer_cli.atomic import write_text
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.export.source import ExportSource
 from hyperformer_cli.export.static_readme import static_readme
 from hyperformer_cli.export.verification import Comparison, compare_models
+from hyperformer_cli.storage.atomic import write_text
 
 
 def export_static(source: ExportSource, folder: Path) -> list[Path]:

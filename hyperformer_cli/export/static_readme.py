@@ -6,9 +6,9 @@ from pathlib import Path
 
 from transformers import PreTrainedConfig
 
-from hyperformer_cli.adapters.backbones import BackboneSource
+from hyperformer_cli.backbones.source import BackboneSource
+from hyperformer_cli.bundled import folder_of
 from hyperformer_cli.export.source import ExportSource
-from hyperformer_cli.miniature import folder_of
 
 _TEXT = """\
 # {name}: adapters of {tasks}

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hyperformer_cli.atomic import write_json
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.fewshot.protocol import Cell
+from hyperformer_cli.storage.atomic import write_json
 
 FORMAT_VERSION = 1
 

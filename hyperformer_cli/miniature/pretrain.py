@@ -16,7 +16,7 @@ from random import Random
 import torch
 from transformers import Adafactor, PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
 
-from hyperformer_cli.miniature import model_folder
+from hyperformer_cli.bundled import model_folder
 from hyperformer_cli.miniature.auxiliary import BROAD, HARD, Example, Mixture, examples
 from hyperformer_cli.miniature.tokenizer import SENTINELS, build_tokenizer
 

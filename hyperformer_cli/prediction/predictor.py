@@ -15,8 +15,8 @@ from hyperformer_cli.data.collation import pad
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.data.tokenization import Tokenization
+from hyperformer_cli.engine.likelihood import label_log_likelihoods, softmax
 from hyperformer_cli.prediction.requests import Request
-from hyperformer_cli.prediction.scoring import label_log_likelihoods, softmax
 
 Prediction = dict[str, Any]  # one line of output
 

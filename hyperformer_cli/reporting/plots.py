@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hyperformer_cli.atomic import atomic_path
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.reporting.collect import FewShot
 from hyperformer_cli.reporting.groups import Group
+from hyperformer_cli.storage.atomic import atomic_path
 
 PLOT_FORMATS = ("png", "svg")
 _DOTS_PER_INCH = 160

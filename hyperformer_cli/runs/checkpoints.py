@@ -17,7 +17,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from hyperformer_cli.atomic import atomic_path, sync, write_json
+from hyperformer_cli.storage.atomic import atomic_path, sync, write_json
 
 MANIFEST = "manifest.json"
 STATE = "state.json"

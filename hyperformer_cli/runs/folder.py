@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hyperformer_cli.atomic import write_text
 from hyperformer_cli.config.loading import dump_recipe, load_recipe
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.errors import HyperformerError, InputError
+from hyperformer_cli.storage.atomic import write_text
 
 # What may differ when a run is started again: none of it changes the weights that come out.
 _FREE_TO_CHANGE = (

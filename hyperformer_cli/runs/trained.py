@@ -4,8 +4,8 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from hyperformer_cli.adapters.backbones import BackboneSource, load_backbone
 from hyperformer_cli.adapters.model import AdaptedModel
+from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.runs.folder import RunFolder
 

@@ -17,19 +17,19 @@ from torch import Tensor
 
 from hyperformer_cli.adapters.counting import count_model
 from hyperformer_cli.adapters.pretrained import WEIGHTS_FILE, load_trained
-from hyperformer_cli.atomic import write_json
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.collation import IGNORED_LABEL, collate
 from hyperformer_cli.data.sampling import rank_slice
-from hyperformer_cli.evaluation.scoring import Score, averages, evaluate_split
+from hyperformer_cli.engine.devices import make_accelerator
+from hyperformer_cli.engine.loss import batch_losses
+from hyperformer_cli.engine.scoring import Score, averages, evaluate_split
+from hyperformer_cli.observer import Observer
 from hyperformer_cli.runs import checkpoints
-from hyperformer_cli.runs.devices import make_accelerator
 from hyperformer_cli.runs.environment import describe_environment
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.results import build_results
-from hyperformer_cli.training.loss import batch_losses
+from hyperformer_cli.storage.atomic import write_json
 from hyperformer_cli.training.meter import LossMeter
-from hyperformer_cli.training.observer import Observer
 from hyperformer_cli.training.setup import Setup, prepare
 from hyperformer_cli.training.state import RunState, restore_checkpoint, save_checkpoint
 from hyperformer_cli.training.stopping import Stopped, StopRequest

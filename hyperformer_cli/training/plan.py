@@ -5,8 +5,8 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
-from hyperformer_cli.adapters.backbones import backbone_config
 from hyperformer_cli.adapters.counting import count_adapted
+from hyperformer_cli.backbones.source import backbone_config
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.declared import recipe_tasks
 from hyperformer_cli.data.loading import choose
@@ -15,8 +15,8 @@ from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
 from hyperformer_cli.data.tasks import SPLITS, SplitName, Task
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.training.run import single_task_recipe
 from hyperformer_cli.training.setup import check_batch, make_sampler
+from hyperformer_cli.training.train_recipe import single_task_recipe
 
 _FLOAT32, _BFLOAT16 = 4, 2
 

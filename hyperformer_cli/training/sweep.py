@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hyperformer_cli.atomic import write_json
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.sweep import Cell, chosen_cells, sweep_cells
 from hyperformer_cli.errors import HyperformerError
+from hyperformer_cli.observer import Observer
 from hyperformer_cli.runs.folder import RunFolder
-from hyperformer_cli.training.observer import Observer
-from hyperformer_cli.training.run import train_recipe
+from hyperformer_cli.storage.atomic import write_json
 from hyperformer_cli.training.stopping import Stopped
+from hyperformer_cli.training.train_recipe import train_recipe
 
 FORMAT_VERSION = 1
 

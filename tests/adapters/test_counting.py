@@ -6,7 +6,7 @@ import pytest
 from transformers import T5Config
 
 from hyperformer_cli import count_parameters
-from hyperformer_cli.adapters.backbones import (
+from hyperformer_cli.backbones.source import (
     BackboneSource,
     backbone_config,
     build_backbone,

@@ -10,7 +10,7 @@ import transformers
 from tiny_model import SHAPE, TASKS, adapted, backbone, batch
 
 from hyperformer_cli import AdaptedModel, AdapterConfig
-from hyperformer_cli.adapters.backbones import BackboneSource, load_backbone
+from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.config.adapter import METHODS
 from hyperformer_cli.errors import InputError
 

@@ -11,8 +11,8 @@ from transformers.activations import ACT2FN
 
 from hyperformer_cli import AdapterSite
 from hyperformer_cli.adapters.weights import apply_adapter
-from hyperformer_cli.training.loss import label_smoothed_loss
-from hyperformer_cli.training.optimizer import AdamW
+from hyperformer_cli.engine.loss import label_smoothed_loss
+from hyperformer_cli.engine.optimizer import AdamW
 
 # transformers 5 ends a hypothesis that begins with </s> differently from 3.5.1 in these two.
 BEAM_SEARCH_DIFFERS = {("adapter", "cola"), ("adapter", "mrpc")}

@@ -54,7 +54,7 @@ def _data_of(trained: Path) -> list[str]:
 
 
 def test_a_failed_comparison_is_exit_code_1(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hyperformer_cli.export.run import FORMATS
+    from hyperformer_cli.export.export_run import FORMATS
 
     off = replace(FORMATS["static"], verify=lambda source, folder: {task: (0.5, False) for task in source.tasks})
     monkeypatch.setitem(FORMATS, "static", off)

@@ -14,8 +14,8 @@ from typer.testing import CliRunner, Result
 
 from hyperformer_cli.cli.main import app
 from hyperformer_cli.config.loading import build_recipe
-from hyperformer_cli.training.run import train_recipe
 from hyperformer_cli.training.sweep import train_sweep
+from hyperformer_cli.training.train_recipe import train_recipe
 
 
 def run(*arguments: object) -> Result:

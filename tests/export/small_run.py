@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from transformers import T5Config, T5ForConditionalGeneration
 
 from hyperformer_cli import AdaptedModel
-from hyperformer_cli.adapters.backbones import BackboneSource, load_backbone
-from hyperformer_cli.atomic import write_json, write_text
+from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.config.loading import build_recipe, dump_recipe
 from hyperformer_cli.data.loading import load_tokenizer
 from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.storage.atomic import write_json, write_text
 
 SHAPE = {"vocab_size": 320, "d_model": 32, "d_ff": 64, "d_kv": 8, "num_heads": 4, "num_layers": 2}
 TASKS = ["cola", "mrpc", "stsb"]

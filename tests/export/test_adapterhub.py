@@ -13,7 +13,7 @@ from small_run import make_run, random_recipe
 
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.export import adapterhub
-from hyperformer_cli.export.run import export_run
+from hyperformer_cli.export.export_run import export_run
 from hyperformer_cli.export.source import open_run
 from hyperformer_cli.export.verification import outputs
 

@@ -17,10 +17,10 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 
 from hyperformer_cli import AdaptedModel
 from hyperformer_cli.config.loading import build_recipe
+from hyperformer_cli.convert.reference_checkpoint import convert_checkpoint
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.evaluation.run import evaluate_run
-from hyperformer_cli.export.convert import convert_checkpoint
-from hyperformer_cli.export.run import export_run
+from hyperformer_cli.evaluation.evaluate_run import evaluate_run
+from hyperformer_cli.export.export_run import export_run
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 HYPER = {

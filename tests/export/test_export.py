@@ -14,7 +14,7 @@ from small_run import change_recipe, make_backbone, make_cells, make_run, recipe
 
 from hyperformer_cli.data.loading import load_splits
 from hyperformer_cli.errors import HyperformerError, InputError
-from hyperformer_cli.export.run import FORMATS, export_run
+from hyperformer_cli.export.export_run import FORMATS, export_run
 from hyperformer_cli.export.source import ExportSource, open_run
 
 

@@ -26,7 +26,7 @@ from hyperformer_cli import AdaptedModel, hub
 from hyperformer_cli.config.loading import build_recipe, load_recipe
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.export import hub as hub_export
-from hyperformer_cli.export.run import export_run
+from hyperformer_cli.export.export_run import export_run
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from small_run import make_run, random_recipe
 
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.export import onnx
+from hyperformer_cli.export.export_run import export_run
 from hyperformer_cli.export.onnx_model import OnnxModel
-from hyperformer_cli.export.run import export_run
 from hyperformer_cli.export.source import ExportSource, open_run
 
 TASKS = ["cola", "mrpc"]

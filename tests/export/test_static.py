@@ -23,8 +23,8 @@ from small_run import (
 
 from hyperformer_cli import AdaptedModel
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.evaluation.run import evaluate_run
-from hyperformer_cli.export.run import export_run
+from hyperformer_cli.evaluation.evaluate_run import evaluate_run
+from hyperformer_cli.export.export_run import export_run
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "adapters": {"method": "adapters"},

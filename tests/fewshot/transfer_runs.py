@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from hyperformer_cli.cli.main import app
 from hyperformer_cli.config.loading import build_recipe
-from hyperformer_cli.training.run import train_recipe
+from hyperformer_cli.training.train_recipe import train_recipe
 
 PROTOCOL = {"sizes": [4, 6], "seeds": [1, 2], "max_steps": 3, "batch_size": 4, "learning_rate": 1e-2}
 _KEPT = Path(tempfile.mkdtemp(prefix="hyperformer-transfer-"))

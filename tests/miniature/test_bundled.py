@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from hyperformer_cli.bundled import model_folder
 from hyperformer_cli.config.loading import load_recipe
 from hyperformer_cli.data.loading import load_tokenizer
-from hyperformer_cli.miniature import model_folder
 from hyperformer_cli.training.plan import plan
 
 
@@ -24,7 +24,7 @@ def test_the_bundled_model_brings_its_tokenizer():
 @pytest.mark.slow
 def test_a_run_folder_names_the_bundled_model_and_no_path(tmp_path, monkeypatch):
     from hyperformer_cli import AdaptedModel
-    from hyperformer_cli.training.run import train_recipe
+    from hyperformer_cli.training.train_recipe import train_recipe
 
     monkeypatch.chdir(tmp_path)
     short = ("training.max_steps=2", "evaluation.every=2", "evaluation.max_examples=4", "training.warmup_steps=1")

@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from hyperformer_cli.adapters.backbones import BackboneSource, load_backbone
+from hyperformer_cli.backbones.source import BackboneSource, load_backbone
+from hyperformer_cli.bundled import model_folder
 from hyperformer_cli.data.loading import check_prefixes
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.miniature import model_folder
 from hyperformer_cli.miniature.auxiliary import BROAD, HARD, examples, sentences_of_tests
 from hyperformer_cli.miniature.pretrain import Round, cut_gaps, pretrain
 from hyperformer_cli.miniature.tasks import MINIATURE, rows

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 
 from hyperformer_cli import AdaptedModel, AdapterConfig
-from hyperformer_cli.prediction.scoring import label_log_likelihoods, softmax
+from hyperformer_cli.engine.likelihood import label_log_likelihoods, softmax
 
 TASKS = ["cola", "mnli", "stsb"]
 # By task: texts of different lengths, a different number of them, none.

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hyperformer_cli.atomic import write_text
 from hyperformer_cli.config.loading import dump_recipe, load_recipe
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.runs.results import build_results, mean_of_metrics_and_tasks
+from hyperformer_cli.storage.atomic import write_text
 
 METRICS = {
     "cola": ["matthews_correlation"], "mrpc": ["accuracy", "f1"], "qqp": ["accuracy", "f1"],

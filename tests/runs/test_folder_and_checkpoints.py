@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from hyperformer_cli.atomic import atomic_path
 from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.runs import checkpoints
 from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.storage.atomic import atomic_path
 
 
 def write(run: Path, step: int, keep: int = 2) -> None:

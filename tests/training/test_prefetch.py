@@ -7,7 +7,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
-from hyperformer_cli.adapters.backbones import BackboneSource, load_backbone
+from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.cli.main import app
 
 

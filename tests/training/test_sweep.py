@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from hyperformer_cli.atomic import write_json
 from hyperformer_cli.cli.main import app
 from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.config.sweep import sweep_cells
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.storage.atomic import write_json
 from hyperformer_cli.training.sweep import summarise, train_sweep
 
 

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 
 from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.errors import HyperformerError, InputError
-from hyperformer_cli.evaluation.run import evaluate_run
-from hyperformer_cli.training.observer import Observer
-from hyperformer_cli.training.run import train_recipe
+from hyperformer_cli.evaluation.evaluate_run import evaluate_run
+from hyperformer_cli.observer import Observer
 from hyperformer_cli.training.stopping import Stopped
+from hyperformer_cli.training.train_recipe import train_recipe
 
 
 def changed(values: dict[str, Any], **sections: Any) -> dict[str, Any]:

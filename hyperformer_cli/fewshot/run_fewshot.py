@@ -19,11 +19,11 @@ from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
 from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.data.tokenization import Tokenization
+from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.fewshot.protocol import Cell, cells_of, draw, settings_of, starting_task, training_rows
 from hyperformer_cli.fewshot.results import check_settings, read_cells, remove_leftovers, write_cell, write_summary
 from hyperformer_cli.fewshot.transfer import Target, Transfer
-from hyperformer_cli.runs.devices import make_accelerator
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.trained import load_trained_run
 

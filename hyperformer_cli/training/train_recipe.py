@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hyperformer_cli.atomic import write_json
 from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.declared import recipe_tasks
-from hyperformer_cli.runs.devices import make_accelerator
+from hyperformer_cli.engine.devices import make_accelerator
+from hyperformer_cli.observer import Observer
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.results import build_results, merge_cells
+from hyperformer_cli.storage.atomic import write_json
 from hyperformer_cli.training.loop import train
-from hyperformer_cli.training.observer import Observer
 
 
 def train_recipe(recipe: Recipe, observer: Observer | None = None) -> RunFolder:

@@ -9,9 +9,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hyperformer_cli.adapters.backbones import BackboneSource, load_backbone
 from hyperformer_cli.adapters.model import AdaptedModel
-from hyperformer_cli.atomic import atomic_folder, write_json, write_text
+from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.config.loading import build_recipe, dump_recipe
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.declared import recipe_tasks
@@ -19,6 +18,7 @@ from hyperformer_cli.data.loading import load_tokenizer
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.runs.environment import describe_environment
 from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.storage.atomic import atomic_folder, write_json, write_text
 
 
 def convert_checkpoint(file: Path, recipe: Recipe, to: Path | None = None) -> RunFolder:

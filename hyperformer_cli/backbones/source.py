@@ -14,11 +14,11 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedConfig, PreTrainedModel
 
-from hyperformer_cli import hub
+from hyperformer_cli.backbones import hub
+from hyperformer_cli.bundled import folder_of
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.errors import InputError, did_you_mean
-from hyperformer_cli.miniature import folder_of
 
 # Shapes of published checkpoints, for counting and random initialisation without network.
 _T5 = {"vocab_size": 32128, "d_kv": 64}

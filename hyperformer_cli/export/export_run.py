@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hyperformer_cli.atomic import atomic_folder
 from hyperformer_cli.errors import HyperformerError, InputError, did_you_mean
 from hyperformer_cli.export.adapterhub import export_adapterhub, verify_adapterhub
 from hyperformer_cli.export.hub import check_push, export_hub, push, verify_hub
@@ -16,6 +15,7 @@ from hyperformer_cli.export.source import EXAMPLES, ExportSource, open_run
 from hyperformer_cli.export.static import export_static, verify_static
 from hyperformer_cli.export.verification import Comparison
 from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.storage.atomic import atomic_folder
 
 
 @dataclass(frozen=True)

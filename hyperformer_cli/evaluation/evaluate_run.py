@@ -9,9 +9,9 @@ from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.declared import recipe_tasks
 from hyperformer_cli.data.loading import load_splits
 from hyperformer_cli.data.tasks import SPLITS
+from hyperformer_cli.engine.devices import make_accelerator
+from hyperformer_cli.engine.scoring import averages, evaluate_split
 from hyperformer_cli.errors import InputError, did_you_mean
-from hyperformer_cli.evaluation.scoring import averages, evaluate_split
-from hyperformer_cli.runs.devices import make_accelerator
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.results import merge_cells
 from hyperformer_cli.runs.trained import load_trained_run

@@ -1,0 +1,1 @@
+"""Backbones: families of architectures, where a model comes from, published shapes, the hub."""

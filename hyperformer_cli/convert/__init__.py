@@ -1,0 +1,1 @@
+"""Weights that come in: checkpoints of other programs as run folders."""
