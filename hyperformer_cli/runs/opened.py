@@ -40,9 +40,7 @@ class OpenedRun:
         InputError: the folder is no run, or its recipe is damaged.
     """
 
-    def __init__(
-        self, path: Path, weights: str = "best", backbone: Path | None = None, overrides: Sequence[str] = ()
-    ):
+    def __init__(self, path: Path, weights: str = "best", backbone: Path | None = None, overrides: Sequence[str] = ()):
         self.folder = RunFolder(path)
         self.folder.recipe()  # says what is wrong with the folder, before its recipe is read with overrides
         self.recipe: Recipe = load_recipe(self.folder.recipe_file, overrides)
