@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModelForSeq2SeqLM
 
 from hyperformer_cli import AdaptedModel, AdapterConfig
-from hyperformer_cli.backbones.source import backbone_config
+from hyperformer_cli.backbones.configuration import backbone_config
 from hyperformer_cli.engine.loss import label_smoothed_loss
 from hyperformer_cli.engine.optimizer import AdamW
 

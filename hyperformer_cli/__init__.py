@@ -11,9 +11,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from hyperformer_cli.adapters.counting import count_parameters
+    from hyperformer_cli.adapters.forms import AdapterWeights
     from hyperformer_cli.adapters.model import AdaptedModel
     from hyperformer_cli.adapters.sites import AdapterSite
-    from hyperformer_cli.adapters.weights import AdapterWeights
     from hyperformer_cli.config.adapter import AdapterConfig
     from hyperformer_cli.config.loading import load_recipe
 
@@ -22,7 +22,7 @@ _HOMES = {
     "AdaptedModel": "hyperformer_cli.adapters.model",
     "AdapterConfig": "hyperformer_cli.config.adapter",
     "AdapterSite": "hyperformer_cli.adapters.sites",
-    "AdapterWeights": "hyperformer_cli.adapters.weights",
+    "AdapterWeights": "hyperformer_cli.adapters.forms",
     "count_parameters": "hyperformer_cli.adapters.counting",
     "load_recipe": "hyperformer_cli.config.loading",
 }

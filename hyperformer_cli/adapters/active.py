@@ -8,21 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hyperformer_cli.adapters.forms import AdapterWeights
 from hyperformer_cli.adapters.sites import AdapterSite
-from hyperformer_cli.adapters.weights import AdapterWeights
 from hyperformer_cli.errors import InputError
 
 # Any of these inputs tells the batch size.
 _BATCHED = ("input_ids", "inputs_embeds", "inputs", "labels", "decoder_input_ids", "attention_mask", "encoder_outputs")
 
 
-class OfThread(threading.local):
+class ThreadLocalState(threading.local):
     """The active adapters of each thread: several may call one model, and checkpointing recomputes in another."""
 
     adapters: "ActiveAdapters | None" = None
 
     def __reduce__(self) -> tuple:
-        return OfThread, ()  # a copied or pickled model runs nothing
+        return ThreadLocalState, ()  # a copied or pickled model runs nothing
 
 
 class ActiveAdapters:
@@ -33,7 +33,7 @@ class ActiveAdapters:
         rows: (batch,) index into that dimension, or None where one adapter serves all rows.
     """
 
-    def __init__(self, weights: dict[AdapterSite, AdapterWeights], rows: Tensor | None):
+    def __init__(self, weights: Mapping[AdapterSite, AdapterWeights], rows: Tensor | None):
         self._weights, self._rows = weights, rows
         self._gathered: dict[tuple[AdapterSite, int], AdapterWeights] = {}
 
@@ -52,24 +52,25 @@ class ActiveAdapters:
         if key in self._gathered:
             return self._gathered[key]
         rows = self._rows.repeat_interleave(beams) if beams > 1 else self._rows
-        gathered = weights.map(lambda tensor: tensor.index_select(0, rows))
+        named = {name: tensor.index_select(0, rows) for name, tensor in weights.named_tensors().items()}
+        gathered = weights.from_named_tensors(named)
         if not torch.is_grad_enabled():  # decoding asks again at every token
             self._gathered[key] = gathered
         return gathered
 
 
 def checked_ids(task_ids: Tensor | Sequence[int] | None, tasks: int, inputs: Mapping[str, Any]) -> list[int]:
-    """Task ids as a list, one a row of the backbone's inputs; empty for None.
+    """Task ids as a list, one per row of the backbone's inputs; empty for None.
 
     Raises:
-        InputError: there are none, one is not the id of one of so many tasks, or there are not as many as rows.
+        InputError: there are none, one is not the id of one of so many tasks, or their number is not that of the rows.
     """
     if task_ids is None:
         return []
     ids = torch.atleast_1d(task_ids).tolist() if isinstance(task_ids, Tensor) else list(task_ids)
     outside = [i for i in ids if not (isinstance(i, Integral) and not isinstance(i, bool) and 0 <= i < tasks)]
     if outside or not ids:
-        raise InputError(f"task ids must be integers from 0 to {tasks - 1}, one a row; got {outside or ids}")
+        raise InputError(f"task ids must be integers from 0 to {tasks - 1}, one per row; got {outside or ids}")
     rows = next((_rows(inputs[name]) for name in _BATCHED if inputs.get(name) is not None), len(ids))
     if len(ids) != rows:
         raise InputError(f"{len(ids)} task ids for a batch of {rows}")

@@ -1,128 +1,96 @@
 """Banks: where adapter weights come from.
 
-A bank answers one question: given the tasks of this batch, what are the adapter weights of every site? It is a
-module called with distinct task ids that returns, for each stack, `AdapterWeights` with leading dimensions
-(sites, tasks), sites in the order of `find_sites`. The backbone never knows which bank is on.
+A bank answers one question: given the tasks of this batch, what are the adapter tensors of every site? It is a module
+that is called with distinct task ids and returns one tensor per `TensorGroup`, (sites, tasks, *shape). It knows neither
+the adapter form nor the backbone, and the backbone never knows which bank is on.
 
-    TaskAdapterBank    stored tensors, one adapter a task and site   (Adapters, Adapters-dagger)
+    StoredBank         stored tensors, one adapter per task and site (Adapters, Adapters-dagger)
     HypernetworkBank   generated from task embeddings                (HyperFormer, HyperFormer++; `hypernetworks`)
     FrozenBank         generated before                              (evaluation, export)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from hyperformer_cli.adapters.sites import STACKS, AdapterSite, Stack
-from hyperformer_cli.adapters.weights import AdapterWeights, Norm
+from hyperformer_cli.adapters.tensor_groups import Stacked, TensorGroup
 from hyperformer_cli.config.adapter import AdapterConfig
 
-_BY_TASK = ("down_weight", "down_bias", "up_weight", "up_bias")
-INITIAL_STD = 0.01  # of every linear's weight, stored or generating; biases start at 0
 
-
-class TaskAdapterBank(nn.Module):
-    """Adapters stored as slices of one tensor; their layer norms, one a site, are common to the tasks.
+class StoredBank(nn.Module):
+    """Adapters stored as slices of one tensor per group; what the form shares between tasks is one per site.
 
     With `shared_by_tasks` there is one slice, which all tasks see.
     """
 
-    def __init__(self, config: AdapterConfig, sites: Sequence[AdapterSite], hidden: int, bottleneck: int):
+    def __init__(self, config: AdapterConfig, groups: Sequence[TensorGroup]):
         super().__init__()
-        self.stacks = nn.ModuleDict(
-            {
-                stack: StackAdapters(config, sum(site.stack == stack for site in sites), hidden, bottleneck)
-                for stack in STACKS
-            }
-        )
+        self._groups, self._shared = list(groups), bool(config.shared_by_tasks)
+        tasks = 1 if self._shared else len(config.tasks)
+        self.stacks = nn.ModuleDict({group.stack: nn.Module() for group in groups})
+        for group in groups:
+            slices = (tasks,) if group.spec.per_task else ()
+            start = group.spec.start((len(group.sites), *slices, *group.spec.shape))
+            put(self.stacks[group.stack], group.parameter, nn.Parameter(start))
 
-    def forward(self, tasks: Sequence[int]) -> dict[Stack, AdapterWeights]:
-        return {stack: adapters(tasks) for stack, adapters in self.stacks.items()}
+    def forward(self, tasks: Sequence[int]) -> Stacked:
+        return {group.key: self._of_tasks(group, tasks) for group in self._groups}
+
+    def _of_tasks(self, group: TensorGroup, tasks: Sequence[int]) -> Tensor:
+        stored = self.stacks[group.stack].get_parameter(group.parameter)
+        if not group.spec.per_task:
+            return shared_by_tasks(stored, len(tasks))
+        if self._shared:
+            return stored.expand(-1, len(tasks), *stored.shape[2:])
+        return select_tasks(stored, tasks, dim=1)
 
     def add_task(self, init_from: int | None) -> None:
         """Appends a task: its adapters copies of another's, or newly initialised."""
-        for adapters in self.stacks.values():
-            adapters.add_task(init_from)
+        for group, stored in self._per_task():
+            fresh = group.spec.start((len(group.sites), 1, *group.spec.shape)).to(stored.device)
+            put(self.stacks[group.stack], group.parameter, grow(stored, 1, init_from, fresh))
 
     def remove_task(self, task: int) -> None:
         """Drops a task's adapters."""
-        for adapters in self.stacks.values():
-            adapters.remove_task(task)
+        for group, stored in self._per_task():
+            put(self.stacks[group.stack], group.parameter, shrink(stored, 1, task))
 
-
-class StackAdapters(nn.Module):
-    """The stored adapters of one stack."""
-
-    def __init__(self, config: AdapterConfig, sites: int, hidden: int, bottleneck: int):
-        super().__init__()
-        self.shared = bool(config.shared_by_tasks)
-        tasks = 1 if self.shared else len(config.tasks)
-        self.down_weight = nn.Parameter(torch.randn(sites, tasks, bottleneck, hidden) * INITIAL_STD)
-        self.down_bias = nn.Parameter(torch.zeros(sites, tasks, bottleneck))
-        self.up_weight = nn.Parameter(torch.randn(sites, tasks, hidden, bottleneck) * INITIAL_STD)
-        self.up_bias = nn.Parameter(torch.zeros(sites, tasks, hidden))
-        self.pre_norm = SharedNorm(sites, hidden) if config.layer_norm_before else None
-        self.post_norm = SharedNorm(sites, hidden) if config.layer_norm_after else None
-
-    def forward(self, tasks: Sequence[int]) -> AdapterWeights:
-        return AdapterWeights(
-            *(
-                stored.expand(-1, len(tasks), *stored.shape[2:]) if self.shared else select_tasks(stored, tasks, dim=1)
-                for stored in (self.down_weight, self.down_bias, self.up_weight, self.up_bias)
-            ),
-            *(norm and norm(len(tasks)) for norm in (self.pre_norm, self.post_norm)),
-        )
-
-    def add_task(self, init_from: int | None) -> None:
-        if self.shared:
-            return
-        for name in _BY_TASK:
-            stored = getattr(self, name)
-            fresh = torch.randn_like(stored[:, :1]) * (INITIAL_STD if name.endswith("weight") else 0.0)
-            setattr(self, name, grow(stored, 1, init_from, fresh))
-
-    def remove_task(self, task: int) -> None:
-        if self.shared:
-            return
-        for name in _BY_TASK:
-            setattr(self, name, shrink(getattr(self, name), 1, task))
+    def _per_task(self) -> list[tuple[TensorGroup, nn.Parameter]]:
+        """The groups that have a slice per task, with their parameters."""
+        groups = [] if self._shared else [group for group in self._groups if group.spec.per_task]
+        return [(group, self.stacks[group.stack].get_parameter(group.parameter)) for group in groups]
 
 
 class FrozenBank(nn.Module):
-    """Weights of all tasks, generated once and kept as buffers."""
+    """Tensors of all tasks, generated once and kept as buffers."""
 
-    def __init__(self, weights: dict[Stack, AdapterWeights]):
+    def __init__(self, stacked: Mapping[str, Tensor]):
         super().__init__()
-        for stack, stacked in weights.items():
-            for name, tensor in stacked.named_tensors().items():
-                self.register_buffer(f"{stack}_{name}", tensor.detach())
+        self._keys = list(stacked)
+        for number, tensor in enumerate(stacked.values()):
+            self.register_buffer(f"tensor_{number}", tensor.detach())
 
-    def forward(self, tasks: Sequence[int]) -> dict[Stack, AdapterWeights]:
-        stored = dict(self.named_buffers())
+    def forward(self, tasks: Sequence[int]) -> Stacked:
         return {
-            stack: AdapterWeights.from_named_tensors(
-                {
-                    name.removeprefix(f"{stack}_"): select_tasks(tensor, tasks, dim=1)
-                    for name, tensor in stored.items()
-                    if name.startswith(stack)
-                }
-            )
-            for stack in STACKS
+            key: select_tasks(self.get_buffer(f"tensor_{number}"), tasks, dim=1)
+            for number, key in enumerate(self._keys)
         }
 
 
-class SharedNorm(nn.Module):
-    """A plain layer norm a site, the same for all tasks."""
+def put(module: nn.Module, path: str, value: nn.Parameter | nn.Module) -> None:
+    """Sets a parameter or module at a dotted path below a module, with modules on the way where they are missing."""
+    *parents, name = path.split(".")
+    for parent in parents:
+        if not hasattr(module, parent):
+            module.add_module(parent, nn.Module())
+        module = module.get_submodule(parent)
+    setattr(module, name, value)
 
-    def __init__(self, sites: int, hidden: int):
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(sites, hidden))
-        self.shift = nn.Parameter(torch.zeros(sites, hidden))
 
-    def forward(self, tasks: int) -> Norm:
-        scale, shift = (tensor.unsqueeze(1).expand(-1, tasks, -1) for tensor in (self.scale, self.shift))
-        return scale, shift
+def shared_by_tasks(stored: Tensor, tasks: int) -> Tensor:
+    """(sites, *shape) -> (sites, tasks, *shape), without a copy."""
+    return stored.unsqueeze(1).expand(-1, tasks, *stored.shape[1:])
 
 
 def select_tasks(stored: Tensor, tasks: Sequence[int], dim: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedConfig
 
 from hyperformer_cli.adapters.model import AdaptedModel
-from hyperformer_cli.backbones.source import backbone_config, build_backbone
+from hyperformer_cli.backbones.configuration import backbone_config, build_backbone
 from hyperformer_cli.config.adapter import AdapterConfig
 
 

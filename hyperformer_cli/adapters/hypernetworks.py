@@ -2,34 +2,38 @@
 
 https://aclanthology.org/2021.acl-long.47
 
-One vector a task; linear heads turn it into the adapter and layer-norm weights of every site (Sections 2.2 to 2.4).
-The three published variants are one computation. They differ in which sites share a set of heads, and so in what the
-heads must be told besides the task:
+One vector per task; linear heads turn it into the adapter tensors of every site (Sections 2.2 to 2.4). The three
+published variants are one computation. They differ in which sites share a set of heads, and so in what the heads must
+be told besides the task:
 
     method                      one set of heads for every   heads read
     hyperformer                 site                         h(z_task), or z_task itself
     hyperformer-shared-layers   stack and position           LN(h'(z_task, l_layer))
     hyperformer++               stack                        LN(h'(z_task, l_layer, p_position))
+
+Sites whose tensors differ in shape, or that the adapter form keeps apart, never share heads; they are different
+`TensorGroup`s.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from hyperformer_cli.adapters.banks import INITIAL_STD, SharedNorm, grow, select_tasks, shrink
-from hyperformer_cli.adapters.sites import STACKS, AdapterSite, Stack
-from hyperformer_cli.adapters.weights import AdapterWeights, Norm
+from hyperformer_cli.adapters.banks import grow, put, select_tasks, shared_by_tasks, shrink
+from hyperformer_cli.adapters.forms.form import INITIAL_STD, TensorSpec
+from hyperformer_cli.adapters.sites import AdapterSite
+from hyperformer_cli.adapters.tensor_groups import Stacked, TensorGroup
 from hyperformer_cli.config.adapter import AdapterConfig
 
 EMBEDDING_NORM_EPSILON = 1e-6
-POSITION_IDS = {"feed_forward": 0, "self_attention": 1}  # as in the reference's checkpoints
 
 
 class HypernetworkBank(nn.Module):
     """Adapters generated from task embeddings; see `banks` for what a bank is."""
 
-    def __init__(self, config: AdapterConfig, sites: Sequence[AdapterSite], hidden: int, bottleneck: int):
+    def __init__(self, config: AdapterConfig, groups: Sequence[TensorGroup]):
         super().__init__()
         self.task_embedding = nn.Parameter(torch.randn(len(config.tasks), config.task_embedding_dim))
         self.task_projector = (
@@ -37,16 +41,14 @@ class HypernetworkBank(nn.Module):
             if config.project_task_embedding
             else nn.Identity()
         )
+        stacks = dict.fromkeys(group.stack for group in groups)
         self.stacks = nn.ModuleDict(
-            {
-                stack: StackHypernetwork(config, [site for site in sites if site.stack == stack], hidden, bottleneck)
-                for stack in STACKS
-            }
+            {stack: StackHypernetwork(config, [group for group in groups if group.stack == stack]) for stack in stacks}
         )
 
-    def forward(self, tasks: Sequence[int]) -> dict[Stack, AdapterWeights]:
+    def forward(self, tasks: Sequence[int]) -> Stacked:
         embedded = self.task_projector(select_tasks(self.task_embedding, tasks, dim=0))
-        return {stack: hypernetwork(embedded) for stack, hypernetwork in self.stacks.items()}
+        return {key: tensor for stack in self.stacks.values() for key, tensor in stack(embedded).items()}
 
     def add_task(self, init_from: int | None) -> None:
         """Appends a task: its embedding a copy of another's, or drawn from N(0, 1)."""
@@ -59,66 +61,62 @@ class HypernetworkBank(nn.Module):
 
 
 class StackHypernetwork(nn.Module):
-    """The heads of one stack: all its sites for a set of tasks in one batched computation."""
+    """The heads of one stack: all its sites for a set of tasks, one batched computation per tensor group."""
 
-    def __init__(self, config: AdapterConfig, sites: list[AdapterSite], hidden: int, bottleneck: int):
+    def __init__(self, config: AdapterConfig, groups: Sequence[TensorGroup]):
         super().__init__()
-        self.sites, self.hidden, self.bottleneck = len(sites), hidden, bottleneck
-        self.groups = {"hyperformer": len(sites), "hyperformer-shared-layers": 2, "hyperformer++": 1}[config.method]
-        self.site_embedding = None if config.method == "hyperformer" else SiteEmbedding(config, sites)
+        self.groups, self.sites = list(groups), list(dict.fromkeys(site for group in groups for site in group.sites))
+        self.site_embedding = None if config.method == "hyperformer" else SiteEmbedding(config, self.sites)
+        for group in groups:
+            if group.spec.generated:
+                sets = _sets_of_heads(config.method, group.sites)
+                part = GroupedLinear(sets, config.projected_task_embedding_dim, group.spec)
+            else:
+                part = nn.Parameter(group.spec.start((len(group.sites), *group.spec.shape)))
+            put(self, group.parameter, part)
 
-        def head(outputs: int) -> GroupedLinear:
-            return GroupedLinear(self.groups, config.projected_task_embedding_dim, outputs)
-
-        def norm(wanted: bool) -> nn.Module | None:
-            if not wanted:
-                return None
-            if not config.conditional_layer_norm:
-                return SharedNorm(len(sites), hidden)
-            return nn.ModuleDict({"scale": head(hidden), "shift": head(hidden)})
-
-        self.down_weight, self.down_bias = head(bottleneck * hidden), head(bottleneck)
-        self.up_weight, self.up_bias = head(hidden * bottleneck), head(hidden)
-        self.pre_norm, self.post_norm = norm(config.layer_norm_before), norm(config.layer_norm_after)
-
-    def forward(self, tasks: Tensor) -> AdapterWeights:
-        """(tasks, t) -> weights with leading dimensions (sites, tasks)."""
+    def forward(self, tasks: Tensor) -> Stacked:
+        """(tasks, t) -> for each group (sites, tasks, *shape)."""
         count = len(tasks)
-        embedded = tasks.expand(self.sites, -1, -1) if self.site_embedding is None else self.site_embedding(tasks)
-        grouped = embedded.reshape(self.groups, -1, embedded.shape[-1])  # sites that share heads lie together
+        embedded = tasks.expand(len(self.sites), -1, -1) if self.site_embedding is None else self.site_embedding(tasks)
+        return {group.key: self._of_group(group, embedded, count) for group in self.groups}
 
-        def generate(head: GroupedLinear, *shape: int) -> Tensor:
-            return head(grouped).reshape(self.sites, count, *shape)
+    def _of_group(self, group: TensorGroup, embedded: Tensor, tasks: int) -> Tensor:
+        if not group.spec.generated:
+            return shared_by_tasks(self.get_parameter(group.parameter), tasks)
+        if len(group.sites) < len(self.sites):
+            embedded = embedded[[self.sites.index(site) for site in group.sites]]
+        head = self.get_submodule(group.parameter)
+        # Sites that share a set of heads lie together.
+        generated = head(embedded.reshape(len(head.bias), -1, embedded.shape[-1]))
+        return generated.reshape(len(group.sites), tasks, *group.spec.shape)
 
-        def norm(heads: nn.Module | None) -> Norm | None:
-            if heads is None or isinstance(heads, SharedNorm):
-                return heads and heads(count)
-            return generate(heads["scale"], self.hidden), generate(heads["shift"], self.hidden)
 
-        return AdapterWeights(
-            generate(self.down_weight, self.bottleneck, self.hidden),
-            generate(self.down_bias, self.bottleneck),
-            generate(self.up_weight, self.hidden, self.bottleneck),
-            generate(self.up_bias, self.hidden),
-            norm(self.pre_norm),
-            norm(self.post_norm),
-        )
+def _sets_of_heads(method: str, sites: Sequence[AdapterSite]) -> int:
+    """How many sets of heads these sites have between them, each for as many consecutive sites."""
+    if method == "hyperformer":
+        return len(sites)
+    sets = 1 if method == "hyperformer++" else len({site.position for site in sites})
+    if len(sites) % sets:
+        raise ValueError(f"{len(sites)} sites do not divide over {sets} positions")
+    return sets
 
 
 class SiteEmbedding(nn.Module):
-    """What shared heads read: LN_t(h'(concat(z_task, l_layer[, p_position]))), one vector a site and task."""
+    """What shared heads read: LN_t(h'(concat(z_task, l_layer[, p_position]))), one vector per site and task."""
 
-    def __init__(self, config: AdapterConfig, sites: list[AdapterSite]):
+    def __init__(self, config: AdapterConfig, sites: Sequence[AdapterSite]):
         super().__init__()
         size, projected_size = config.task_embedding_dim, config.projected_task_embedding_dim
         by_position = config.method == "hyperformer++"
+        positions = sorted({site.position for site in sites})  # feed_forward 0, self_attention 1, as in the reference
         self.layer_embedding = nn.Embedding(1 + max(site.layer for site in sites), size)
-        self.position_embedding = nn.Embedding(len(POSITION_IDS), size) if by_position else None
+        self.position_embedding = nn.Embedding(len(positions), size) if by_position else None
         self.projector = Projector((3 if by_position else 2) * size, config.projector_hidden_dim, projected_size)
         self.norm = nn.LayerNorm(projected_size, eps=EMBEDDING_NORM_EPSILON)
         self.register_buffer("layer_ids", torch.tensor([site.layer for site in sites]), persistent=False)
-        positions = torch.tensor([POSITION_IDS[site.position] for site in sites])
-        self.register_buffer("position_ids", positions, persistent=False)
+        position_ids = torch.tensor([positions.index(site.position) for site in sites])
+        self.register_buffer("position_ids", position_ids, persistent=False)
 
     def forward(self, tasks: Tensor) -> Tensor:
         """(tasks, z's size) -> (sites, tasks, t)."""
@@ -141,13 +139,14 @@ class Projector(nn.Sequential):
 
 
 class GroupedLinear(nn.Module):
-    """`groups` linears of one shape in one tensor: (groups, n, inputs) -> (groups, n, outputs)."""
+    """`sets` linear heads of one shape in one tensor: (sets, n, inputs) -> (sets, n, outputs)."""
 
-    def __init__(self, groups: int, inputs: int, outputs: int):
+    def __init__(self, sets: int, inputs: int, spec: TensorSpec):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(groups, outputs, inputs))
-        self.bias = nn.Parameter(torch.zeros(groups, outputs))
-        nn.init.normal_(self.weight, std=INITIAL_STD)
+        outputs = math.prod(spec.shape)
+        self.weight = nn.Parameter(torch.empty(sets, outputs, inputs))
+        self.bias = nn.Parameter(spec.head_bias((sets, outputs)))
+        nn.init.normal_(self.weight, std=spec.head_std)
 
     def forward(self, inputs: Tensor) -> Tensor:
         return torch.baddbmm(self.bias.unsqueeze(1), inputs, self.weight.transpose(1, 2))

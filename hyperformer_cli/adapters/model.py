@@ -1,4 +1,4 @@
-"""`AdaptedModel`: a frozen T5 with a bank of adapters attached through forward hooks."""
+"""`AdaptedModel`: a frozen backbone with a bank of adapters attached through forward hooks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -10,19 +10,22 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.activations import ACT2FN
-from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 
-from hyperformer_cli.adapters import pretrained, reference, static
-from hyperformer_cli.adapters.active import ActiveAdapters, OfThread, checked_ids, distinct_tasks
-from hyperformer_cli.adapters.banks import FrozenBank, TaskAdapterBank
+from hyperformer_cli.adapters.active import ActiveAdapters, ThreadLocalState, checked_ids, distinct_tasks
+from hyperformer_cli.adapters.banks import FrozenBank, StoredBank
+from hyperformer_cli.adapters.forms import AdapterWeights, make_form
 from hyperformer_cli.adapters.hypernetworks import HypernetworkBank
-from hyperformer_cli.adapters.sites import AdapterSite, Stack, find_sites
-from hyperformer_cli.adapters.weights import AdapterWeights, apply_adapter
-from hyperformer_cli.backbones.source import BackboneSource, choose_trained_parameters
+from hyperformer_cli.adapters.sites import AdapterSite
+from hyperformer_cli.adapters.stored import StoredModel, describe, static_description
+from hyperformer_cli.adapters.tensor_groups import Stacked, by_site, group_tensors
+from hyperformer_cli.backbones.families import family_of
+from hyperformer_cli.backbones.source import BackboneSource
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.errors import InputError, did_you_mean
+from hyperformer_cli.storage.reference import ReferenceNames, load_reference
+from hyperformer_cli.storage.static import write_static
+from hyperformer_cli.storage.trained import Description, copy_tensors, write_trained
 
 
 class AdaptedModel(nn.Module):
@@ -32,9 +35,11 @@ class AdaptedModel(nn.Module):
 
     Attributes:
         backbone: the transformers model; its frozen parameters have `requires_grad=False`.
+        family: the backbone's family, which knows where things are in it and how its batches are laid out.
         bank: the adapters' source, or None for methods without adapters.
         config: the `AdapterConfig`.
         source: where the backbone came from, if known.
+        sites: where adapters are, in the bank's order; empty without a bank.
     """
 
     def __init__(
@@ -46,14 +51,16 @@ class AdaptedModel(nn.Module):
     ):
         super().__init__()
         self.config, self.backbone, self.source = config, backbone, source
+        self.family = family_of(backbone.config)
         self.bank: nn.Module | None = None
-        self._active = OfThread()
+        self.sites: list[AdapterSite] = []
+        self._active = ThreadLocalState()
         self._generated: list[FrozenBank] = []  # the same one for every `frozen_adapters()` block that is open
         if any(hook.func.__func__ is AdaptedModel._adapt for module in backbone.modules() for hook in _hooks(module)):
             raise InputError("the backbone already has adapters attached; load it anew")
         if config.has_bank:
             self._attach_bank(bank)
-        choose_trained_parameters(backbone, config, getattr(torch, source.dtype) if source else backbone.dtype)
+        self._freeze(getattr(torch, source.dtype) if source else backbone.dtype)
 
     @classmethod
     def attach(
@@ -66,32 +73,36 @@ class AdaptedModel(nn.Module):
         """Attaches a method to a backbone, freezing what the method does not train.
 
         Args:
-            backbone: a `T5ForConditionalGeneration` or another encoder-decoder of the T5 family. It is changed in
-                place: hooks on its sub-layers, `requires_grad` of its parameters.
+            backbone: a model of transformers of a known family, such as `T5ForConditionalGeneration`. It is changed
+                in place: hooks on its modules, `requires_grad` of its parameters.
             config: the method. New weights are drawn from torch's global generator.
             source: where the backbone came from, for `from_pretrained`; by default what the backbone itself knows.
             bank: adapters made before, in place of the method's own.
 
         Raises:
-            InputError: if the backbone has no sites, or the reduction factor leaves no bottleneck.
+            InputError: the backbone is of no known family, or the adapters' options do not fit it.
         """
         return cls(backbone, config, source or BackboneSource.of(backbone), bank)
 
     def _attach_bank(self, bank: nn.Module | None) -> None:
-        sites = find_sites(self.backbone)
-        hidden = self.backbone.config.d_model
-        bottleneck = hidden // self.config.reduction_factor
-        if bottleneck < 1:
-            raise InputError(f"reduction_factor {self.config.reduction_factor} leaves no bottleneck of {hidden} units")
+        self._form = make_form(self.config)
+        sites = self._form.find_sites(self.backbone, self.family)
+        self._groups = group_tensors(self._form, list(sites))
         if bank is None:
-            make = HypernetworkBank if self.config.has_hypernetwork else TaskAdapterBank
+            make = HypernetworkBank if self.config.has_hypernetwork else StoredBank
             with torch.device(self.device):
-                bank = make(self.config, list(sites), hidden, bottleneck)
-        self.bank = bank
-        self.sites = list(sites)
-        self._activation = ACT2FN[self.config.non_linearity]
-        for site, sublayer in sites.items():
-            sublayer.register_forward_hook(partial(self._adapt, site))
+                bank = make(self.config, self._groups)
+        self.bank, self.sites = bank, list(sites)
+        for site, module in sites.items():
+            module.register_forward_hook(partial(self._adapt, site))
+
+    def _freeze(self, frozen_dtype: torch.dtype) -> None:
+        """Freezes what the method does not train. Trained parameters are float32, whatever the frozen ones are."""
+        norms = self.layer_norms() if self.config.train_layer_norms else {}
+        for name, parameter in self.backbone.named_parameters():
+            trained = self.config.method == "finetune" or name in norms
+            parameter.requires_grad_(trained)
+            parameter.data = parameter.data.to(torch.float32 if trained else frozen_dtype)
 
     @property
     def device(self) -> torch.device:
@@ -106,7 +117,7 @@ class AdaptedModel(nn.Module):
     def forward(
         self, *, task: str | None = None, task_ids: Tensor | Sequence[int] | None = None, **inputs: Any
     ) -> Seq2SeqLMOutput:
-        """Runs the backbone with the adapters of one task, or of one task a row.
+        """Runs the backbone with the adapters of one task, or of one task per row.
 
         Args:
             task: the task of all rows.
@@ -129,10 +140,8 @@ class AdaptedModel(nn.Module):
     ) -> Tensor:
         """The backbone's `generate` with adapters made once for all decoding steps; arguments as in `forward`."""
         with self._adapters_of(task, task_ids, inputs), self._reduced_precision():
-            if "past_key_values" not in inputs and inputs.get("use_cache", True) and self._depths_differ():
-                # transformers sizes the cache by the encoder's depth; a deeper decoder needs one that grows.
-                inputs["past_key_values"] = EncoderDecoderCache(DynamicCache(), DynamicCache())
-            return self.backbone.generate(**inputs)
+            depths = [self.family.depth(self.backbone.config, stack) for stack in self.family.stacks]
+            return self.backbone.generate(**inputs | self.family.layout.generation_options(inputs, depths))
 
     def encode(
         self, *, task: str | None = None, task_ids: Tensor | Sequence[int] | None = None, **inputs: Any
@@ -140,7 +149,7 @@ class AdaptedModel(nn.Module):
         """The encoder's output alone, `.last_hidden_state` (batch, length, hidden); arguments as in `forward`.
 
         `forward` and `generate` take it as `encoder_outputs`, with the same `attention_mask`, in place of `input_ids`:
-        several decoder passes then share one encoder pass. `generate` with beams repeats its rows in place.
+        several decoder passes then share one encoder pass.
         """
         with self._adapters_of(task, task_ids, inputs), self._reduced_precision():
             return self.backbone.get_encoder()(**inputs)
@@ -148,6 +157,15 @@ class AdaptedModel(nn.Module):
     def adapter_weights(self, task: str) -> dict[AdapterSite, AdapterWeights]:
         """The weights of every site for one task, in float32; empty for methods without adapters."""
         return {} if self.bank is None else self._weights_by_site([self.task_id(task)])
+
+    def adapter_tensors(self, task: str) -> dict[str, Tensor]:
+        """The same without gradients, as plain tensors by `<stack>.<layer>.<position>.<tensor>`."""
+        with torch.no_grad():
+            return {
+                f"{site.path}.{name}": tensor
+                for site, weights in self.adapter_weights(task).items()
+                for name, tensor in weights.named_tensors().items()
+            }
 
     @contextmanager
     def frozen_adapters(self) -> Iterator[None]:
@@ -233,20 +251,60 @@ class AdaptedModel(nn.Module):
         """What the method trains, by name; what checkpoints and `save_pretrained` hold."""
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
+    def layer_norms(self) -> dict[str, nn.Parameter]:
+        """The backbone's layer norms, trained or not, under the backbone's own names."""
+        return {name: p for name, p in self.backbone.named_parameters() if self.family.is_layer_norm(name)}
+
     def load_reference_state_dict(self, state_dict: dict[str, Tensor]) -> None:
         """Loads parameters under the names of the reference code (rabeehk/hyperformer), the backbone's included.
 
         Raises:
             InputError: a tensor is missing, left over, or has another shape.
         """
-        reference.load(self, state_dict)
+        load_reference(self.reference_names().locations(), dict(self.named_parameters()), state_dict)
+
+    def reference_names(self) -> ReferenceNames:
+        """Where the parameters of the reference code are among this model's."""
+        sites = [(site.stack, site.layer, site.position) for site in self.sites]
+        return ReferenceNames(self.config, sites, dict(self.named_parameters()).keys())
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes `hyperformer.json` and `hyperformer.safetensors` (trained tensors only).
 
-        A model whose adapters were generated before is written as a static export; see `adapters.static`.
+        A model whose adapters were generated before is written as a static export.
         """
-        (static if isinstance(self.bank, FrozenBank) else pretrained).save(self, Path(folder))
+        if isinstance(self.bank, FrozenBank):
+            self.save_static(folder)
+        else:
+            write_trained(Path(folder), self.describe(), self.trained_parameters())
+
+    def save_static(
+        self,
+        folder: str | Path,
+        tasks: Sequence[str] | None = None,
+        about: Mapping[str, Mapping[str, Any]] | None = None,
+        description: Description | None = None,
+    ) -> list[Path]:
+        """Generates every task's adapters once and writes them as plain tensors; see `storage.static`.
+
+        Args:
+            folder: where to.
+            tasks: by default all of the model's.
+            about: by task, further entries of its JSON.
+            description: what `describe` returned for the backbone as it was loaded, where it has been cast since.
+
+        Returns:
+            The files.
+        """
+        chosen = self.tasks if tasks is None else list(tasks)
+        adapters = {task: self.adapter_tensors(task) for task in chosen}
+        described = static_description(description or self.describe(), chosen)
+        arithmetic = make_form(self.config).arithmetic()
+        return write_static(Path(folder), described, self.layer_norms(), adapters, arithmetic, about or {})
+
+    def describe(self) -> Description:
+        """What `hyperformer.json` says of this model: method and backbone, with hashes of the backbone's weights."""
+        return describe(self.config, self.source, self.backbone)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, backbone: PreTrainedModel | None = None) -> Self:
@@ -257,8 +315,11 @@ class AdaptedModel(nn.Module):
         Raises:
             InputError: a missing or damaged file, another format version, or a backbone of another shape.
         """
-        folder = Path(folder)
-        return (static if static.is_static(folder) else pretrained).load(cls, folder, backbone)
+        stored = StoredModel.open(Path(folder), backbone)
+        model = cls.attach(stored.backbone, stored.description.config, stored.source, stored.static_bank())
+        stored.check_frozen_weights()
+        copy_tensors(stored.weights_file, model.layer_norms() if stored.is_static else model.trained_parameters())
+        return model
 
     def gradient_checkpointing_enable(self) -> None:
         """Recomputes activations in the backward pass, with the adapters that the forward pass had."""
@@ -267,12 +328,13 @@ class AdaptedModel(nn.Module):
 
     # The hooks and their state
 
-    def _adapt(self, site: AdapterSite, _module: nn.Module, _inputs: tuple, output: Tensor | tuple) -> Tensor | tuple:
+    def _adapt(self, site: AdapterSite, module: nn.Module, inputs: tuple, output: Tensor | tuple) -> Tensor | tuple:
         active = self._active.adapters
         if active is None:
             raise RuntimeError("call the AdaptedModel with task= or task_ids=, not its backbone")
         hidden = output[0] if isinstance(output, tuple) else output
-        adapted = apply_adapter(hidden, active.at(site, hidden.shape[0]), self._activation)
+        weights = active.at(site, hidden.shape[0])
+        adapted = self._form.apply(weights, inputs[0] if inputs else None, hidden, module.training)
         return (adapted, *output[1:]) if isinstance(output, tuple) else adapted
 
     @contextmanager
@@ -305,19 +367,13 @@ class AdaptedModel(nn.Module):
 
     def _weights_by_site(self, tasks: list[int]) -> dict[AdapterSite, AdapterWeights]:
         generated = self._generated[:1]  # another thread may leave its block now
-        stacks = generated[0](tasks) if generated else self._generate(tasks)
-        per_site = []
-        for weights in stacks.values():
-            single = weights.map(lambda tensor: tensor.squeeze(1)) if len(tasks) == 1 else weights
-            per_site += single.unbind()
-        return dict(zip(self.sites, per_site, strict=True))
+        stacked = generated[0](tasks) if generated else self._generate(tasks)
+        make = self._form.weights.from_named_tensors
+        return {site: make(named) for site, named in by_site(stacked, self._groups).items()}
 
-    def _generate(self, tasks: Sequence[int]) -> dict[Stack, AdapterWeights]:
+    def _generate(self, tasks: Sequence[int]) -> Stacked:
         with torch.autocast(self.device.type, enabled=False):  # small, and every position of the batch depends on it
             return self.bank(tasks)
-
-    def _depths_differ(self) -> bool:
-        return len(self.backbone.encoder.block) != len(self.backbone.decoder.block)
 
     def _reduced_precision(self):
         """A backbone in half precision computes under autocast: what is trained stays in float32."""

@@ -46,7 +46,7 @@ def count_params(
 
 def _count(recipe: Any) -> dict[str, Any]:
     from hyperformer_cli.adapters.counting import count_adapted
-    from hyperformer_cli.backbones.source import backbone_config
+    from hyperformer_cli.backbones.configuration import backbone_config
     from hyperformer_cli.config.adapter import AdapterConfig
 
     # Tasks trained each alone have a model each: the columns are of one, the total of all beside one backbone.

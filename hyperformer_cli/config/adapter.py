@@ -1,55 +1,69 @@
 """`AdapterConfig`: which method, on which tasks, with which options.
 
-Every method uses some of the fields; what it does not use must stay None, so that nothing is silently ignored.
-Defaults are the paper's (Sections 2 and 3 of https://aclanthology.org/2021.acl-long.47).
+Every method and every adapter form uses some of the fields; what they do not use must stay None, so that nothing is
+silently ignored. Defaults are the paper's (Sections 2 and 3 of https://aclanthology.org/2021.acl-long.47).
 """
 
+import copy
+import json
 import re
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, Optional, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+
+from hyperformer_cli.config.forms import DEFAULT_FORM, FORMS, FormEntry
+from hyperformer_cli.errors import did_you_mean
 
 Method = Literal["finetune", "adapters", "hyperformer", "hyperformer-shared-layers", "hyperformer++"]
-NonLinearity = Literal["gelu_new", "gelu", "relu", "silu", "swish", "tanh", "sigmoid", "mish", "quick_gelu"]
 METHODS: tuple[str, ...] = get_args(Method)
 
-_ADAPTER_DEFAULTS: dict[str, Any] = {
-    "reduction_factor": 32,
-    "non_linearity": "gelu_new",
-    "layer_norm_before": False,
-    "layer_norm_after": True,
-    "adapter_blocks": True,
-    "train_layer_norms": True,
-}
-_PROJECTOR_DEFAULTS: dict[str, Any] = {"projector_hidden_dim": 128, "conditional_layer_norm": True}
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "finetune": {},
-    "adapters": {**_ADAPTER_DEFAULTS, "shared_by_tasks": False},
-    "hyperformer": {**_ADAPTER_DEFAULTS, **_PROJECTOR_DEFAULTS, "project_task_embedding": True},
-    "hyperformer-shared-layers": {**_ADAPTER_DEFAULTS, **_PROJECTOR_DEFAULTS, "project_task_embedding": False},
-    "hyperformer++": {**_ADAPTER_DEFAULTS, **_PROJECTOR_DEFAULTS, "project_task_embedding": False},
-}
-_HYPERNETWORK_FIELDS = {*_PROJECTOR_DEFAULTS, "project_task_embedding", "task_embedding_dim"} | {
-    "projected_task_embedding_dim"
-}
 
-
-def _used_fields(method: str) -> set[str]:
-    return set(_DEFAULTS[method]) | (_HYPERNETWORK_FIELDS if method.startswith("hyperformer") else set())
+def _defaults(method: str, form: FormEntry) -> dict[str, Any]:
+    """Every field that a method with a form uses, with its default; None where that follows from other fields."""
+    if method == "finetune":
+        return {}
+    common = {
+        "form": DEFAULT_FORM,
+        **form.defaults(_has_hypernetwork(method)),
+        "adapter_blocks": True,
+        "train_layer_norms": form.train_layer_norms,
+    }
+    if method == "adapters":
+        return {**common, "shared_by_tasks": False}
+    return {
+        **common,
+        "task_embedding_dim": None,
+        "project_task_embedding": method == "hyperformer",
+        "projected_task_embedding_dim": None,
+        "projector_hidden_dim": 128,
+    }
 
 
 def _with_defaults(given: dict[str, Any]) -> dict[str, Any]:
     """Fills in what was left None. The embedding sizes depend on whether the task embedding is projected."""
     method = given["method"]
-    filled = {**_DEFAULTS[method], **{key: value for key, value in given.items() if value is not None}}
-    if not method.startswith("hyperformer"):
-        return filled
-    projected = filled["project_task_embedding"]
-    wide = method == "hyperformer" and projected  # the paper's HyperFormer: 512 -> 128 -> 64
-    filled.setdefault("task_embedding_dim", 512 if wide else 64)
-    resized = _resizes_embedding(method, projected)
-    filled.setdefault("projected_task_embedding_dim", 64 if resized else filled["task_embedding_dim"])
+    given = {key: value for key, value in given.items() if value is not None}
+    filled = {**_defaults(method, FORMS[given.get("form", DEFAULT_FORM)]), **given}
+    if _has_hypernetwork(method):
+        projected = filled["project_task_embedding"]
+        wide = method == "hyperformer" and projected  # the paper's HyperFormer: 512 -> 128 -> 64
+        size = filled["task_embedding_dim"] = filled["task_embedding_dim"] or (512 if wide else 64)
+        resized = 64 if _resizes_embedding(method, projected) else size
+        filled["projected_task_embedding_dim"] = filled["projected_task_embedding_dim"] or resized
     return filled
+
+
+def _has_hypernetwork(method: str) -> bool:
+    return method.startswith("hyperformer")
 
 
 def _resizes_embedding(method: str, projected: bool) -> bool:
@@ -61,39 +75,56 @@ def _resizes_embedding(method: str, projected: bool) -> bool:
     return projected if method == "hyperformer" else not projected
 
 
-class AdapterConfig(BaseModel):
+class _MethodAndForm(BaseModel):
+    """The fields that decide which others are used; they are validated first."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    method: Method
+    tasks: list[str] = Field(min_length=1, strict=False)
+    form: str | None = None
+
+
+def _optional(info: FieldInfo) -> tuple[Any, FieldInfo]:
+    optional = copy.copy(info)
+    optional.default = None
+    return Optional[info.annotation], optional  # noqa: UP045 (a type that is known at run time only)
+
+
+if TYPE_CHECKING:
+
+    class _WithOptions(_MethodAndForm):
+        def __getattr__(self, option: str) -> Any: ...
+else:
+    _WithOptions = create_model(
+        "_WithOptions",
+        __base__=_MethodAndForm,
+        **{name: _optional(info) for form in FORMS.values() for name, info in form.options.model_fields.items()},
+    )
+
+
+class AdapterConfig(_WithOptions):
     """Method, tasks and options of an adapted model. Immutable; unused fields are None, used ones never are.
 
     Args:
         method: `finetune`, `adapters` (one task: Adapters, several: Adapters-dagger), `hyperformer`,
             `hyperformer-shared-layers` (the reference's hyperformer.json) or `hyperformer++`.
         tasks: names, in the order of their ids.
-        reduction_factor: r; the bottleneck is the hidden size divided by r.
-        non_linearity: activation of the bottleneck, by its name in transformers.
-        layer_norm_before: an extra layer norm on the adapter's input.
-        layer_norm_after: the paper's layer norm on the up-projected output.
-        adapter_blocks: False builds no adapters and trains nothing but T5's layer norms.
+        form: what an adapter is: `bottleneck`, the paper's. The form's own options are fields too, such as
+            `reduction_factor`; see `config.forms`.
+        adapter_blocks: False builds no adapters and trains nothing but the backbone's layer norms.
         train_layer_norms: whether the backbone's layer norms are trained.
-        shared_by_tasks: one adapter a site for all tasks, which their inputs' prefixes must tell apart; not in the
+        shared_by_tasks: one adapter per site for all tasks, which their inputs' prefixes must tell apart; not in the
             paper.
         task_embedding_dim: size of a task's learned vector z.
         project_task_embedding: whether a two-layer MLP common to all sites projects z.
         projected_task_embedding_dim: t, the size of what the hypernetworks' heads read.
         projector_hidden_dim: e, the hidden size of the projecting MLPs.
-        conditional_layer_norm: whether the adapters' layer norms are generated too.
 
     Raises:
-        ValueError: on an unknown method or field, a field the method does not use, or sizes that do not fit.
+        ValueError: on an unknown method, form or field, a field that they do not use, or sizes that do not fit.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    method: Method
-    tasks: list[str] = Field(min_length=1, strict=False)
-    reduction_factor: int | None = Field(default=None, ge=1)
-    non_linearity: NonLinearity | None = None
-    layer_norm_before: bool | None = None
-    layer_norm_after: bool | None = None
     adapter_blocks: bool | None = None
     train_layer_norms: bool | None = None
     shared_by_tasks: bool | None = None
@@ -101,12 +132,11 @@ class AdapterConfig(BaseModel):
     project_task_embedding: bool | None = None
     projected_task_embedding_dim: int | None = Field(default=None, ge=1)
     projector_hidden_dim: int | None = Field(default=None, ge=1)
-    conditional_layer_norm: bool | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _fill_defaults(cls, given: Any) -> Any:
-        known = isinstance(given, dict) and given.get("method") in METHODS
+        known = isinstance(given, dict) and given.get("method") in METHODS and given.get("form") in (None, *FORMS)
         return _with_defaults(given) if known else given
 
     @field_validator("tasks")
@@ -115,27 +145,31 @@ class AdapterConfig(BaseModel):
         for task in tasks:
             if not re.fullmatch(r"[^\s./\\][^/\\]*", task):  # they name files
                 raise ValueError(f"{task!r} cannot be a task's name: no slashes, no space or dot in front")
-        twice = sorted({task for task in tasks if tasks.count(task) > 1})
-        if twice:
-            raise ValueError(f"named twice: {', '.join(twice)}")
+        duplicates = sorted({task for task in tasks if tasks.count(task) > 1})
+        if duplicates:
+            raise ValueError(f"duplicate: {', '.join(duplicates)}")
         return tasks
+
+    @field_validator("form")
+    @classmethod
+    def _form_is_known(cls, form: str | None) -> str | None:
+        if form is not None and form not in FORMS:
+            raise ValueError(f"unknown adapter form {form!r}; {did_you_mean(form, FORMS)}")
+        return form
 
     @field_validator("*")
     @classmethod
-    def _method_uses_field(cls, value: Any, info: ValidationInfo) -> Any:
-        method = info.data.get("method")
-        if method is None or value is None or info.field_name in ("method", "tasks"):
+    def _field_is_used(cls, value: Any, info: ValidationInfo) -> Any:
+        method, name, form = info.data.get("method"), str(info.field_name), info.data.get("form") or DEFAULT_FORM
+        if method is None or value is None or name in ("method", "tasks") or form not in FORMS:
             return value
-        if info.field_name not in _used_fields(method):
-            raise ValueError(f"method '{method}' does not use {info.field_name}; leave it out")
-        return value
-
-    @field_validator("conditional_layer_norm")
-    @classmethod
-    def _shared_hypernetworks_generate_norms(cls, value: bool | None, info: ValidationInfo) -> bool | None:
-        method = info.data.get("method")
-        if value is False and method in ("hyperformer-shared-layers", "hyperformer++"):
-            raise ValueError(f"always true for '{method}': its layer norms are generated (use method 'hyperformer')")
+        options, always = FORMS[form].options.model_fields, FORMS[form].always
+        if name not in _defaults(method, FORMS[form]):
+            of_other_form = any(name in other.options.model_fields for other in FORMS.values()) and name not in options
+            user = f"adapter form '{form}'" if of_other_form and method != "finetune" else f"method '{method}'"
+            raise ValueError(f"{user} does not use {name}; leave it out")
+        if method in always.get(name, ()) and value != options[name].get_default():
+            raise ValueError(f"always {json.dumps(options[name].get_default())} for method '{method}'")
         return value
 
     @field_validator("projected_task_embedding_dim")
@@ -166,7 +200,7 @@ class AdapterConfig(BaseModel):
 
     @property
     def has_hypernetwork(self) -> bool:
-        return self.has_bank and self.method.startswith("hyperformer")
+        return self.has_bank and _has_hypernetwork(self.method)
 
     @property
     def needs_task_prefix(self) -> bool:

@@ -8,7 +8,9 @@ from typing import Any
 
 from pyarrow import parquet
 
-from hyperformer_cli.backbones.source import BackboneSource, backbone_config, is_published_shape, load_backbone
+from hyperformer_cli.backbones.configuration import backbone_config
+from hyperformer_cli.backbones.families import published_shape
+from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.declared import recipe_tasks, target_tasks
 from hyperformer_cli.data.loading import load_tokenizer
@@ -71,7 +73,7 @@ def _write_model(recipe: Recipe, folder: Path) -> str | None:
     load_tokenizer(recipe).save_pretrained(folder)
     name = recipe.model.name
     if recipe.model.init == "random":
-        if name is not None and not is_published_shape(name):
+        if name is not None and published_shape(name) is None:
             backbone_config(name, {}, recipe.model.revision).save_pretrained(folder)
         return None
     source = BackboneSource.from_recipe(recipe)

@@ -9,7 +9,6 @@ from accelerate.utils import gather_object
 from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.adapters.model import AdaptedModel
-from hyperformer_cli.data.collation import collate
 from hyperformer_cli.data.tokenization import TokenizedSplit
 
 
@@ -46,19 +45,17 @@ def generate_predictions(
     mine = np.arange(accelerator.process_index, len(split), accelerator.num_processes)
     mine = mine[np.argsort(-split.input_lengths()[mine], kind="stable")]
     texts: list[tuple[int, str]] = []
+    layout = model.family.layout
     for start in range(0, len(mine), batch_size):
         numbers = mine[start : start + batch_size].tolist()
-        batch = collate([(0, number) for number in numbers], [split], tokenizer.pad_token_id)
+        batch = layout.generation_batch([split.input_ids(number) for number in numbers], tokenizer.pad_token_id)
+        batch = {name: tensor.to(accelerator.device) for name, tensor in batch.items()}
         with torch.inference_mode(), accelerator.autocast():
             ids = model.generate(
-                input_ids=batch["input_ids"].to(accelerator.device),
-                attention_mask=batch["attention_mask"].to(accelerator.device),
-                task=task,
-                num_beams=num_beams,
-                max_new_tokens=max_new_tokens,
-                do_sample=False,
+                **batch, task=task, num_beams=num_beams, max_new_tokens=max_new_tokens, do_sample=False
             )
-        texts += zip(numbers, tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True)
+        answers = tokenizer.batch_decode(layout.generated(ids, batch), skip_special_tokens=True)
+        texts += zip(numbers, answers, strict=True)
         after_batch(len(numbers))
     if accelerator.num_processes > 1:
         texts = gather_object(texts)

@@ -1,30 +1,35 @@
 """The training loss: token cross-entropy with label smoothing, summed as in the reference."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hyperformer_cli.data.collation import IGNORED_LABEL
+from hyperformer_cli.adapters.model import AdaptedModel
+from hyperformer_cli.backbones.layouts import IGNORED_LABEL
 
 
-def batch_losses(model: nn.Module, backbone: nn.Module, batch: Mapping[str, Tensor], smoothing: float) -> Tensor:
-    """Runs a collated batch and returns every row's loss, (batch,), see `label_smoothed_loss`.
+def batch_losses(
+    model: AdaptedModel,
+    batch: Mapping[str, Any],
+    task_ids: Sequence[int],
+    smoothing: float = 0.0,
+    wrapped: nn.Module | None = None,
+) -> Tensor:
+    """Runs a batch and returns every row's loss, (batch,); see `label_smoothed_loss`.
 
     Args:
-        model: an `AdaptedModel`, wrapped or not.
-        backbone: its backbone, which knows how decoder inputs follow from labels.
-        batch: `input_ids`, `attention_mask`, `labels` on the model's device, and `task_ids`.
+        model: knows how the batch is laid out.
+        batch: of the family's layout, with `labels`, on the model's device.
+        task_ids: (batch,).
         smoothing: eps.
+        wrapped: what is called in the model's place: the model as it is wrapped for several processes.
     """
-    logits = model(
-        input_ids=batch["input_ids"],
-        attention_mask=batch["attention_mask"],
-        decoder_input_ids=backbone.prepare_decoder_input_ids_from_labels(batch["labels"]),
-        task_ids=batch["task_ids"].tolist(),
-        use_cache=False,
-    ).logits
-    return label_smoothed_loss(logits, batch["labels"], smoothing)
+    layout = model.family.layout
+    inputs = layout.forward_inputs(model.backbone, batch)
+    logits = (wrapped or model)(**inputs, task_ids=task_ids, use_cache=False).logits
+    return label_smoothed_loss(*layout.aligned(logits, batch["labels"]), smoothing)
 
 
 def label_smoothed_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:

@@ -23,13 +23,13 @@ from transformers.activations import ACT2FN
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
 from hyperformer_cli.adapters.model import AdaptedModel
-from hyperformer_cli.adapters.sites import layer_path
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.export.source import ExportSource
 from hyperformer_cli.export.verification import NEW_TOKENS, Comparison, Outputs, compare, outputs
 from hyperformer_cli.storage.atomic import atomic_path, write_json, write_text
+from hyperformer_cli.storage.reference import reference_layer
 
 BACKBONE = "backbone"
 CONFIG_FILE, WEIGHTS_FILE, PICKLE_FILE = "adapter_config.json", "adapter.safetensors", "pytorch_adapter.bin"
@@ -139,7 +139,7 @@ def adapter_tensors(model: AdaptedModel, task: str) -> dict[str, Tensor]:
     """A task's adapters under AdapterHub's names."""
     tensors: dict[str, Tensor] = {}
     for site, weights in model.adapter_weights(task).items():
-        at = f"{layer_path(site)}.adapters.{task}"
+        at = f"{reference_layer(site.stack, site.layer, site.position)}.adapters.{task}"
         named = weights.named_tensors()
         # A norm before is the first module of `adapter_down` and a module of its own, both at once.
         linear = "adapter_down.0"

@@ -14,8 +14,6 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from hyperformer_cli.adapters.model import AdaptedModel
-from hyperformer_cli.adapters.pretrained import CONFIG_FILE, WEIGHTS_FILE, read_description
-from hyperformer_cli.adapters.static import is_static
 from hyperformer_cli.backbones import hub
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.bundled import BUNDLED
@@ -26,6 +24,7 @@ from hyperformer_cli.export.card import model_card
 from hyperformer_cli.export.source import ExportSource
 from hyperformer_cli.export.verification import Comparison, compare_models
 from hyperformer_cli.storage.atomic import write_json, write_text
+from hyperformer_cli.storage.trained import CONFIG_FILE, WEIGHTS_FILE, Description, read_description
 
 
 def export_hub(source: ExportSource, folder: Path) -> list[Path]:
@@ -38,7 +37,7 @@ def export_hub(source: ExportSource, folder: Path) -> list[Path]:
     if source.tasks != source.model.tasks:
         raise InputError("--tasks: the hub format holds the trained model, which its tasks share; leave it out")
     weights = source.run.weights()
-    if is_static(weights):
+    if read_description(weights).weights == "static":
         raise InputError(f"{weights}: a static export; the hub format holds what was trained: give the run")
     shutil.copyfile(weights / WEIGHTS_FILE, folder / WEIGHTS_FILE)
     write_json(folder / CONFIG_FILE, _published_description(read_description(weights)))
@@ -90,11 +89,11 @@ def without_paths(settings: dict[str, Any]) -> dict[str, Any]:
     return {key: Path(value).name if key in paths else value for key, value in settings.items()}
 
 
-def _published_description(description: dict[str, Any]) -> dict[str, Any]:
-    backbone = dict(description["backbone"])
+def _published_description(description: Description) -> dict[str, Any]:
+    backbone = dict(description.backbone)
     if is_folder(BackboneSource(backbone["name"])):
         backbone["name"] = Path(backbone["name"]).resolve().name
-    return {**description, "backbone": backbone}
+    return replace(description, backbone=backbone).as_dict()
 
 
 def check_push(repository: str) -> None:

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
+from hyperformer_cli.adapters.forms.bottleneck import BottleneckWeights
 from hyperformer_cli.adapters.model import AdaptedModel
-from hyperformer_cli.adapters.sites import AdapterSite, Stack
-from hyperformer_cli.adapters.weights import AdapterWeights
+from hyperformer_cli.adapters.sites import AdapterSite
+from hyperformer_cli.backbones.family import Stack
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -155,13 +156,13 @@ def _pairs(tensors: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
     return list(zip(tensors[::2], tensors[1::2], strict=True))
 
 
-def _by_site(adapters: Mapping[str, Tensor], stack: Stack) -> dict[AdapterSite, AdapterWeights]:
+def _by_site(adapters: Mapping[str, Tensor], stack: Stack) -> dict[AdapterSite, BottleneckWeights]:
     """The inverse of `adapter_tensors`."""
     named: dict[AdapterSite, dict[str, Tensor]] = {}
     for full, tensor in adapters.items():
         _, layer, position, name = full.split(".")
         named.setdefault(AdapterSite(stack, int(layer), position), {})[name] = tensor
-    return {site: AdapterWeights.from_named_tensors(tensors) for site, tensors in named.items()}
+    return {site: BottleneckWeights.from_named_tensors(tensors) for site, tensors in named.items()}
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hyperformer_cli.adapters.model import AdaptedModel
+from hyperformer_cli.backbones.layouts import EncoderDecoderLayout
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.collation import collate
@@ -110,8 +111,8 @@ def _real_rows(
     chosen = choose(task, "validation", recipe.data, {split: count}, recipe.seed)
     numbers = (range(count) if chosen.indices is None else chosen.indices)[:examples]
     tokenized = tokenization(recipe, tokenizer).apply(task, rows.take(numbers))
-    batch = collate([(0, row) for row in range(len(tokenized))], [tokenized], tokenizer.pad_token_id)
-    del batch["task_ids"]
+    layout = EncoderDecoderLayout()
+    batch = collate([(0, row) for row in range(len(tokenized))], [tokenized], layout, tokenizer.pad_token_id)
     return batch, f"{len(tokenized)} rows of its validation split"
 
 

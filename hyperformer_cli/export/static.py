@@ -3,15 +3,14 @@
 import shutil
 from pathlib import Path
 
-from hyperformer_cli.adapters import static
 from hyperformer_cli.adapters.model import AdaptedModel
-from hyperformer_cli.adapters.pretrained import read_description
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.export.source import ExportSource
 from hyperformer_cli.export.static_readme import static_readme
 from hyperformer_cli.export.verification import Comparison, compare_models
 from hyperformer_cli.storage.atomic import write_text
+from hyperformer_cli.storage.trained import read_description
 
 
 def export_static(source: ExportSource, folder: Path) -> list[Path]:
@@ -37,8 +36,8 @@ def export_static(source: ExportSource, folder: Path) -> list[Path]:
         }
         for name, task in source.declared.items()
     }
-    backbone = read_description(source.run.weights())["backbone"]  # hashed as it was loaded, before it was made float32
-    files = static.save(source.model, folder, source.tasks, about, backbone)
+    description = read_description(source.run.weights())  # hashed as it was loaded, before it was made float32
+    files = source.model.save_static(folder, source.tasks, about, description)
     source.tokenizer.save_pretrained(folder)
     shutil.copyfile(source.run.recipe_file, folder / "recipe.yaml")
     write_text(folder / "README.md", static_readme(source))

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from hyperformer_cli.adapters.model import AdaptedModel
-from hyperformer_cli.adapters.pretrained import detached
-from hyperformer_cli.adapters.static import is_static
 from hyperformer_cli.config.fewshot import AUTO, PAPER
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.declared import recipe_tasks, target_tasks
@@ -26,6 +24,7 @@ from hyperformer_cli.fewshot.results import check_settings, read_cells, remove_l
 from hyperformer_cli.fewshot.transfer import Target, Transfer
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.trained import load_trained_run
+from hyperformer_cli.storage.trained import detached, read_description
 
 
 def run_fewshot(
@@ -54,7 +53,7 @@ def run_fewshot(
         HyperformerError: at least one cell failed; the others are done.
     """
     tasks = _targets(run, recipe)
-    if is_static(run.weights()):
+    if read_description(run.weights()).weights == "static":
         raise InputError(f"{run.path}: a static export, to which no tasks can be added; give the run it was made from")
     model, tokenizer = load_trained_run(run, backbone=backbone)
     starts = {task.name: _start(task, recipe, model) for task in tasks}

@@ -173,11 +173,10 @@ class Transfer:
         )
 
     def _losses(self, examples: Sequence[Example], split: TokenizedSplit, task_id: int, smoothing: float) -> Tensor:
-        batch = collate(examples, [split], self.tokenizer.pad_token_id)
+        batch = collate(examples, [split], self.model.family.layout, self.tokenizer.pad_token_id)
         batch = {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
-        ids = torch.full((len(examples),), task_id)
         with self.accelerator.autocast():
-            return batch_losses(self.model, self.model.backbone, batch | {"task_ids": ids}, smoothing)
+            return batch_losses(self.model, batch, [task_id] * len(examples), smoothing)
 
 
 def _parts(examples: Sequence[Example], size: int) -> Iterator[Sequence[Example]]:

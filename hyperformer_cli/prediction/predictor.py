@@ -6,12 +6,9 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
-from transformers.modeling_outputs import BaseModelOutput
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.recipe import EvaluationSection
-from hyperformer_cli.data.collation import pad
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.data.tokenization import Tokenization
@@ -77,18 +74,16 @@ class Predictor:
     def _run(
         self, tasks: Sequence[str], inputs: Sequence[Sequence[int]], **limits: int
     ) -> tuple[list[str], list[list[float]]]:
-        """Generated texts, and the log-likelihoods of every row's labels, over one pass of the encoder."""
-        tokenizer, device = self.how.tokenizer, self.accelerator.device
+        """Generated texts, and the log-likelihoods of every row's labels, over one pass of the inputs."""
+        tokenizer, layout = self.how.tokenizer, self.model.family.layout
         task_ids = [self.model.task_id(task) for task in tasks]
-        ids: Tensor = pad(inputs, tokenizer.pad_token_id).to(device)
-        mask: Tensor = pad([[1] * len(own) for own in inputs], 0).to(device)
-        hidden = self.model.encode(input_ids=ids, attention_mask=mask, task_ids=task_ids).last_hidden_state
-        generated = self.model.generate(
-            encoder_outputs=BaseModelOutput(hidden), attention_mask=mask, task_ids=task_ids, do_sample=False, **limits
-        )
+        batch = layout.generation_batch(inputs, tokenizer.pad_token_id)
+        batch = {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
+        read = layout.read(self.model, batch, task_ids)
+        ids = self.model.generate(**read, task_ids=task_ids, do_sample=False, **limits)
         labels = [self._label_ids[task] for task in tasks]
-        scores = label_log_likelihoods(self.model, hidden, mask, task_ids, labels, self.settings.batch_size)
-        return tokenizer.batch_decode(generated, skip_special_tokens=True), scores
+        scores = label_log_likelihoods(self.model, read, task_ids, labels, self.settings.batch_size)
+        return tokenizer.batch_decode(layout.generated(ids, batch), skip_special_tokens=True), scores
 
     def _describe(self, request: Request, text: str, log_likelihoods: Sequence[float]) -> Prediction:
         task = self.tasks[request.task]

@@ -16,9 +16,9 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from hyperformer_cli.adapters.counting import count_model
-from hyperformer_cli.adapters.pretrained import WEIGHTS_FILE, load_trained
+from hyperformer_cli.backbones.layouts import IGNORED_LABEL
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.data.collation import IGNORED_LABEL, collate
+from hyperformer_cli.data.collation import collate
 from hyperformer_cli.data.sampling import rank_slice
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.engine.loss import batch_losses
@@ -29,6 +29,7 @@ from hyperformer_cli.runs.environment import describe_environment
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.results import build_results
 from hyperformer_cli.storage.atomic import write_json
+from hyperformer_cli.storage.trained import WEIGHTS_FILE, copy_tensors
 from hyperformer_cli.training.meter import LossMeter
 from hyperformer_cli.training.setup import Setup, prepare
 from hyperformer_cli.training.state import RunState, restore_checkpoint, save_checkpoint
@@ -141,12 +142,15 @@ class Training:
 
     def _loss(self, examples: list) -> Tensor:
         """The summed loss of a micro-batch."""
-        batch = collate(examples, self.splits, self.setup.tokenizer.pad_token_id)
-        ids = batch["task_ids"]  # needed on both sides
+        model = self.setup.adapted
+        batch = collate(examples, self.splits, model.family.layout, self.setup.tokenizer.pad_token_id)
         batch = {name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in batch.items()}
         smoothing = self.recipe.training.label_smoothing
-        losses = batch_losses(self.setup.model, self.setup.adapted.backbone, batch | {"task_ids": ids}, smoothing)
-        self.meter.add(batch["task_ids"], losses, (batch["labels"] != IGNORED_LABEL).sum(dim=1))
+        ids = [task for task, _ in examples]
+        losses = batch_losses(model, batch, ids, smoothing, wrapped=self.setup.model)
+        self.meter.add(
+            torch.tensor(ids, device=self.accelerator.device), losses, (batch["labels"] != IGNORED_LABEL).sum(dim=1)
+        )
         return losses.sum()
 
     def _clip(self) -> Tensor:
@@ -271,7 +275,7 @@ class Training:
         if self.accelerator.is_main_process:
             self._keep(self.run.last)
         self.accelerator.wait_for_everyone()
-        load_trained(setup.adapted, self.run.best / WEIGHTS_FILE)
+        copy_tensors(self.run.best / WEIGHTS_FILE, setup.adapted.trained_parameters())
         scores, average = [], {}
         for split in self.recipe.evaluation.splits:
             found, average[split] = self._evaluate(split)

@@ -6,7 +6,8 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from hyperformer_cli.adapters.counting import count_adapted
-from hyperformer_cli.backbones.source import backbone_config
+from hyperformer_cli.backbones.configuration import backbone_config
+from hyperformer_cli.backbones.families import family_of
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.declared import recipe_tasks
 from hyperformer_cli.data.loading import choose
@@ -90,12 +91,12 @@ def _bytes(recipe: Recipe, shape: PreTrainedConfig, parameters: dict[str, Any]) 
         recipe.data.max_source_length,
         recipe.data.max_target_length,
     )
+    family = family_of(shape)
+    width, inner = family.hidden_size(shape), getattr(shape, family.feed_forward_width)
     kept = 0
-    for layers, length, attended in (
-        (shape.num_layers, source, source),
-        (shape.num_decoder_layers, target, target + source),
-    ):
-        per_token = 16 * shape.d_model + 3 * shape.d_ff + 3 * shape.num_heads * attended
-        kept += rows * length * per_token * (1 if recipe.model.gradient_checkpointing else layers)
+    for stack in family.stacks:
+        length, attended = (source, source) if stack == "encoder" else (target, target + source)
+        per_token = 16 * width + 3 * inner + 3 * shape.num_attention_heads * attended
+        kept += rows * length * per_token * (1 if recipe.model.gradient_checkpointing else family.depth(shape, stack))
     logits = 3 * rows * target * shape.vocab_size * _FLOAT32
     return weights + optimizer + kept * activation + logits

@@ -9,10 +9,10 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
-from hyperformer_cli.adapters.pretrained import detached
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.runs import checkpoints
 from hyperformer_cli.runs.checkpoints import Checkpoint
+from hyperformer_cli.storage.trained import detached
 from hyperformer_cli.training.setup import Setup
 
 _SCHEDULER_KEYS = ("last_epoch", "_step_count", "_last_lr")

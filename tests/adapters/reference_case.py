@@ -12,7 +12,6 @@ from torch import Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 
 from hyperformer_cli import AdaptedModel, AdapterConfig
-from hyperformer_cli.adapters.reference import parameter_locations
 
 METHODS = {
     "finetune": "finetune",
@@ -91,7 +90,7 @@ def reference_gradients(model: AdaptedModel) -> dict[str, Tensor]:
     parameters = model.trained_parameters()
     return {
         name: parameters[ours].grad[index]
-        for name, (ours, index) in parameter_locations(model).items()
+        for name, (ours, index) in model.reference_names().locations().items()
         if ours in parameters
     }
 

@@ -6,13 +6,9 @@ import pytest
 from transformers import T5Config
 
 from hyperformer_cli import count_parameters
-from hyperformer_cli.backbones.source import (
-    BackboneSource,
-    backbone_config,
-    build_backbone,
-    configuration_hash,
-    load_backbone,
-)
+from hyperformer_cli.backbones.configuration import backbone_config, build_backbone
+from hyperformer_cli.backbones.identity import configuration_hash
+from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.errors import InputError
 
 # Table 1 and the parameter table: counted by the reference on its own models.

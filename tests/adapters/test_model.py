@@ -155,7 +155,7 @@ def test_adapters_shared_by_tasks_are_those_of_a_single_task() -> None:
         ({"task": "mrcp"}, "did you mean 'mrpc'"),
         ({"task_ids": [0, 1, 3, 0]}, r"0 to 2.*\[3\]"),
         ({"task_ids": torch.tensor([0, -1, 0, 0])}, r"\[-1\]"),
-        ({"task_ids": []}, "one a row"),
+        ({"task_ids": []}, "one per row"),
         ({}, "needs task or task_ids"),
         ({"task": "cola", "task_ids": [0, 0, 0, 0]}, "not both"),
     ],

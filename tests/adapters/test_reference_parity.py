@@ -7,10 +7,9 @@ import torch
 from reference_case import Case, reference_gradients, relative_error
 from torch.nn import functional as F
 from transformers import get_scheduler
-from transformers.activations import ACT2FN
 
 from hyperformer_cli import AdapterSite
-from hyperformer_cli.adapters.weights import apply_adapter
+from hyperformer_cli.adapters.forms import make_form
 from hyperformer_cli.engine.loss import label_smoothed_loss
 from hyperformer_cli.engine.optimizer import AdamW
 
@@ -88,7 +87,7 @@ def test_one_adapter_applied(case: Case) -> None:
             continue
         task, stack, layer, position, scale = name.split(".", 4)
         weights = model.adapter_weights(task)[AdapterSite(stack, int(layer), position)]
-        found = apply_adapter(units["x"] * float(scale[1:]), weights, ACT2FN[model.config.non_linearity])
+        found = make_form(model.config).apply(weights, None, units["x"] * float(scale[1:]), training=False)
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 

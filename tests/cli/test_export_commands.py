@@ -92,11 +92,10 @@ def test_mistakes_are_exit_code_2(trained: Path, tmp_path: Path) -> None:
 
 def test_a_checkpoint_under_the_references_names_is_converted(trained: Path, tmp_path: Path) -> None:
     from hyperformer_cli import AdaptedModel
-    from hyperformer_cli.adapters.reference import parameter_locations
 
     model = AdaptedModel.from_pretrained(trained / "best")
     ours = dict(model.named_parameters())
-    state = {theirs: ours[name][index].clone() for theirs, (name, index) in parameter_locations(model).items()}
+    state = {theirs: ours[name][index].clone() for theirs, (name, index) in model.reference_names().locations().items()}
     torch.save(state, tmp_path / "pytorch_model.bin")
     arguments = ("convert", tmp_path / "pytorch_model.bin", "--recipe", trained / "recipe.yaml")
     result = run(*arguments, "--to", tmp_path / "converted")

@@ -42,11 +42,13 @@ def test_without_the_projector_the_task_embedding_has_the_heads_size() -> None:
           "projected_task_embedding_dim": 64}, "must equal task_embedding_dim"),
         ({"method": "adapters", "adapter_blocks": False, "train_layer_norms": False}, "nothing is left to train"),
         ({"method": "adapters", "tasks": []}, "at least 1"),
-        ({"method": "adapters", "tasks": ["cola", "cola"]}, "named twice"),
+        ({"method": "adapters", "tasks": ["cola", "cola"]}, "duplicate"),
         ({"method": "adapters", "non_linearity": "gelus"}, "gelu_new"),
         ({"method": "adapters", "reduction_factor": 0}, "greater than or equal to 1"),
         ({"method": "adapters", "reduction_factor": "16"}, "integer"),
         ({"method": "adapter"}, "hyperformer"),
+        ({"method": "adapters", "form": "bottlenek"}, "did you mean 'bottleneck'"),
+        ({"method": "finetune", "form": "bottleneck"}, "does not use form"),
         ({"method": "adapters", "bottleneck": 4}, "not permitted"),
     ],
 )  # fmt: skip
@@ -60,6 +62,6 @@ def test_every_non_linearity_exists_in_transformers() -> None:
 
     from transformers.activations import ACT2FN
 
-    from hyperformer_cli.config.adapter import NonLinearity
+    from hyperformer_cli.config.forms import NonLinearity
 
     assert set(get_args(NonLinearity)) <= set(ACT2FN)

@@ -92,7 +92,7 @@ def test_a_recipe_states_only_what_differs(tmp_path: Path) -> None:
         (MINIMAL + "seed: [1\n", ["r.yaml", "not valid YAML"]),
         (MINIMAL + "seed: !!python/object/apply:os.system ['true']\n", ["r.yaml:6", "not valid YAML"]),
         (MINIMAL.replace("tasks: [cola, rte]", "tasks: []"), ["r.yaml:5", "tasks"]),
-        (MINIMAL.replace("tasks: [cola, rte]", "tasks: [cola, cola]"), ["named twice"]),
+        (MINIMAL.replace("tasks: [cola, rte]", "tasks: [cola, cola]"), ["duplicate"]),
         (MINIMAL.replace("  method: hyperformer++", "  method: finetune\n  reduction_factor: 4"), ["does not use"]),
         (MINIMAL.replace("adapter:\n", "adapter:\n  tasks: [cola]\n"), ["top of the recipe"]),
         ("- a list\n", ["a recipe is a mapping", "list"]),

@@ -22,7 +22,8 @@ from small_run import (
 )
 from transformers import T5ForConditionalGeneration
 
-from hyperformer_cli import AdaptedModel, hub
+from hyperformer_cli import AdaptedModel
+from hyperformer_cli.backbones import hub
 from hyperformer_cli.config.loading import build_recipe, load_recipe
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.export import hub as hub_export

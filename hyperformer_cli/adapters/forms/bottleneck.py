@@ -1,0 +1,129 @@
+"""The paper's adapter (Section 2.1): `LN(U(activation(D(x)))) + x` on a sub-layer's output.
+
+It sits after self-attention and after the feed-forward in every layer of every stack, before dropout and residual.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.activations import ACT2FN
+
+from hyperformer_cli.adapters.forms.form import TensorSpec
+from hyperformer_cli.adapters.sites import AdapterSite
+from hyperformer_cli.backbones.family import Family
+from hyperformer_cli.config.forms import BottleneckOptions
+from hyperformer_cli.errors import InputError
+
+LAYER_NORM_EPSILON = 1e-5  # torch's default, which the reference's adapters have
+
+Norm = tuple[Tensor, Tensor]  # scale, shift
+
+
+@dataclass(frozen=True)
+class BottleneckWeights:
+    """The weights of a bottleneck adapter.
+
+    With hidden size h and bottleneck d: `down_weight` (d, h), `down_bias` (d,), `up_weight` (h, d), `up_bias` (h,), and
+    the norms `(scale, shift)`, each (h,), or None. A leading dimension `batch` is the same in all of them.
+    """
+
+    down_weight: Tensor
+    down_bias: Tensor
+    up_weight: Tensor
+    up_bias: Tensor
+    pre_norm: Norm | None = None
+    post_norm: Norm | None = None
+
+    def named_tensors(self) -> dict[str, Tensor]:
+        """Every tensor under a flat name: `down_weight`, ..., `post_norm_scale`, `post_norm_shift`."""
+        named = {name: getattr(self, name) for name in ("down_weight", "down_bias", "up_weight", "up_bias")}
+        for norm in ("pre_norm", "post_norm"):
+            if getattr(self, norm) is not None:
+                named[f"{norm}_scale"], named[f"{norm}_shift"] = getattr(self, norm)
+        return named
+
+    @classmethod
+    def from_named_tensors(cls, named: Mapping[str, Tensor]) -> "BottleneckWeights":
+        """The inverse of `named_tensors`."""
+        norms = {
+            norm: (named[f"{norm}_scale"], named[f"{norm}_shift"])
+            for norm in ("pre_norm", "post_norm")
+            if f"{norm}_scale" in named
+        }
+        linear = {name: tensor for name, tensor in named.items() if "norm" not in name}
+        return cls(**linear, **norms)
+
+
+class Bottleneck:
+    """The form, with its options."""
+
+    weights = BottleneckWeights
+
+    def __init__(self, options: BottleneckOptions):
+        self.options = options
+        self._activation = ACT2FN[options.non_linearity]
+
+    def find_sites(self, backbone: nn.Module, family: Family) -> dict[AdapterSite, nn.Module]:
+        """The outputs of self-attention and of the feed-forward, in every layer of every stack."""
+        width = family.hidden_size(backbone.config)
+        return {
+            AdapterSite(stack, number, position, width, width): family.sublayer(layer, position)
+            for stack in family.stacks
+            for position in family.sublayers
+            for number, layer in enumerate(family.layers(backbone, stack))
+        }
+
+    def tensors(self, site: AdapterSite) -> dict[str, TensorSpec]:
+        hidden, bottleneck = site.output_width, site.output_width // self.options.reduction_factor
+        if bottleneck < 1:
+            raise InputError(f"reduction_factor {self.options.reduction_factor} leaves no bottleneck of {hidden} units")
+        specs = {
+            "down_weight": TensorSpec((bottleneck, hidden)),
+            "down_bias": TensorSpec((bottleneck,), torch.zeros),
+            "up_weight": TensorSpec((hidden, bottleneck)),
+            "up_bias": TensorSpec((hidden,), torch.zeros),
+        }
+        norms = {"pre_norm": self.options.layer_norm_before, "post_norm": self.options.layer_norm_after}
+        for norm in (name for name, wanted in norms.items() if wanted):
+            for part, start in (("scale", torch.ones), ("shift", torch.zeros)):
+                specs[f"{norm}_{part}"] = TensorSpec(
+                    (hidden,),
+                    start,
+                    per_task=False,
+                    generated=self.options.conditional_layer_norm,
+                    parameter=f"{norm}.{part}",
+                )
+        return specs
+
+    def arithmetic(self) -> dict[str, Any]:
+        return {"non_linearity": self.options.non_linearity, "layer_norm_epsilon": LAYER_NORM_EPSILON}
+
+    def head_group(self, site: AdapterSite) -> str:
+        return ""  # one hypernetwork generates the adapters of both positions
+
+    def apply(self, weights: BottleneckWeights, inputs: Tensor | None, output: Tensor, training: bool) -> Tensor:
+        """`LN(U(activation(D(LN'(output))))) + output`."""
+        inner = output if weights.pre_norm is None else _layer_norm(output, weights.pre_norm)
+        inner = self._activation(_linear(inner, weights.down_weight, weights.down_bias))
+        inner = _linear(inner, weights.up_weight, weights.up_bias)
+        if weights.post_norm is not None:
+            inner = _layer_norm(inner, weights.post_norm)
+        return output + inner.to(output.dtype)
+
+
+def _linear(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    if weight.dim() == 2:
+        return F.linear(hidden, weight, bias)
+    return torch.baddbmm(bias.unsqueeze(1), hidden, weight.transpose(1, 2))
+
+
+def _layer_norm(hidden: Tensor, norm: Norm) -> Tensor:
+    scale, shift = norm
+    if scale.dim() == 1:
+        return F.layer_norm(hidden, scale.shape, scale, shift, LAYER_NORM_EPSILON)
+    normed = F.layer_norm(hidden, scale.shape[-1:], eps=LAYER_NORM_EPSILON)
+    return normed * scale.unsqueeze(1) + shift.unsqueeze(1)

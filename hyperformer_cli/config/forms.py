@@ -1,0 +1,75 @@
+"""The table of adapter forms: for each its options, and where its implementation is.
+
+An adapter form says what an adapter is (see `adapters/forms/`). To add one, write its implementation and put one entry
+here; its options become fields of `AdapterConfig`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Literal
+
+from pydantic import Field
+
+from hyperformer_cli.config.section import Section
+
+NonLinearity = Literal["gelu_new", "gelu", "relu", "silu", "swish", "tanh", "sigmoid", "mish", "quick_gelu"]
+DEFAULT_FORM = "bottleneck"
+
+
+@dataclass(frozen=True)
+class FormEntry:
+    """One adapter form.
+
+    Attributes:
+        options: its fields of `AdapterConfig`, with their defaults.
+        implementation: `module:attribute` of a class that is called with the options; see `adapters.forms.form.Form`.
+        train_layer_norms: the default of `AdapterConfig.train_layer_norms`.
+        of_hypernetworks: options that only methods with a hypernetwork use.
+        always: options that methods, by name, fix to their default.
+    """
+
+    options: type[Section]
+    implementation: str
+    train_layer_norms: bool = True
+    of_hypernetworks: frozenset[str] = frozenset()
+    always: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def defaults(self, with_hypernetwork: bool) -> dict[str, Any]:
+        """The default of every option that such a method uses."""
+        unused = frozenset() if with_hypernetwork else self.of_hypernetworks
+        return {name: info.get_default() for name, info in self.options.model_fields.items() if name not in unused}
+
+    def implement(self, options: Mapping[str, Any]) -> Any:
+        """The form with these options; those that the method does not use may be missing or None."""
+        module, _, attribute = self.implementation.partition(":")
+        given = {name: options[name] for name in self.options.model_fields if options.get(name) is not None}
+        return getattr(import_module(module), attribute)(self.options(**given))
+
+
+class BottleneckOptions(Section):
+    """The paper's adapter (Section 2.1): `LN(U(activation(D x))) + x` on a sub-layer's output.
+
+    Args:
+        reduction_factor: r; the bottleneck is the hidden size divided by r.
+        non_linearity: activation of the bottleneck, by its name in transformers.
+        layer_norm_before: an extra layer norm on the adapter's input.
+        layer_norm_after: the paper's layer norm on the up-projected output.
+        conditional_layer_norm: whether hypernetworks generate the adapters' layer norms too.
+    """
+
+    reduction_factor: int = Field(32, ge=1)
+    non_linearity: NonLinearity = "gelu_new"
+    layer_norm_before: bool = False
+    layer_norm_after: bool = True
+    conditional_layer_norm: bool = True
+
+
+FORMS: dict[str, FormEntry] = {
+    "bottleneck": FormEntry(
+        BottleneckOptions,
+        "hyperformer_cli.adapters.forms.bottleneck:Bottleneck",
+        of_hypernetworks=frozenset({"conditional_layer_norm"}),
+        always={"conditional_layer_norm": ("hyperformer-shared-layers", "hyperformer++")},
+    ),
+}
