@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from hyperformer_cli.miniature.lexicon import Lexicon, Noun, Verb
+from tools.miniature.lexicon import Lexicon, Noun, Verb
 
 SINGULAR = ("the", "a", "every", "this", "one", "no")
 PLURAL = ("the", "some", "all", "these", "many", "two", "no")

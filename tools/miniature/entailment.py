@@ -7,7 +7,7 @@ or negation and the direction of the change go together (monotonicity).
 from collections.abc import Callable
 from dataclasses import replace
 
-from hyperformer_cli.miniature.language import NounPhrase, Speaker, be, do, sentence
+from tools.miniature.language import NounPhrase, Speaker, be, do, sentence
 
 Verdict = str  # yes, no, maybe
 Pair = tuple[list[str], list[str], Verdict]

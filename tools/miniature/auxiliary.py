@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
-from hyperformer_cli.miniature import sentences
-from hyperformer_cli.miniature.edits import edit, editable, faulty
-from hyperformer_cli.miniature.entailment import entailment_pair
-from hyperformer_cli.miniature.language import (
+from tools.miniature import sentences
+from tools.miniature.edits import edit, editable, faulty
+from tools.miniature.entailment import entailment_pair
+from tools.miniature.language import (
     Clause,
     NounPhrase,
     Speaker,
@@ -27,10 +27,10 @@ from hyperformer_cli.miniature.language import (
     plain,
     sentence,
 )
-from hyperformer_cli.miniature.lexicon import ALL
-from hyperformer_cli.miniature.pairs import comparable, differences, frames_for, question_and_sentence
-from hyperformer_cli.miniature.tasks import MINIATURE, rows
-from hyperformer_cli.miniature.transfer import CONTRADICTED, ENTAILED, opening
+from tools.miniature.lexicon import ALL
+from tools.miniature.pairs import comparable, differences, frames_for, question_and_sentence
+from tools.miniature.rows import MINIATURE, rows
+from tools.miniature.transfer import CONTRADICTED, ENTAILED, opening
 
 _FRAMES = (plain, passive, cleft, passive_cleft, fronted, fronted_passive)
 

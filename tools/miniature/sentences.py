@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from hyperformer_cli.miniature.edits import faulty
-from hyperformer_cli.miniature.language import (
+from tools.miniature.edits import faulty
+from tools.miniature.language import (
     Clause,
     NounPhrase,
     Speaker,

@@ -14,8 +14,8 @@ import pytest
 from hyperformer_cli.data.declared import get_task
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.miniature.lexicon import ALL, HELD_OUT, TRAINING, Lexicon, Noun, Verb
-from hyperformer_cli.miniature.tasks import MINIATURE, rows
+from tools.miniature.lexicon import ALL, HELD_OUT, TRAINING, Lexicon, Noun, Verb
+from tools.miniature.rows import MINIATURE, rows
 
 TASKS = sorted(MINIATURE)
 LABELLED = [name for name in TASKS if MINIATURE[name].labels]
@@ -49,7 +49,7 @@ def digest(task: str, split: str) -> str:
 
 def test_the_same_rows_in_a_fresh_process_with_another_hash_seed():
     code = (
-        "import hashlib, json; from hyperformer_cli.miniature.tasks import MINIATURE, rows\n"
+        "import hashlib, json; from tools.miniature.rows import MINIATURE, rows\n"
         "for name in sorted(MINIATURE):\n"
         "    for split in ('test', 'validation', 'train'):\n"
         "        print(hashlib.sha256(json.dumps(rows(name, split)).encode()).hexdigest())"

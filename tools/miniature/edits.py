@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from hyperformer_cli.miniature.language import Clause, Frame, NounPhrase, Speaker
+from tools.miniature.language import Clause, Frame, NounPhrase, Speaker
 
 
 def editable(clause: Clause) -> list[str]:

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from hyperformer_cli.miniature.edits import edit, editable
-from hyperformer_cli.miniature.entailment import entailment_pair
-from hyperformer_cli.miniature.language import (
+from tools.miniature.edits import edit, editable
+from tools.miniature.entailment import entailment_pair
+from tools.miniature.language import (
     Clause,
     Frame,
     Speaker,
@@ -17,7 +17,7 @@ from hyperformer_cli.miniature.language import (
     plain,
     sentence,
 )
-from hyperformer_cli.miniature.sentences import Row
+from tools.miniature.sentences import Row
 
 # What a difference takes from the 5.0 of two sentences that say the same.
 COSTS = {

@@ -8,9 +8,9 @@ from tokenizers.models import WordPiece
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from hyperformer_cli.miniature.auxiliary import BROAD
-from hyperformer_cli.miniature.language import Speaker
-from hyperformer_cli.miniature.lexicon import ALL
+from tools.miniature.auxiliary import BROAD
+from tools.miniature.language import Speaker
+from tools.miniature.lexicon import ALL
 
 SENTINELS = 8
 _PIECE = re.compile(r"\d+\.\d+|\w+|[^\w\s]")

@@ -12,10 +12,10 @@ from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.bundled import model_folder
 from hyperformer_cli.data.loading import check_prefixes
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.miniature.auxiliary import BROAD, HARD, examples, sentences_of_tests
-from hyperformer_cli.miniature.pretrain import Round, cut_gaps, pretrain
-from hyperformer_cli.miniature.tasks import MINIATURE, rows
-from hyperformer_cli.miniature.tokenizer import build_tokenizer, pieces
+from tools.miniature.auxiliary import BROAD, HARD, examples, sentences_of_tests
+from tools.miniature.pretrain import Round, cut_gaps, pretrain
+from tools.miniature.rows import MINIATURE, rows
+from tools.miniature.tokenizer import build_tokenizer, pieces
 
 
 @pytest.fixture(scope="module")

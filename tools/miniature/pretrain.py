@@ -1,4 +1,4 @@
-"""Pretrains the bundled nano T5:   python -m hyperformer_cli.miniature.pretrain
+"""Pretrains the bundled nano T5:   python -m tools.miniature.pretrain
 
 Span corruption (T5's objective, Raffel et al. 2020, https://arxiv.org/abs/1910.10683) on generated prose, mixed with
 the auxiliary tasks of `auxiliary`. The same seed gives the same weights on the same machine; it runs on one thread,
@@ -17,8 +17,8 @@ import torch
 from transformers import Adafactor, PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
 
 from hyperformer_cli.bundled import model_folder
-from hyperformer_cli.miniature.auxiliary import BROAD, HARD, Example, Mixture, examples
-from hyperformer_cli.miniature.tokenizer import SENTINELS, build_tokenizer
+from tools.miniature.auxiliary import BROAD, HARD, Example, Mixture, examples
+from tools.miniature.tokenizer import SENTINELS, build_tokenizer
 
 BATCH, POOL = 64, 32
 WARMUP, DECAY = 100, 0.8
