@@ -14,6 +14,7 @@ and that of the same on a backbone without pretraining:
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -25,10 +26,12 @@ from transformers import AutoTokenizer
 
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.bundled import model_folder
+from hyperformer_cli.data.declared import declared_tasks
 from hyperformer_cli.data.metrics import majority_score, score
+from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.tasks import Task
-from hyperformer_cli.miniature.tasks import MINIATURE, rows
 
+MINIATURE = {name: task for name, task in declared_tasks().items() if task.is_bundled}
 Figures = dict[tuple[str, str], float]  # by task and metric, in per cent
 
 
@@ -60,7 +63,7 @@ def frozen_backbone() -> Figures:
     tokenizer, backbone = AutoTokenizer.from_pretrained(model_folder()), load_backbone(BackboneSource("bundled")).eval()
     found = {}
     for name, task in MINIATURE.items():
-        texts = [task.input_text(row, with_prefix=False) for row in rows(name, "test")]
+        texts = [task.input_text(row, with_prefix=False) for row in _rows(task, "test")]
         batch = tokenizer(texts, padding=True, return_tensors="pt")
         with torch.no_grad():
             answers = backbone.generate(**batch, max_new_tokens=4)
@@ -76,7 +79,7 @@ def of_run(folder: Path) -> Figures:
 
 def _regression(task: Task) -> dict[str, float]:
     fields = [column for column in task.columns if column != task.label_column]
-    known, asked = rows(task.name, "train"), rows(task.name, "test")
+    known, asked = _rows(task, "train"), _rows(task, "test")
     seen, unseen = [], []
     for field in fields:
         counter = CountVectorizer(token_pattern=r"\b\w+\b")
@@ -87,8 +90,12 @@ def _regression(task: Task) -> dict[str, float]:
     return score(task, [str(value) for value in model.predict(hstack(unseen))], _targets(task))
 
 
+def _rows(task: Task, split: str) -> list[dict[str, Any]]:
+    return load_rows(task, split, "bundled").table.to_pylist()
+
+
 def _targets(task: Task) -> list[str]:
-    return [task.target_text(row) for row in rows(task.name, "test")]
+    return [task.target_text(row) for row in _rows(task, "test")]
 
 
 def _by_metric(scores: dict[str, dict[str, float]]) -> Figures:

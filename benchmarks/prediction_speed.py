@@ -21,8 +21,9 @@ from pathlib import Path
 
 import torch
 
+from hyperformer_cli.data.declared import get_task
 from hyperformer_cli.data.loading import longest_target
-from hyperformer_cli.miniature.tasks import rows
+from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.prediction.rows import RowStream
 from hyperformer_cli.prediction.run import TrainedRun
 from hyperformer_cli.prediction.stream import predict_stream
@@ -56,8 +57,9 @@ def main() -> None:
 
 
 def make_lines(tasks: Sequence[str], count: int) -> list[bytes]:
-    """JSON lines of the tasks' training rows, a task after the other in turn, repeated as often as it takes."""
-    streams = [itertools.cycle(rows(task, "train")) for task in tasks]
+    """JSON lines of the tasks' training rows, taken from one task after the other, repeated as often as needed."""
+    tables = [load_rows(get_task(task), "train", "bundled").table for task in tasks]
+    streams = [itertools.cycle(table.to_pylist()) for table in tables]
     turns = zip(itertools.cycle(tasks), itertools.chain.from_iterable(zip(*streams, strict=True)), strict=False)
     return [json.dumps({"task": task, **row}).encode() + b"\n" for task, row in itertools.islice(turns, count)]
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.task_definition import TaskDefinition, TaskEntry
 from hyperformer_cli.data.glue import GLUE
+from hyperformer_cli.data.miniature_tasks import MINIATURE
 from hyperformer_cli.data.question_answering import QUESTION_ANSWERING
 from hyperformer_cli.data.tasks import SPLITS, Task
 from hyperformer_cli.data.transfer_targets import TRANSFER_TARGETS
 from hyperformer_cli.data.translation import TRANSLATION
 from hyperformer_cli.errors import InputError, did_you_mean
-from hyperformer_cli.miniature.tasks import MINIATURE
 
 _METRICS = {"labels": ("accuracy",), "numbers": ("pearson", "spearmanr"), "text": ("bleu",)}
 _MAX_LENGTHS = {"labels": None, "numbers": 10, "text": 128}  # of targets that cannot be listed

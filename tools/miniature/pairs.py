@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from hyperformer_cli.miniature.edits import edit, editable
-from hyperformer_cli.miniature.entailment import entailment_pair
-from hyperformer_cli.miniature.language import (
+from tools.miniature.edits import edit, editable
+from tools.miniature.entailment import entailment_pair
+from tools.miniature.language import (
     Clause,
     Frame,
     Speaker,
@@ -17,9 +17,9 @@ from hyperformer_cli.miniature.language import (
     plain,
     sentence,
 )
-from hyperformer_cli.miniature.sentences import Row
+from tools.miniature.sentences import Row
 
-# What a difference takes from the 5.0 of two sentences that say the same.
+# What each difference subtracts from 5.0, the score of two sentences that say the same.
 COSTS = {
     "subject": 1.2,
     "object": 1.2,
@@ -66,12 +66,12 @@ def paraphrase(speaker: Speaker, held_out: bool, label: int) -> Row:
 
 
 def similarity(speaker: Speaker, held_out: bool, score: float) -> Row:
-    """Two sentences and how near their meanings are, 0.0 to 5.0: 5.0 less the cost of every difference.
+    """Two sentences and how similar their meanings are, 0.0 to 5.0: 5.0 minus the cost of every difference.
 
     Args:
         speaker: draws the words.
-        held_out: which templates.
-        score: the wanted score; the pair found is the nearest of some.
+        held_out: whether to use the held-out templates.
+        score: the wanted score; the nearest of several pairs is returned.
     """
     best: tuple[float, Clause, Clause] | None = None
     while best is None or best[0] > 0.4:
@@ -114,7 +114,7 @@ def differences(first: Clause, second: Clause) -> list[str]:
 
 
 def distance(first: Clause, second: Clause) -> float:
-    """The summed cost of two clauses' differences."""
+    """The sum of the costs of the differences between two clauses."""
     return sum(COSTS[part] for part in differences(first, second))
 
 

@@ -7,7 +7,7 @@ or negation and the direction of the change go together (monotonicity).
 from collections.abc import Callable
 from dataclasses import replace
 
-from hyperformer_cli.miniature.language import NounPhrase, Speaker, be, do, sentence
+from tools.miniature.language import NounPhrase, Speaker, be, do, sentence
 
 Verdict = str  # yes, no, maybe
 Pair = tuple[list[str], list[str], Verdict]
@@ -20,7 +20,7 @@ _DOWN = ("every", "no", "all")
 def entailment_pair(speaker: Speaker, held_out: bool, follows: bool) -> tuple[str, str, Verdict]:
     """Premise and hypothesis, and whether the hypothesis is true: yes, no, or maybe.
 
-    Held-out templates: quantifiers over what is done something to (`Every bus was sold by Emma`), `neither ... nor`.
+    Held-out templates: passives under a quantifier (`Every bus was sold by Emma`), `neither ... nor`.
     """
     while True:
         made = speaker.pick((_restriction, _restriction, _predicate, _predicate, _quantifier, _conjunction))

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from hyperformer_cli.miniature.edits import edit, editable
-from hyperformer_cli.miniature.language import Clause, Speaker, passive, plain, sentence
-from hyperformer_cli.miniature.pairs import comparable
-from hyperformer_cli.miniature.sentences import Row
+from tools.miniature.edits import edit, editable
+from tools.miniature.language import Clause, Speaker, passive, plain, sentence
+from tools.miniature.pairs import comparable
+from tools.miniature.sentences import Row
 
 ENTAILED, CONTRADICTED, OPEN = 0, 1, 2
 

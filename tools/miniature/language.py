@@ -1,13 +1,13 @@
-"""Simple English from meaning to words: noun phrases and clauses, and the frames that say one clause in many ways.
+"""Simple English: noun phrases and clauses as meanings, and frames, each of which puts a clause into words.
 
-Everything random is drawn from the `random.Random` handed in, so a seed determines the text.
+Everything random is drawn from the `random.Random` that is passed in, so the seed determines the text.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from hyperformer_cli.miniature.lexicon import Lexicon, Noun, Verb
+from tools.miniature.lexicon import Lexicon, Noun, Verb
 
 SINGULAR = ("the", "a", "every", "this", "one", "no")
 PLURAL = ("the", "some", "all", "these", "many", "two", "no")
@@ -155,7 +155,7 @@ class Speaker:
         return self.pick(self.lexicon.colours if noun.is_thing else self.lexicon.adjectives)
 
     def definite(self, noun: Noun, adjective: float = 0.3, plural: float = 0.3) -> NounPhrase:
-        """`the` with a noun, now and then in the plural or with an adjective."""
+        """`the` with a noun, sometimes in the plural or with an adjective."""
         many = self.chance(plural)
         described = self.adjective_for(noun) if self.chance(adjective) else None
         return NounPhrase(noun, "the", many, described)
@@ -188,7 +188,7 @@ class Speaker:
         return self.finish(self.agent(names, **chances), self.pick(self.lexicon.acts), None, place, negated)
 
     def being(self, place: float = 0.0, negated: float = 0.0, names: float = 0.2, **chances: float) -> Clause:
-        """Someone is big."""
+        """Someone has a property, such as being big."""
         adjective = self.pick(self.lexicon.adjectives)
         subject = self.agent(names, **{**chances, "adjective": 0.0})
         clause = self.finish(subject, None, None, place, negated)

@@ -1,8 +1,8 @@
-"""Pretrains the bundled nano T5:   python -m hyperformer_cli.miniature.pretrain
+"""Pretrains the bundled nano T5:   python -m tools.miniature.pretrain
 
 Span corruption (T5's objective, Raffel et al. 2020, https://arxiv.org/abs/1910.10683) on generated prose, mixed with
-the auxiliary tasks of `auxiliary`. The same seed gives the same weights on the same machine; it runs on one thread,
-because the order of sums depends on their number.
+the tasks of `auxiliary`. The same seed gives the same weights on the same machine; it uses one thread, because the
+number of threads changes the order of sums.
 """
 
 import argparse
@@ -17,8 +17,8 @@ import torch
 from transformers import Adafactor, PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
 
 from hyperformer_cli.bundled import model_folder
-from hyperformer_cli.miniature.auxiliary import BROAD, HARD, Example, Mixture, examples
-from hyperformer_cli.miniature.tokenizer import SENTINELS, build_tokenizer
+from tools.miniature.auxiliary import BROAD, HARD, Example, Mixture, examples
+from tools.miniature.tokenizer import SENTINELS, build_tokenizer
 
 BATCH, POOL = 64, 32
 WARMUP, DECAY = 100, 0.8
@@ -27,10 +27,10 @@ GAP_SHARE, GAP_LENGTH = 0.25, 2
 
 @dataclass(frozen=True)
 class Round:
-    """One descent of the learning rate, from its peak to zero.
+    """One cycle of the learning rate, up to its peak and down to zero.
 
-    `told` is the share of examples in which the decoder is told the task. In the others it starts as it will for an
-    unknown one, and must foresee what any task could ask of what the encoder read.
+    `told` is the share of examples in which the decoder's first token names the task. In the others it is the padding
+    token, as for a new task, and the decoder has to be ready for any task.
     """
 
     mixture: Mixture
@@ -46,7 +46,7 @@ Sample = tuple[Ids, Ids, Ids]
 
 
 def new_model(vocabulary: int) -> T5ForConditionalGeneration:
-    """An untrained nano T5: 128 wide, four layers that read, two that write."""
+    """An untrained nano T5: 128 wide, four encoder layers, two decoder layers."""
     config = T5Config(
         vocab_size=vocabulary,
         d_model=128,
@@ -67,13 +67,13 @@ def new_model(vocabulary: int) -> T5ForConditionalGeneration:
 
 
 def cut_gaps(ids: Ids, first_sentinel: int, end: int, random: Random) -> tuple[Ids, Ids]:
-    """T5's span corruption of one text: source with sentinels for gaps, target with what stood there.
+    """T5's span corruption of one text: the source has sentinels for the gaps, the target what was removed.
 
     Args:
         ids: the text without its end-of-sequence token.
         first_sentinel: id of <extra_id_0>; the others follow.
         end: id of </s>.
-        random: where the gaps are.
+        random: decides where the gaps are.
     """
     wanted = max(1, round(len(ids) * GAP_SHARE))
     count = min(SENTINELS - 1, max(1, round(wanted / GAP_LENGTH)))
@@ -97,7 +97,7 @@ def cut_gaps(ids: Ids, first_sentinel: int, end: int, random: Random) -> tuple[I
 def encoded(
     stream: Iterator[Example], tokenizer: PreTrainedTokenizerBase, random: Random, told: float
 ) -> Iterator[Sample]:
-    """Source ids, target ids, and what the decoder reads: the task's word, then the target up to its last piece."""
+    """Source ids, target ids, and decoder input ids: the task's word, then the target without its last piece."""
     first_sentinel = tokenizer.convert_tokens_to_ids("<extra_id_0>")
     while True:
         some = list(islice(stream, 1024))
@@ -134,7 +134,7 @@ def _padded(rows: tuple[Ids, ...], filler: int) -> torch.Tensor:
 
 
 def rate(step: int, of: Round) -> float:
-    """Learning rate of a step: a warm-up, a plateau, a linear descent."""
+    """Learning rate of a step: a warm-up, a plateau, a linear decay."""
     descent = (of.steps - step) / (DECAY * of.steps)
     return of.learning_rate * min(1.0, (step + 1) / WARMUP, descent)
 
@@ -153,7 +153,7 @@ def pretrain(folder: Path, rounds: Sequence[Round] = ROUNDS, seed: int = 0) -> N
 
 
 def train(model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, of: Round, seed: int) -> None:
-    """One round, in place; prints the mean loss now and then."""
+    """Trains one round, in place; prints the mean loss every 100 steps."""
     model.train()
     random = Random(seed)
     optimizer = Adafactor(model.parameters(), lr=of.learning_rate, scale_parameter=True, relative_step=False)

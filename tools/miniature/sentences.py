@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from hyperformer_cli.miniature.edits import faulty
-from hyperformer_cli.miniature.language import (
+from tools.miniature.edits import faulty
+from tools.miniature.language import (
     Clause,
     NounPhrase,
     Speaker,
@@ -56,7 +56,7 @@ def _relative(speaker: Speaker, subject: NounPhrase) -> tuple[str, ...]:
 
 
 def sentiment(speaker: Speaker, held_out: bool, label: int) -> Row:
-    """Whether a sentence speaks well of something (1) or badly (0); in half of the sentences a negation turns it.
+    """Whether a sentence speaks well of something (1) or badly (0); in half of the sentences a negation reverses it.
 
     Of two contrasted opinions the one in the main clause counts. Held-out templates: other negators (`never`,
     `nothing about`, `far from`, `few people`), and the main clause before the concession.
@@ -100,7 +100,7 @@ def opinion(speaker: Speaker, positive: int, negation: float = 0.5) -> list[str]
 
 
 def held_out_opinion(speaker: Speaker, positive: int, negation: float = 0.5) -> list[str]:
-    """The same in templates of which the training rows have none."""
+    """The same in templates that no training row has."""
     negated = speaker.chance(negation)
     word_is_positive = bool(positive) != negated
     about, lexicon = _subject_of_opinion(speaker), speaker.lexicon

@@ -1,5 +1,5 @@
-"""The words of the miniature's English, each in one of two parts: the tasks' training rows use the words of
-`TRAINING` alone, their test rows those of `HELD_OUT` alone. Only the pretraining text has both (`ALL`).
+"""The words of the miniature's English, in two parts: training and validation rows use only `TRAINING`, test rows only
+`HELD_OUT`. Only the pretraining text uses both (`ALL`).
 
 Function words (determiners, auxiliaries, conjunctions, question words) are common to both parts.
 """
@@ -39,13 +39,13 @@ class Lexicon:
         names: of persons.
         agents: nouns for those who act: persons and animals.
         things: nouns for what they act on.
-        kinds: the kinds that a noun of this part is replaced by in entailments.
+        kinds: the kinds that replace nouns of this part in entailments.
         meets, uses: transitive verbs with a person or animal, and with a thing, as their object.
         acts: intransitive verbs.
         adjectives: of persons and animals.
         colours: adjectives of things.
         places: prepositional phrases.
-        synonyms: groups of forms with one meaning, verbs by their base, and adjectives.
+        synonyms: pairs of adjectives, and of verbs by their base.
         opposites: pairs of adjectives, and of verbs by their base.
         works: what opinions are about; `parts` of them.
         praise, blame: adjectives of opinion.
@@ -110,7 +110,7 @@ def _pairs(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def _nouns(text: str, kind: str = "") -> tuple[Noun, ...]:
-    """Nouns of a kind; without one each is its own (animal, fruit)."""
+    """Nouns of one kind; by default each noun is its own kind (animal, fruit)."""
     return tuple(Noun(word, _plural(word), kind or word) for word in text.split())
 
 

@@ -1,13 +1,13 @@
-"""Changes to a clause's meaning, and to a sentence's grammar: what makes two sentences differ, or one wrong."""
+"""Changes to the meaning of a clause, and faults of grammar."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from hyperformer_cli.miniature.language import Clause, Frame, NounPhrase, Speaker
+from tools.miniature.language import Clause, Frame, NounPhrase, Speaker
 
 
 def editable(clause: Clause) -> list[str]:
-    """The parts of a clause that `edit` can change, `roles` and `descriptions` for two phrases trading something."""
+    """The parts of a clause that `edit` can change; `roles` and `descriptions` are swaps of subject and object."""
     parts = ["subject", "negation"]
     if clause.verb:
         parts.append("verb")

@@ -5,9 +5,9 @@ from random import Random
 
 import pytest
 
-from hyperformer_cli.miniature.edits import FAULTS, edit, editable, faulty
-from hyperformer_cli.miniature.entailment import entailment_pair
-from hyperformer_cli.miniature.language import (
+from tools.miniature.edits import FAULTS, edit, editable, faulty
+from tools.miniature.entailment import entailment_pair
+from tools.miniature.language import (
     Clause,
     NounPhrase,
     Speaker,
@@ -19,8 +19,8 @@ from hyperformer_cli.miniature.language import (
     plain,
     sentence,
 )
-from hyperformer_cli.miniature.lexicon import ALL, TRAINING
-from hyperformer_cli.miniature.pairs import comparable, differences, distance
+from tools.miniature.lexicon import ALL, TRAINING
+from tools.miniature.pairs import comparable, differences, distance
 
 DOG, CAT = (next(noun for noun in TRAINING.agents if noun.singular == word) for word in ("dog", "cat"))
 DOGS_SCARE_THE_CAT = Clause(

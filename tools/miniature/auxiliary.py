@@ -1,10 +1,10 @@
 """The text that the nano T5 is pretrained on: prose with gaps, and tasks other than the miniature's.
 
-These tasks are supervised, and near relations of the miniature's, as T5's own pretraining mixture held relations of
-GLUE: `spot` finds the faulty word (mini_cola judges), `compare` names what differs (mini_mrpc and mini_stsb judge),
-`answer` gives the answer (mini_qnli asks whether there is one), `ask` and `connect` are over the pairs that mini_rte is
-made of, `continue` tells what came of an opinion. All words and all templates occur here, those of the test splits too;
-what a test split keeps from the adapters is their training on it. No example holds the sentences of a test row, and
+These tasks are supervised and closely related to the miniature's, as T5's own pretraining mixture was to GLUE: `spot`
+finds the faulty word (mini_cola asks whether there is one), `compare` names the differences (mini_mrpc and mini_stsb
+judge them), `answer` gives the answer (mini_qnli asks whether there is one), `ask` and `connect` use the pairs that
+mini_rte is made of, `continue` tells what an opinion led to. All words and templates occur here, also those of the
+test splits: these are new to the adapters, not to the backbone. No example contains the sentences of a test row, and
 no target is a label of the miniature.
 """
 
@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
-from hyperformer_cli.miniature import sentences
-from hyperformer_cli.miniature.edits import edit, editable, faulty
-from hyperformer_cli.miniature.entailment import entailment_pair
-from hyperformer_cli.miniature.language import (
+from tools.miniature import sentences
+from tools.miniature.edits import edit, editable, faulty
+from tools.miniature.entailment import entailment_pair
+from tools.miniature.language import (
     Clause,
     NounPhrase,
     Speaker,
@@ -27,20 +27,20 @@ from hyperformer_cli.miniature.language import (
     plain,
     sentence,
 )
-from hyperformer_cli.miniature.lexicon import ALL
-from hyperformer_cli.miniature.pairs import comparable, differences, frames_for, question_and_sentence
-from hyperformer_cli.miniature.tasks import MINIATURE, rows
-from hyperformer_cli.miniature.transfer import CONTRADICTED, ENTAILED, opening
+from tools.miniature.lexicon import ALL
+from tools.miniature.pairs import comparable, differences, frames_for, question_and_sentence
+from tools.miniature.rows import MINIATURE, rows
+from tools.miniature.transfer import CONTRADICTED, ENTAILED, opening
 
 _FRAMES = (plain, passive, cleft, passive_cleft, fronted, fronted_passive)
 
 
 @dataclass(frozen=True)
 class Example:
-    """One example: the encoder reads `source`, the decoder starts from the word `task` and goes on with `target`.
+    """One example: the encoder reads `source`, the decoder starts from the word `task` and continues with `target`.
 
-    The encoder is not told the task, so that it reads a sentence, or two, for all of them. Without a target it is
-    prose to cut gaps into. `said` are the sentences in it.
+    The encoder is not told the task, so that what it computes serves all of them. An example without a target is prose
+    for span corruption. `said` are the sentences in the example.
     """
 
     task: str
@@ -50,7 +50,7 @@ class Example:
 
 
 def examples(seed: int, mixture: "Mixture") -> Iterator[Example]:
-    """An endless stream of the mixture's makers, by weight; the same for the same seed."""
+    """An endless stream of examples, from the mixture's makers by weight; the same for the same seed."""
     speaker, tested = Speaker(ALL, Random(f"pretraining {seed}")), sentences_of_tests()
     makers = [maker for maker, weight in mixture for _ in range(weight)]
     while True:
@@ -60,7 +60,7 @@ def examples(seed: int, mixture: "Mixture") -> Iterator[Example]:
 
 
 def sentences_of_tests() -> set[frozenset[str]]:
-    """The sentence, or the two, of every test row: what pretraining must not see."""
+    """The sentence, or the two sentences, of every test row: what pretraining must not see."""
     found = set()
     for name, task in MINIATURE.items():
         columns = [column for column in task.columns if column != task.label_column]
@@ -94,7 +94,7 @@ def unshuffle(speaker: Speaker) -> Example:
 
 
 def reframe(speaker: Speaker) -> Example:
-    """A sentence and how to say it otherwise: passive, with the place in front, negated."""
+    """A sentence and another way to say it: passive, with the place in front, negated."""
     clause = comparable(speaker)
     given = sentence(speaker.pick(_FRAMES)(clause))
     if speaker.chance(0.3):
@@ -157,14 +157,14 @@ def ask(speaker: Speaker) -> Example:
 
 
 def consequence(speaker: Speaker) -> Example:
-    """An opinion as a story begins; what came of it."""
+    """An opinion; what it led to."""
     words, positive = _opinion(speaker)
     given = sentence(words)
     return Example("continue", f"sentence: {given}", _AFTERWARDS[positive][0], (given,))
 
 
 def plain_consequence(speaker: Speaker) -> Example:
-    """The same after one opinion, seldom negated: so that words of praise are known before what turns them."""
+    """The same for a single, seldom negated opinion: words of praise are learned before what reverses them."""
     positive = speaker.random.randrange(2)
     give = sentences.held_out_opinion if speaker.chance(0.5) else sentences.opinion
     given = sentence(give(speaker, positive, negation=0.25))
@@ -178,7 +178,7 @@ _AFTERWARDS = (
 
 
 def _opinion(speaker: Speaker) -> tuple[list[str], int]:
-    """One opinion or two contrasted, and whether it is good on the whole."""
+    """One opinion or two contrasted ones, and whether the main one is good."""
     positive = speaker.random.randrange(2)
     give = sentences.held_out_opinion if speaker.chance(0.5) else sentences.opinion
     words = give(speaker, positive)
@@ -219,7 +219,7 @@ def connect(speaker: Speaker) -> Example:
 
 
 def _joined(speaker: Speaker) -> tuple[str, str, str]:
-    """Two sentences, and between them what joins them by their meaning."""
+    """Two sentences and, between them, the words that join them by their meaning."""
     which = speaker.random.randrange(3)
     if which == 0:
         premise, hypothesis, verdict = entailment_pair(speaker, speaker.chance(0.5), speaker.chance(0.5))
@@ -245,7 +245,7 @@ def _two_clauses(speaker: Speaker, edits: tuple[int, ...]) -> tuple[Clause, Clau
 
 
 def prose(speaker: Speaker) -> Example:
-    """Two sentences that belong together, to cut gaps into."""
+    """Two sentences that belong together, for span corruption."""
     which = speaker.random.randrange(3)
     if which == 0:
         words, positive = _opinion(speaker)
@@ -278,7 +278,7 @@ BROAD: Mixture = (
     (decimal, 1),
 )
 
-# Of what is slow to learn more: two sentences beside each other, the place of a fault, the sense of an opinion.
+# More of what is slow to learn: comparing two sentences, the place of a fault, the sense of an opinion.
 HARD: Mixture = (
     (prose, 1),
     (repair, 3),

@@ -1,4 +1,4 @@
-"""The miniature's rows: the same everywhere, balanced, and with nothing of the test rows in training."""
+"""The miniature's rows: in the files what the generator makes, balanced, with nothing of the test rows in training."""
 
 import hashlib
 import json
@@ -8,17 +8,32 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
-from hyperformer_cli.data.declared import get_task
-from hyperformer_cli.data.sources import load_rows
-from hyperformer_cli.errors import InputError
-from hyperformer_cli.miniature.lexicon import ALL, HELD_OUT, TRAINING, Lexicon, Noun, Verb
-from hyperformer_cli.miniature.tasks import MINIATURE, rows
+from hyperformer_cli.bundled import data_folder
+from tools.miniature import write
+from tools.miniature.lexicon import ALL, HELD_OUT, TRAINING, Lexicon, Noun, Verb
+from tools.miniature.rows import MINIATURE, rows
 
 TASKS = sorted(MINIATURE)
+SPLITS = ("train", "validation", "test")
 LABELLED = [name for name in TASKS if MINIATURE[name].labels]
+
+
+@cache
+def table(task: str, split: str) -> pa.Table:
+    """What the package holds."""
+    return parquet.read_table(data_folder() / task / f"{split}.parquet")
+
+
+def bundled_rows(task: str, split: str) -> list[dict[str, Any]]:
+    return table(task, split).to_pylist()
 
 
 def words_of(text: str) -> set[str]:
@@ -26,7 +41,7 @@ def words_of(text: str) -> set[str]:
 
 
 def texts(task: str, split: str) -> list[str]:
-    return [MINIATURE[task].input_text(row, with_prefix=False) for row in rows(task, split)]
+    return [MINIATURE[task].input_text(row, with_prefix=False) for row in bundled_rows(task, split)]
 
 
 def content_words(lexicon: Lexicon) -> set[str]:
@@ -43,44 +58,62 @@ def content_words(lexicon: Lexicon) -> set[str]:
     return found - {"the", "in", "at"}
 
 
-def digest(task: str, split: str) -> str:
-    return hashlib.sha256(json.dumps(rows(task, split)).encode()).hexdigest()
-
-
-def test_the_same_rows_in_a_fresh_process_with_another_hash_seed():
+def test_a_fresh_process_with_another_hash_seed_generates_the_bundled_rows():
     code = (
-        "import hashlib, json; from hyperformer_cli.miniature.tasks import MINIATURE, rows\n"
+        "import hashlib, json; from tools.miniature.rows import MINIATURE, rows\n"
         "for name in sorted(MINIATURE):\n"
         "    for split in ('test', 'validation', 'train'):\n"
         "        print(hashlib.sha256(json.dumps(rows(name, split)).encode()).hexdigest())"
     )
-    environment = {**os.environ, "PYTHONHASHSEED": "12345"}
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONHASHSEED": "12345"}
     printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
     ).stdout.split()
-    assert printed == [digest(task, split) for task in TASKS for split in ("test", "validation", "train")]
+    bundled = [json.dumps(bundled_rows(task, split)) for task in TASKS for split in ("test", "validation", "train")]
+    assert printed == [hashlib.sha256(rows.encode()).hexdigest() for rows in bundled]
+
+
+def assert_bundled(found: pa.Table, task: str, split: str) -> None:
+    assert found.schema == table(task, split).schema
+    for column in found.column_names:
+        assert found[column].equals(table(task, split)[column]), (task, split, column)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_bundled_columns_of_a_small_task_are_the_generators(split):
+    assert_bundled(pa.Table.from_pylist(rows("mini_paws", split)), "mini_paws", split)
+
+
+@pytest.mark.slow
+def test_the_bundled_columns_are_what_the_command_writes(tmp_path):
+    write.write(tmp_path)
+    written = {path.relative_to(tmp_path) for path in tmp_path.rglob("*.parquet")}
+    assert written == {path.relative_to(data_folder()) for path in data_folder().rglob("*.parquet")}
+    for path in written:
+        assert_bundled(parquet.read_table(tmp_path / path), path.parent.name, path.stem)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_splits_have_their_declared_sizes_and_no_row_twice(task):
     everything = []
     for split, size in MINIATURE[task].sizes.items():
-        assert len(rows(task, split)) == size
+        assert len(bundled_rows(task, split)) == size
         everything += texts(task, split)
     assert len(set(everything)) == len(everything)
 
 
 @pytest.mark.parametrize("task", LABELLED)
-@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@pytest.mark.parametrize("split", SPLITS)
 def test_labels_are_balanced(task, split):
-    counts = Counter(row["label"] for row in rows(task, split))
+    counts = Counter(row["label"] for row in bundled_rows(task, split))
     assert set(counts) == set(range(len(MINIATURE[task].labels)))
     assert max(counts.values()) - min(counts.values()) <= 1
 
 
-@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@pytest.mark.parametrize("split", SPLITS)
 def test_similarity_covers_its_scale(split):
-    scores = [row["label"] for row in rows("mini_stsb", split)]
+    scores = [row["label"] for row in bundled_rows("mini_stsb", split)]
     assert min(scores) == 0.0
     assert max(scores) == 5.0
     assert all(any(low <= score <= low + 1 for score in scores) for low in range(5))
@@ -125,18 +158,3 @@ def test_every_test_row_has_a_template_that_marks_it(task, held_out):
 def test_templates_of_test_rows_do_not_occur_in_training(task):
     trained = {shape(text) for text in texts(task, "train")}
     assert not any(shape(text) in trained for text in texts(task, "test"))
-
-
-def test_bundled_is_a_data_source():
-    found = load_rows(get_task("mini_rte"), "test", "bundled")
-    assert found.table.num_rows == MINIATURE["mini_rte"].sizes["test"]
-    assert found.fingerprint == load_rows(get_task("mini_rte"), "test", "bundled").fingerprint
-
-
-@pytest.mark.parametrize(
-    ("task", "source", "message"),
-    [("cola", "bundled", "no bundled task 'cola'"), ("mini_rte", "hub", "set data.source=bundled")],
-)
-def test_a_task_from_the_wrong_source_is_refused(task, source, message):
-    with pytest.raises(InputError, match=message):
-        load_rows(get_task(task), "train", source)

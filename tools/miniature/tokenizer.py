@@ -1,4 +1,4 @@
-"""The nano T5's tokenizer: every word of the generated language is one piece, any other word falls into letters."""
+"""The nano T5's tokenizer: one piece per word of the generated language; any other word is split into letters."""
 
 import re
 from random import Random
@@ -8,9 +8,9 @@ from tokenizers.models import WordPiece
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from hyperformer_cli.miniature.auxiliary import BROAD
-from hyperformer_cli.miniature.language import Speaker
-from hyperformer_cli.miniature.lexicon import ALL
+from tools.miniature.auxiliary import BROAD
+from tools.miniature.language import Speaker
+from tools.miniature.lexicon import ALL
 
 SENTINELS = 8
 _PIECE = re.compile(r"\d+\.\d+|\w+|[^\w\s]")
@@ -32,12 +32,12 @@ def vocabulary() -> list[str]:
 
 
 def pieces(text: str) -> list[str]:
-    """The words, numbers and marks of a text, in small letters."""
+    """The words, numbers and punctuation marks of a text, in lower case."""
     return _PIECE.findall(text.lower())
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """The tokenizer, as `AutoTokenizer` will load it: it ends every text with </s>."""
+    """The tokenizer as `AutoTokenizer` loads it; it appends </s> to every text."""
     ids = {token: i for i, token in enumerate(vocabulary())}
     tokenizer = Tokenizer(WordPiece(ids, unk_token="<unk>", max_input_chars_per_word=40))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])

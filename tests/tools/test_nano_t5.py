@@ -11,11 +11,12 @@ from transformers import AutoTokenizer
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.bundled import model_folder
 from hyperformer_cli.data.loading import check_prefixes
+from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.miniature.auxiliary import BROAD, HARD, examples, sentences_of_tests
-from hyperformer_cli.miniature.pretrain import Round, cut_gaps, pretrain
-from hyperformer_cli.miniature.tasks import MINIATURE, rows
-from hyperformer_cli.miniature.tokenizer import build_tokenizer, pieces
+from tools.miniature.auxiliary import BROAD, HARD, examples, sentences_of_tests
+from tools.miniature.pretrain import Round, cut_gaps, pretrain
+from tools.miniature.rows import MINIATURE
+from tools.miniature.tokenizer import build_tokenizer, pieces
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +37,9 @@ def test_the_folder_holds_the_tokenizer_that_the_code_builds(tokenizer):
 
 
 def test_every_generated_word_is_one_piece(tokenizer):
-    for name, task in MINIATURE.items():
+    for task in MINIATURE.values():
         for split in task.sizes:
-            for row in rows(name, split)[:200]:
+            for row in load_rows(task, split, "bundled").table.slice(0, 200).to_pylist():
                 text = task.input_text(row, with_prefix=False)
                 assert tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"]) == [*pieces(text), "</s>"]
 

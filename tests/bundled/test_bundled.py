@@ -1,0 +1,91 @@
+"""`bundled` as the name of a model and of a data source; and what the package holds of it."""
+
+import json
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hyperformer_cli.bundled import data_folder, model_folder
+from hyperformer_cli.config.loading import load_recipe
+from hyperformer_cli.data.declared import declared_tasks, get_task
+from hyperformer_cli.data.loading import load_tokenizer
+from hyperformer_cli.data.sources import load_rows
+from hyperformer_cli.errors import InputError
+from hyperformer_cli.training.plan import plan
+
+ROOT = Path(__file__).parents[2]
+MINIATURE = {name: task for name, task in declared_tasks().items() if task.is_bundled}
+
+
+def test_the_wheel_holds_rows_and_weights_and_no_code_that_made_them():
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel == {"packages": ["hyperformer_cli"], "force-include": {"recipes": "hyperformer_cli/recipes"}}
+    assert data_folder() == ROOT / "hyperformer_cli" / "bundled"
+    files = {path.relative_to(data_folder()).as_posix() for path in data_folder().rglob("*") if path.is_file()}
+    weights = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+    assert {file for file in files if "__pycache__" not in file} == {
+        "__init__.py",
+        *(f"nano_t5/{name}" for name in weights),
+        *(f"{task}/{split}.parquet" for task in MINIATURE for split in ("train", "validation", "test")),
+    }
+
+
+def test_the_rows_are_small():
+    assert sum(path.stat().st_size for path in data_folder().glob("*/*.parquet")) < 1_500_000
+
+
+@pytest.mark.parametrize("task", MINIATURE)
+def test_bundled_is_a_data_source(task):
+    for split, size in MINIATURE[task].sizes.items():
+        found = load_rows(get_task(task), split, "bundled")
+        assert found.table.num_rows == size
+        assert found.table.column_names == MINIATURE[task].columns
+        assert found.origin == f"bundled {task} ({split})"
+        assert found.fingerprint == load_rows(get_task(task), split, "bundled").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("task", "source", "message"),
+    [
+        ("cola", "bundled", r"no bundled task 'cola'; did you mean 'mini_cola'\?"),
+        ("mini_rte", "hub", "set data.source=bundled"),
+    ],
+)
+def test_a_task_from_the_wrong_source_is_refused(task, source, message):
+    with pytest.raises(InputError, match=message):
+        load_rows(get_task(task), "train", source)
+
+
+def test_an_unknown_split_and_a_folder_without_rows_are_refused():
+    with pytest.raises(InputError, match=r"no bundled split 'tests'; did you mean 'test'\?"):
+        load_rows(get_task("mini_rte"), "tests", "bundled")
+    with pytest.raises(InputError, match=r"no bundled task 'nano_t5'; valid: mini_cb, mini_cola, .*mini_stsb"):
+        load_rows(replace(get_task("mini_rte"), name="nano_t5"), "train", "bundled")
+
+
+def test_the_quickstart_resolves_without_network():
+    found = plan(load_recipe("quickstart"))
+    assert found["sizes"] == "counted"
+    assert len(found["tasks"]) == 6
+
+
+def test_the_bundled_model_brings_its_tokenizer():
+    tokenizer = load_tokenizer(load_recipe("quickstart"))
+    assert tokenizer.eos_token_id == 1
+
+
+@pytest.mark.slow
+def test_a_run_folder_names_the_bundled_model_and_no_path(tmp_path, monkeypatch):
+    from hyperformer_cli import AdaptedModel
+    from hyperformer_cli.training.train_recipe import train_recipe
+
+    monkeypatch.chdir(tmp_path)
+    short = ("training.max_steps=2", "evaluation.every=2", "evaluation.max_examples=4", "training.warmup_steps=1")
+    run = train_recipe(load_recipe("quickstart", short))
+    description = (run.best / "hyperformer.json").read_text()
+    assert json.loads(description)["backbone"]["name"] == "bundled"
+    for text in (description, run.path.joinpath("recipe.yaml").read_text()):
+        assert str(model_folder()) not in text
+    assert AdaptedModel.from_pretrained(run.best).tasks == load_recipe("quickstart").tasks

@@ -1,0 +1,5 @@
+"""What maintainers run from the root of the repository; nothing here is in the wheel.
+
+miniature    generates the rows of `hyperformer_cli/bundled/` and pretrains its nano T5
+run_digests    digests of what the commands compute, to compare two versions of the package
+"""
