@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,13 +11,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 
-from hyperformer_cli.adapters.active import ActiveAdapters, ThreadLocalState, checked_ids, distinct_tasks
-from hyperformer_cli.adapters.banks import FrozenBank, StoredBank
+from hyperformer_cli.adapters.active import checked_ids
+from hyperformer_cli.adapters.attached import AttachedAdapters, check_bare
+from hyperformer_cli.adapters.banks import FrozenBank
 from hyperformer_cli.adapters.forms import AdapterWeights, make_form
-from hyperformer_cli.adapters.hypernetworks import HypernetworkBank
 from hyperformer_cli.adapters.sites import AdapterSite
 from hyperformer_cli.adapters.stored import StoredModel, describe, static_description
-from hyperformer_cli.adapters.tensor_groups import Stacked, by_site, group_tensors
 from hyperformer_cli.backbones.families import family_of
 from hyperformer_cli.backbones.source import BackboneSource
 from hyperformer_cli.config.adapter import AdapterConfig
@@ -39,7 +37,6 @@ class AdaptedModel(nn.Module):
         bank: the adapters' source, or None for methods without adapters.
         config: the `AdapterConfig`.
         source: where the backbone came from, if known.
-        sites: where adapters are, in the bank's order; empty without a bank.
     """
 
     def __init__(
@@ -52,14 +49,9 @@ class AdaptedModel(nn.Module):
         super().__init__()
         self.config, self.backbone, self.source = config, backbone, source
         self.family = family_of(backbone.config)
-        self.bank: nn.Module | None = None
-        self.sites: list[AdapterSite] = []
-        self._active = ThreadLocalState()
-        self._generated: list[FrozenBank] = []  # the same one for every `frozen_adapters()` block that is open
-        if any(hook.func.__func__ is AdaptedModel._adapt for module in backbone.modules() for hook in _hooks(module)):
-            raise InputError("the backbone already has adapters attached; load it anew")
-        if config.has_bank:
-            self._attach_bank(bank)
+        check_bare(backbone)
+        self._adapters = AttachedAdapters(backbone, self.family, config, bank) if config.has_bank else None
+        self.bank: nn.Module | None = self._adapters and self._adapters.bank
         self._freeze(getattr(torch, source.dtype) if source else backbone.dtype)
 
     @classmethod
@@ -84,18 +76,6 @@ class AdaptedModel(nn.Module):
         """
         return cls(backbone, config, source or BackboneSource.of(backbone), bank)
 
-    def _attach_bank(self, bank: nn.Module | None) -> None:
-        self._form = make_form(self.config)
-        sites = self._form.find_sites(self.backbone, self.family)
-        self._groups = group_tensors(self._form, list(sites))
-        if bank is None:
-            make = HypernetworkBank if self.config.has_hypernetwork else StoredBank
-            with torch.device(self.device):
-                bank = make(self.config, self._groups)
-        self.bank, self.sites = bank, list(sites)
-        for site, module in sites.items():
-            module.register_forward_hook(partial(self._adapt, site))
-
     def _freeze(self, frozen_dtype: torch.dtype) -> None:
         """Freezes what the method does not train. Trained parameters are float32, whatever the frozen ones are."""
         norms = self.layer_norms() if self.config.train_layer_norms else {}
@@ -107,6 +87,11 @@ class AdaptedModel(nn.Module):
     @property
     def device(self) -> torch.device:
         return self.backbone.device
+
+    @property
+    def sites(self) -> list[AdapterSite]:
+        """Where adapters are, in the bank's order; empty for methods without adapters."""
+        return [] if self._adapters is None else self._adapters.sites
 
     @property
     def tasks(self) -> list[str]:
@@ -156,7 +141,7 @@ class AdaptedModel(nn.Module):
 
     def adapter_weights(self, task: str) -> dict[AdapterSite, AdapterWeights]:
         """The weights of every site for one task, in float32; empty for methods without adapters."""
-        return {} if self.bank is None else self._weights_by_site([self.task_id(task)])
+        return {} if self._adapters is None else self._adapters.weights([self.task_id(task)])
 
     def adapter_tensors(self, task: str) -> dict[str, Tensor]:
         """The same without gradients, as plain tensors by `<stack>.<layer>.<position>.<tensor>`."""
@@ -173,16 +158,8 @@ class AdaptedModel(nn.Module):
 
         Blocks may be nested, and several threads may be in one; a change of weights is not seen before the last ends.
         """
-        if self.bank is None:
+        with nullcontext() if self._adapters is None else self._adapters.generated_ahead(len(self.tasks)):
             yield
-            return
-        with torch.no_grad():
-            kept = self._generated[:1] or [FrozenBank(self._generate(range(len(self.tasks))))]
-        self._generated += kept
-        try:
-            yield
-        finally:
-            self._generated.pop()
 
     @contextmanager
     def using(self, weights: dict[AdapterSite, AdapterWeights]) -> Iterator[None]:
@@ -191,7 +168,7 @@ class AdaptedModel(nn.Module):
         Args:
             weights: as `adapter_weights` returns them, for every site of what is called.
         """
-        with self._activate(ActiveAdapters(weights, rows=None)):
+        with nullcontext() if self._adapters is None else self._adapters.using(weights):
             yield
 
     def task_id(self, task: str) -> int:
@@ -241,7 +218,7 @@ class AdaptedModel(nn.Module):
         self.config = self.config.with_tasks([task for task in self.tasks if task != name])
 
     def _check_that_tasks_can_change(self) -> None:
-        if isinstance(self.bank, FrozenBank) or self._generated:
+        if self._adapters is not None and self._adapters.are_fixed:
             raise InputError(
                 "tasks cannot be added or removed: these adapters were generated before (a static export, or "
                 "frozen_adapters()) and there is no hypernetwork to make others; change the run's model"
@@ -323,19 +300,10 @@ class AdaptedModel(nn.Module):
 
     def gradient_checkpointing_enable(self) -> None:
         """Recomputes activations in the backward pass, with the adapters that the forward pass had."""
-        options = {"use_reentrant": False, "context_fn": self._recompute_contexts}
+        options: dict[str, Any] = {"use_reentrant": False}
+        if self._adapters is not None:
+            options["context_fn"] = self._adapters.recompute_contexts
         self.backbone.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
-
-    # The hooks and their state
-
-    def _adapt(self, site: AdapterSite, module: nn.Module, inputs: tuple, output: Tensor | tuple) -> Tensor | tuple:
-        active = self._active.adapters
-        if active is None:
-            raise RuntimeError("call the AdaptedModel with task= or task_ids=, not its backbone")
-        hidden = output[0] if isinstance(output, tuple) else output
-        weights = active.at(site, hidden.shape[0])
-        adapted = self._form.apply(weights, inputs[0] if inputs else None, hidden, module.training)
-        return (adapted, *output[1:]) if isinstance(output, tuple) else adapted
 
     @contextmanager
     def _adapters_of(
@@ -344,36 +312,13 @@ class AdaptedModel(nn.Module):
         if task is not None and task_ids is not None:
             raise InputError("give task or task_ids, not both")
         ids = [self.task_id(task)] if task is not None else checked_ids(task_ids, len(self.tasks), inputs)
-        if self.bank is None:
+        if self._adapters is None:
             yield
             return
         if not ids:
             raise InputError(f"method '{self.config.method}' needs task or task_ids")
-        distinct, places = distinct_tasks(ids)
-        weights = self._weights_by_site(distinct)
-        with self._activate(ActiveAdapters(weights, places and torch.tensor(places, device=self.device))):
+        with self._adapters.of_rows(ids):
             yield
-
-    @contextmanager
-    def _activate(self, active: ActiveAdapters | None) -> Iterator[None]:
-        before, self._active.adapters = self._active.adapters, active
-        try:
-            yield
-        finally:
-            self._active.adapters = before
-
-    def _recompute_contexts(self) -> tuple:
-        return nullcontext(), self._activate(self._active.adapters)
-
-    def _weights_by_site(self, tasks: list[int]) -> dict[AdapterSite, AdapterWeights]:
-        generated = self._generated[:1]  # another thread may leave its block now
-        stacked = generated[0](tasks) if generated else self._generate(tasks)
-        make = self._form.weights.from_named_tensors
-        return {site: make(named) for site, named in by_site(stacked, self._groups).items()}
-
-    def _generate(self, tasks: Sequence[int]) -> Stacked:
-        with torch.autocast(self.device.type, enabled=False):  # small, and every position of the batch depends on it
-            return self.bank(tasks)
 
     def _reduced_precision(self):
         """A backbone in half precision computes under autocast: what is trained stays in float32."""
@@ -381,8 +326,3 @@ class AdaptedModel(nn.Module):
         if dtype not in (torch.bfloat16, torch.float16) or torch.is_autocast_enabled(self.device.type):
             return nullcontext()
         return torch.autocast(self.device.type, dtype=dtype)
-
-
-def _hooks(module: nn.Module) -> list[partial]:
-    """The forward hooks that may be an AdaptedModel's."""
-    return [h for h in module._forward_hooks.values() if isinstance(h, partial) and hasattr(h.func, "__func__")]
