@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.activations import ACT2FN
 
-from hyperformer_cli.adapters.forms.form import TensorSpec
+from hyperformer_cli.adapters.forms.form import TensorSpec, sublayer_sites
 from hyperformer_cli.adapters.sites import AdapterSite
 from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.config.forms import BottleneckOptions
@@ -68,14 +68,7 @@ class Bottleneck:
         self._activation = ACT2FN[options.non_linearity]
 
     def find_sites(self, backbone: nn.Module, family: Family) -> dict[AdapterSite, nn.Module]:
-        """The outputs of self-attention and of the feed-forward, in every layer of every stack."""
-        width = family.hidden_size(backbone.config)
-        return {
-            AdapterSite(stack, number, position, width, width): family.sublayer(layer, position)
-            for stack in family.stacks
-            for position in family.sublayers
-            for number, layer in enumerate(family.layers(backbone, stack))
-        }
+        return sublayer_sites(backbone, family)
 
     def tensors(self, site: AdapterSite) -> dict[str, TensorSpec]:
         hidden, bottleneck = site.output_width, site.output_width // self.options.reduction_factor

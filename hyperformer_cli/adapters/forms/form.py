@@ -24,6 +24,17 @@ def small_normal(shape: tuple[int, ...]) -> Tensor:
     return torch.randn(shape) * INITIAL_STD
 
 
+def sublayer_sites(backbone: nn.Module, family: Family) -> dict[AdapterSite, nn.Module]:
+    """The outputs of self-attention and of the feed-forward, in every layer of every stack (paper, Section 2)."""
+    width = family.hidden_size(backbone.config)
+    return {
+        AdapterSite(stack, number, position, width, width): family.sublayer(layer, position)
+        for stack in family.stacks
+        for position in family.sublayers
+        for number, layer in enumerate(family.layers(backbone, stack))
+    }
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """One tensor of an adapter.
