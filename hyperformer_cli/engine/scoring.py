@@ -11,8 +11,8 @@ from hyperformer_cli.config.recipe import EvaluationSection
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.data.tokenization import TokenizedSplit
+from hyperformer_cli.engine.averages import mean_of_metrics_and_tasks
 from hyperformer_cli.engine.decoding import generate_predictions
-from hyperformer_cli.runs.results import mean_of_metrics_and_tasks
 
 
 @dataclass(frozen=True)
