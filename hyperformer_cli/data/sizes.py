@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.data.loading import choose
+from hyperformer_cli.data.loading import select_rows
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
 from hyperformer_cli.data.tasks import SplitName, Task
@@ -25,4 +25,4 @@ def split_size(recipe: Recipe, task: Task, split: SplitName) -> int:
         rows = task.sizes[source]
     else:
         rows = load_rows(task, source, recipe.data.source).table.num_rows
-    return choose(task, split, recipe.data, {source: rows}, recipe.seed).size(rows)
+    return select_rows(task, split, recipe.data, {source: rows}, recipe.seed).size(rows)
