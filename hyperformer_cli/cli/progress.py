@@ -13,18 +13,17 @@ from rich.text import Text
 
 from hyperformer_cli.cli.console import is_main_process
 from hyperformer_cli.cli.tables import scores_table, table
-from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.observer import Observer
+from hyperformer_cli.observer import SILENT, Observer, RunStart
 
 
 @contextmanager
-def make_observer() -> Iterator[Observer]:
-    """The observer for this stderr; silent on all processes but the first."""
+def make_observer(live: bool = True) -> Iterator[Observer]:
+    """The observer for this stderr; silent on all processes but the first. `live` allows a panel on a terminal."""
     if not is_main_process():
-        yield Observer()
+        yield SILENT
         return
     console = Console(stderr=True, highlight=False, markup=False)
-    if not sys.stderr.isatty():
+    if not (live and sys.stderr.isatty()):
         yield PlainProgress(console)
         return
     with LiveProgress(console) as observer:
@@ -35,7 +34,7 @@ QUIET_SECONDS = 30.0
 
 
 class PlainProgress(Observer):
-    """One line an event, for logs."""
+    """One line per event, for logs."""
 
     def __init__(self, console: Console):
         self.console = console
@@ -47,12 +46,12 @@ class PlainProgress(Observer):
         self.spoke, self.predicted = time.monotonic(), 0
         self.console.print(line, soft_wrap=True)
 
-    def started(self, recipe: Recipe, parameters: dict[str, Any], examples: dict[str, dict[str, int]]) -> None:
-        self.last_step, self.first_step, self.start = recipe.training.max_steps, 0, time.monotonic()
-        training = sum(sizes["train"] for sizes in examples.values())
+    def started(self, run: RunStart) -> None:
+        self.last_step, self.first_step, self.start = run.max_steps, 0, time.monotonic()
+        training = sum(sizes["train"] for sizes in run.examples.values())
         self.say(
-            f"{recipe.name}: {recipe.adapter.method}, {len(examples)} tasks, {training:,} training examples; "
-            f"{parameters['trained']:,} of {parameters['total']:,} parameters are trained"
+            f"{run.name}: {run.method}, {len(run.examples)} tasks, {training:,} training examples; "
+            f"{run.parameters['trained']:,} of {run.parameters['total']:,} parameters are trained"
         )
 
     def resumed(self, step: int, faults: Sequence[str]) -> None:
@@ -119,14 +118,15 @@ class LiveProgress(Observer):
     def __rich__(self) -> Group:
         return Group(self.bars, self.status, self.activity, self.losses, Text(), self.scores)
 
-    def started(self, recipe: Recipe, parameters: dict[str, Any], examples: dict[str, dict[str, int]]) -> None:
-        self.bars.update(self.steps, description=recipe.name, total=recipe.training.max_steps)
+    def started(self, run: RunStart) -> None:
+        self.bars.update(self.steps, description=run.name, total=run.max_steps)
         self.status = Text(
-            f"{recipe.adapter.method}: training {parameters['trained']:,} of {parameters['total']:,} parameters"
+            f"{run.method}: training {run.parameters['trained']:,} of {run.parameters['total']:,} parameters"
         )
         columns = ("task", "train", "validation", "test")
         rows = [
-            (task, *(f"{sizes[s]:,}" if s in sizes else "" for s in columns[1:])) for task, sizes in examples.items()
+            (task, *(f"{sizes[split]:,}" if split in sizes else "" for split in columns[1:]))
+            for task, sizes in run.examples.items()
         ]
         self.losses = table("examples", columns, rows)
 
@@ -146,7 +146,8 @@ class LiveProgress(Observer):
             f"learning rate {record['learning_rate']:.2e}   gradient norm {record['gradient_norm']}"
         )
         self.latest |= record["loss_by_task"]  # not every task comes up between two log lines
-        self.losses = table("", ("task", "loss a token"), [(task, f"{loss:.4f}") for task, loss in self.latest.items()])
+        rows = [(task, f"{loss:.4f}") for task, loss in self.latest.items()]
+        self.losses = table("", ("task", "loss per token"), rows)
 
     def evaluating(self, task: str, split: str, examples: int) -> None:
         self.activity = Text(f"evaluating {split}: {task}")

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.evaluation.evaluate_run import evaluate_run
-from hyperformer_cli.observer import Observer
+from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.training.stopping import Stopped
 from hyperformer_cli.training.train_recipe import train_recipe
 
@@ -38,7 +38,7 @@ def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -
     return max(float((a[name] - b[name]).abs().max()) for name in a)
 
 
-def train(values: dict[str, Any], folder: Path, observer: Observer | None = None, **sections: Any) -> Path:
+def train(values: dict[str, Any], folder: Path, observer: Observer = SILENT, **sections: Any) -> Path:
     return train_recipe(build_recipe(changed(values, output_dir=str(folder), **sections)), observer).path
 
 
@@ -202,7 +202,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_checkpoint(recipe
                 from hyperformer_cli.training.loop import Training
 
                 training = next(o for o in gc.get_objects() if isinstance(o, Training) and o.observer is self)
-                training.trained[0].data.fill_(float("nan"))
+                next(iter(training.setup.model.trained_parameters().values())).data.fill_(float("nan"))
 
     with pytest.raises(HyperformerError, match="not finite"):
         train(recipe_values, tmp_path / "r", Poison())
