@@ -1,6 +1,5 @@
 """Who watches a run: commands tell an observer what happens, the command line shows it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +28,8 @@ class Observer:
     def started(self, run: RunStart) -> None:
         """Data and model are ready."""
 
-    def resumed(self, step: int, faults: Sequence[str]) -> None:
-        """The run continues from a checkpoint; `faults` are newer ones that could not be read."""
+    def resumed(self, step: int) -> None:
+        """The run continues from a checkpoint."""
 
     def stepped(self, step: int) -> None:
         """An optimizer step was made."""
@@ -47,14 +46,8 @@ class Observer:
     def evaluated(self, record: dict[str, Any]) -> None:
         """All tasks were scored on a split."""
 
-    def saved(self, step: int) -> None:
-        """A checkpoint was written."""
-
     def reported(self, line: str) -> None:
         """A line for people: what comes next, what has been done, what failed."""
-
-    def already_complete(self, path: str) -> None:
-        """The run folder holds results; nothing is done."""
 
 
 SILENT = Observer()

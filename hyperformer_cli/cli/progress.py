@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,10 +54,8 @@ class PlainProgress(Observer):
             f"{run.parameters['trained']:,} of {run.parameters['total']:,} parameters are trained"
         )
 
-    def resumed(self, step: int, faults: Sequence[str]) -> None:
+    def resumed(self, step: int) -> None:
         self.first_step = step
-        for fault in faults:
-            self.say(f"skipped {fault}")
         self.say(f"continuing after step {step}")
 
     def logged(self, record: dict[str, Any]) -> None:
@@ -84,9 +82,6 @@ class PlainProgress(Observer):
 
     def reported(self, line: str) -> None:
         self.say(line)
-
-    def already_complete(self, path: str) -> None:
-        self.say(f"{path} is complete; nothing to do")
 
 
 class LiveProgress(Observer):
@@ -130,9 +125,7 @@ class LiveProgress(Observer):
         ]
         self.losses = table("examples", columns, rows)
 
-    def resumed(self, step: int, faults: Sequence[str]) -> None:
-        for fault in faults:
-            self.console.print(f"skipped {fault}")
+    def resumed(self, step: int) -> None:
         self.console.print(f"continuing after step {step}")
         self.bars.reset(self.steps, completed=step)
 
@@ -161,9 +154,6 @@ class LiveProgress(Observer):
 
     def reported(self, line: str) -> None:
         self.console.print(line)
-
-    def already_complete(self, path: str) -> None:
-        self.console.print(f"{path} is complete; nothing to do")
 
 
 def _duration(seconds: float) -> str:

@@ -49,7 +49,7 @@ def train(recipe: Recipe, observer: Observer = SILENT) -> RunFolder:
     observer = observer if accelerator.is_main_process else SILENT
     if run.is_complete():
         run.claim(recipe)
-        observer.already_complete(str(run.path))
+        observer.reported(f"{run.path} is complete; nothing to do")
         return run
     setup = prepare(recipe, accelerator)  # before the folder exists: a recipe that cannot run leaves nothing behind
     with contextlib.ExitStack() as stack:
@@ -135,7 +135,9 @@ class Training:
         self.accelerator.wait_for_everyone()
         if checkpoint is not None:
             self.state = restore_checkpoint(checkpoint, self.setup)
-            self.observer.resumed(self.state.step, faults)
+            for fault in faults:
+                self.observer.reported(f"skipped {fault}")
+            self.observer.resumed(self.state.step)
         if self.accelerator.is_main_process:
             self.run.remove_leftovers()
             checkpoints.remove_after(self.run.path, self.state.step)
@@ -204,7 +206,6 @@ class Training:
         self.state.meter = self.meter.as_dict(self.accelerator)
         save_checkpoint(self.run.path, self.state, self.setup, self.recipe.training.keep_checkpoints)
         self.saved = self.state.step
-        self.observer.saved(self.state.step)
 
     def _save_and_stop(self) -> None:
         if self.saved < self.state.step:

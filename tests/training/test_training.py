@@ -1,5 +1,6 @@
 """Whole runs on a tiny T5: results, batches however cut, killed and resumed, two processes as one."""
 
+import hashlib
 import json
 import os
 import signal
@@ -163,6 +164,28 @@ def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(recipe_v
         train(recipe_values, tmp_path / "cut", StopAt(10))
     (tmp_path / "cut" / "checkpoint-10" / "optimizer.safetensors").write_bytes(b"")
     assert_same_run(whole, train(recipe_values, tmp_path / "cut"))
+
+
+def test_a_checkpoint_of_an_earlier_release_is_continued(recipe_values: dict, tmp_path: Path) -> None:
+    """Of the schedule it holds three values only."""
+    whole = train(recipe_values, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        train(recipe_values, tmp_path / "cut", StopAt(5))
+    checkpoint = tmp_path / "cut" / "checkpoint-5"
+    state = json.loads((checkpoint / "state.json").read_text())
+    state["scheduler"] = {key: state["scheduler"][key] for key in ("last_epoch", "_step_count", "_last_lr")}
+    (checkpoint / "state.json").write_text(json.dumps(state))
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    manifest["sha256"]["state.json"] = hashlib.sha256((checkpoint / "state.json").read_bytes()).hexdigest()
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+    continued = []
+
+    class Continued(Observer):
+        def resumed(self, step: int) -> None:
+            continued.append(step)
+
+    assert_same_run(whole, train(recipe_values, tmp_path / "cut", Continued()))
+    assert continued == [5]
 
 
 def assert_same_run(whole: Path, cut: Path) -> None:
