@@ -1,19 +1,35 @@
-"""Who watches a run: the loop tells an observer what happens, the command line shows it."""
+"""Who watches a run: commands tell an observer what happens, the command line shows it."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from hyperformer_cli.config.recipe import Recipe
+
+@dataclass(frozen=True)
+class RunStart:
+    """What is known of a run when its first step begins.
+
+    Attributes:
+        name, method: the recipe's.
+        max_steps: optimizer steps of the whole run.
+        parameters: counts, as in results.json.
+        examples: number of examples by task and split.
+    """
+
+    name: str
+    method: str
+    max_steps: int
+    parameters: dict[str, Any]
+    examples: dict[str, dict[str, int]]
 
 
 class Observer:
     """Hears of everything and does nothing; override what matters."""
 
-    def started(self, recipe: Recipe, parameters: dict[str, Any], examples: dict[str, dict[str, int]]) -> None:
-        """Data and model are ready. `examples` counts each task's by split."""
+    def started(self, run: RunStart) -> None:
+        """Data and model are ready."""
 
-    def resumed(self, step: int, faults: Sequence[str]) -> None:
-        """The run goes on from a checkpoint; `faults` are newer ones that could not be read."""
+    def resumed(self, step: int) -> None:
+        """The run continues from a checkpoint."""
 
     def stepped(self, step: int) -> None:
         """An optimizer step was made."""
@@ -22,16 +38,16 @@ class Observer:
         """A line for metrics.jsonl: losses, rate, speed."""
 
     def evaluating(self, task: str, split: str, examples: int) -> None:
-        """So many more examples of a task were predicted."""
+        """So many more examples of a task were predicted, on this process."""
+
+    def task_evaluated(self, task: str, split: str) -> None:
+        """A task was scored; all processes are at this point."""
 
     def evaluated(self, record: dict[str, Any]) -> None:
         """All tasks were scored on a split."""
 
-    def saved(self, step: int) -> None:
-        """A checkpoint was written."""
-
     def reported(self, line: str) -> None:
-        """Something to say between the runs of a sweep."""
+        """A line for people: what comes next, what has been done, what failed."""
 
-    def already_complete(self, path: str) -> None:
-        """The run folder holds results; nothing is done."""
+
+SILENT = Observer()

@@ -31,7 +31,7 @@ def evaluate(
 
     chosen = names(tasks, "--tasks")
     with make_observer() as observer:
-        results = evaluate_run(run, split, chosen, overrides or (), weights, backbone, observer.evaluating)
+        results = evaluate_run(run, split, chosen, overrides or (), weights, backbone, observer)
     if not is_main_process():
         return
     if as_json:

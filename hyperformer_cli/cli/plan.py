@@ -10,14 +10,15 @@ if TYPE_CHECKING:
 
 def show_plan(recipe: "Recipe", as_json: bool, index: int | None = None, processes: int = 1) -> None:
     """Prints the plan of a recipe, or of every cell of its sweep, or of one."""
-    from hyperformer_cli.config.sweep import chosen_cells
+    from hyperformer_cli.config.sweep import chosen_points
     from hyperformer_cli.training.plan import plan
 
     if recipe.sweep is None:
         found = plan(recipe, processes)
         print_json(found) if as_json else _print_plan(found)
         return
-    plans = {number: {"cell": c.name, **plan(c.recipe, processes)} for number, c in chosen_cells(recipe, index)}
+    points = chosen_points(recipe, index)
+    plans = {number: {"cell": point.name, **plan(point.recipe, processes)} for number, point in points.items()}
     if as_json:
         print_json({"name": recipe.name, "cells": list(plans.values())})
         return
@@ -44,7 +45,7 @@ def _print_plan(found: dict[str, Any]) -> None:
     console.print(f"steps {found['steps']:,}{runs}, examples {found['examples']:,} ({found['epochs']} epochs)")
     console.print(
         f"parameters {parameters['total']:,}, trained {parameters['trained']:,} "
-        f"({parameters['trained_per_task_percent']:.2f} % of the backbone a task)"
+        f"({parameters['trained_per_task_percent']:.2f} % of the backbone per task)"
     )
-    console.print(f"memory about {found['memory_gib_estimate']} GiB a process at full length")
+    console.print(f"memory about {found['memory_gib_estimate']} GiB per process at full length")
     console.print(f"would write {found['output_dir']}")

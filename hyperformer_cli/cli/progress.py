@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,18 +13,17 @@ from rich.text import Text
 
 from hyperformer_cli.cli.console import is_main_process
 from hyperformer_cli.cli.tables import scores_table, table
-from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.observer import Observer
+from hyperformer_cli.observer import SILENT, Observer, RunStart
 
 
 @contextmanager
-def make_observer() -> Iterator[Observer]:
-    """The observer for this stderr; silent on all processes but the first."""
+def make_observer(live: bool = True) -> Iterator[Observer]:
+    """The observer for this stderr; silent on all processes but the first. `live` allows a panel on a terminal."""
     if not is_main_process():
-        yield Observer()
+        yield SILENT
         return
     console = Console(stderr=True, highlight=False, markup=False)
-    if not sys.stderr.isatty():
+    if not (live and sys.stderr.isatty()):
         yield PlainProgress(console)
         return
     with LiveProgress(console) as observer:
@@ -35,7 +34,7 @@ QUIET_SECONDS = 30.0
 
 
 class PlainProgress(Observer):
-    """One line an event, for logs."""
+    """One line per event, for logs."""
 
     def __init__(self, console: Console):
         self.console = console
@@ -47,18 +46,16 @@ class PlainProgress(Observer):
         self.spoke, self.predicted = time.monotonic(), 0
         self.console.print(line, soft_wrap=True)
 
-    def started(self, recipe: Recipe, parameters: dict[str, Any], examples: dict[str, dict[str, int]]) -> None:
-        self.last_step, self.first_step, self.start = recipe.training.max_steps, 0, time.monotonic()
-        training = sum(sizes["train"] for sizes in examples.values())
+    def started(self, run: RunStart) -> None:
+        self.last_step, self.first_step, self.start = run.max_steps, 0, time.monotonic()
+        training = sum(sizes["train"] for sizes in run.examples.values())
         self.say(
-            f"{recipe.name}: {recipe.adapter.method}, {len(examples)} tasks, {training:,} training examples; "
-            f"{parameters['trained']:,} of {parameters['total']:,} parameters are trained"
+            f"{run.name}: {run.method}, {len(run.examples)} tasks, {training:,} training examples; "
+            f"{run.parameters['trained']:,} of {run.parameters['total']:,} parameters are trained"
         )
 
-    def resumed(self, step: int, faults: Sequence[str]) -> None:
+    def resumed(self, step: int) -> None:
         self.first_step = step
-        for fault in faults:
-            self.say(f"skipped {fault}")
         self.say(f"continuing after step {step}")
 
     def logged(self, record: dict[str, Any]) -> None:
@@ -85,9 +82,6 @@ class PlainProgress(Observer):
 
     def reported(self, line: str) -> None:
         self.say(line)
-
-    def already_complete(self, path: str) -> None:
-        self.say(f"{path} is complete; nothing to do")
 
 
 class LiveProgress(Observer):
@@ -119,20 +113,19 @@ class LiveProgress(Observer):
     def __rich__(self) -> Group:
         return Group(self.bars, self.status, self.activity, self.losses, Text(), self.scores)
 
-    def started(self, recipe: Recipe, parameters: dict[str, Any], examples: dict[str, dict[str, int]]) -> None:
-        self.bars.update(self.steps, description=recipe.name, total=recipe.training.max_steps)
+    def started(self, run: RunStart) -> None:
+        self.bars.update(self.steps, description=run.name, total=run.max_steps)
         self.status = Text(
-            f"{recipe.adapter.method}: training {parameters['trained']:,} of {parameters['total']:,} parameters"
+            f"{run.method}: training {run.parameters['trained']:,} of {run.parameters['total']:,} parameters"
         )
         columns = ("task", "train", "validation", "test")
         rows = [
-            (task, *(f"{sizes[s]:,}" if s in sizes else "" for s in columns[1:])) for task, sizes in examples.items()
+            (task, *(f"{sizes[split]:,}" if split in sizes else "" for split in columns[1:]))
+            for task, sizes in run.examples.items()
         ]
         self.losses = table("examples", columns, rows)
 
-    def resumed(self, step: int, faults: Sequence[str]) -> None:
-        for fault in faults:
-            self.console.print(f"skipped {fault}")
+    def resumed(self, step: int) -> None:
         self.console.print(f"continuing after step {step}")
         self.bars.reset(self.steps, completed=step)
 
@@ -146,7 +139,8 @@ class LiveProgress(Observer):
             f"learning rate {record['learning_rate']:.2e}   gradient norm {record['gradient_norm']}"
         )
         self.latest |= record["loss_by_task"]  # not every task comes up between two log lines
-        self.losses = table("", ("task", "loss a token"), [(task, f"{loss:.4f}") for task, loss in self.latest.items()])
+        rows = [(task, f"{loss:.4f}") for task, loss in self.latest.items()]
+        self.losses = table("", ("task", "loss per token"), rows)
 
     def evaluating(self, task: str, split: str, examples: int) -> None:
         self.activity = Text(f"evaluating {split}: {task}")
@@ -160,9 +154,6 @@ class LiveProgress(Observer):
 
     def reported(self, line: str) -> None:
         self.console.print(line)
-
-    def already_complete(self, path: str) -> None:
-        self.console.print(f"{path} is complete; nothing to do")
 
 
 def _duration(seconds: float) -> str:

@@ -73,7 +73,7 @@ def validate(
 ) -> None:
     """Check recipes without loading data or models; exit code 2 if one is wrong."""
     from hyperformer_cli.config.loading import load_recipe, shipped_recipes
-    from hyperformer_cli.config.sweep import sweep_cells
+    from hyperformer_cli.config.sweep import sweep_points
     from hyperformer_cli.data.declared import recipe_tasks, target_tasks
     from hyperformer_cli.errors import InputError
 
@@ -81,7 +81,7 @@ def validate(
     for name in recipes or shipped_recipes():
         try:
             recipe = load_recipe(name)
-            for each in [recipe, *(cell.recipe for cell in (sweep_cells(recipe) if recipe.sweep else []))]:
+            for each in [recipe, *(point.recipe for point in (sweep_points(recipe) if recipe.sweep else []))]:
                 recipe_tasks(each)
                 target_tasks(each)
             typer.echo(f"{name}: ok")

@@ -104,14 +104,14 @@ def _counted(task: Any, source: str) -> dict[str, Any]:
 
 
 def _splits(task: Any, sizes: dict[str, int]) -> dict[str, dict[str, Any]]:
-    from hyperformer_cli.data.splits import cut, source_split_of
+    from hyperformer_cli.data.splits import source_split_of, split_rows
     from hyperformer_cli.data.tasks import SPLITS
 
     splits = {}
     for role in SPLITS:
         source = source_split_of(task, role)
         if source in sizes:
-            counts = {p: cut(task, role, sizes, p).size(sizes[source]) for p in ("paper", "reference")}
+            counts = {p: split_rows(task, role, sizes, p).size(sizes[source]) for p in ("paper", "reference")}
             splits[role] = {**counts, "from": source}
     return splits
 

@@ -82,7 +82,7 @@ def _train_sweep(recipe: "Recipe", index: int | None, as_json: bool) -> None:
     from hyperformer_cli.training.sweep import train_sweep
 
     with make_observer() as observer:
-        folder = train_sweep(recipe, observer, index, is_main_process(), observer.reported)
+        folder = train_sweep(recipe, observer, index, is_main_process())
     if not is_main_process():
         return
     if index is None:
@@ -95,6 +95,6 @@ def _train_sweep(recipe: "Recipe", index: int | None, as_json: bool) -> None:
 
 
 def _print_sweep_count(recipe: "Recipe") -> None:
-    from hyperformer_cli.config.sweep import sweep_cells
+    from hyperformer_cli.config.sweep import sweep_points
 
-    typer.echo(str(len(sweep_cells(recipe)) if recipe.sweep else 1))
+    typer.echo(str(len(sweep_points(recipe)) if recipe.sweep else 1))

@@ -13,10 +13,10 @@ PAPER, AUTO, RANDOM = "paper", "auto", "random"
 class FewshotSection(Section):
     """Transfer of a trained run to tasks it has not seen.
 
-    Of `sizes` above a task's training set, one remains: all of it (the paper's 250 for CB). `init_from` is the trained
-    task that a new one starts from: `paper` (each task's `similar_to`), `auto` (the lowest loss on the new task's
-    validation examples), `random`, or a task's name. What is not said here, such as the label smoothing, the clipping
-    and the precision, is as in `training`.
+    `sizes` that exceed a task's training set are replaced by one: all of it (the paper's 250 for CB). `init_from` is
+    the trained task that a new one starts from: `paper` (each task's `similar_to`), `auto` (the lowest loss on the new
+    task's validation examples), `random`, or a task's name. Everything else, such as label smoothing, clipping and
+    precision, is taken from `training`.
     """
 
     target_tasks: list[TaskEntry] = Field([])
@@ -32,8 +32,8 @@ class FewshotSection(Section):
 
     @field_validator("sizes", "seeds")
     @classmethod
-    def _stand_once(cls, values: list[int]) -> list[int]:
-        twice = sorted({value for value in values if values.count(value) > 1})
-        if twice:
-            raise ValueError(f"{twice[0]} stands twice")
+    def _no_duplicates(cls, values: list[int]) -> list[int]:
+        duplicates = sorted({value for value in values if values.count(value) > 1})
+        if duplicates:
+            raise ValueError(f"duplicate value {duplicates[0]}")
         return values

@@ -4,18 +4,18 @@ import hashlib
 import itertools
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from hyperformer_cli.config.cells import cell_folder
 from hyperformer_cli.config.loading import build_recipe, set_value
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.errors import InputError
 
-LONGEST_TEXT = 40  # of a value in a cell's name
+LONGEST_TEXT = 40  # of a value in a folder's name
 
 
 @dataclass(frozen=True)
-class Cell:
+class SweepPoint:
     """One combination: its name (`adapter.reduction_factor=16,seed=1`), its values, and the recipe of its run."""
 
     name: str
@@ -23,46 +23,47 @@ class Cell:
     recipe: Recipe
 
 
-def sweep_cells(recipe: Recipe) -> list[Cell]:
-    """The runs a recipe stands for, the last key varying fastest.
+def sweep_points(recipe: Recipe) -> list[SweepPoint]:
+    """The combinations of a recipe's grid, the last key varying fastest.
 
     Raises:
         InputError: a combination is not a valid recipe (its values are named), or two would share a folder.
     """
     grid = recipe.sweep.grid
     combinations = itertools.product(*grid.values())
-    cells = [_cell(recipe, dict(zip(grid, combination, strict=True))) for combination in combinations]
-    names = [cell.name for cell in cells]
+    points = [_point(recipe, dict(zip(grid, combination, strict=True))) for combination in combinations]
+    names = [point.name for point in points]
     for name in names:
         if names.count(name) > 1:
             raise InputError(
                 f"{recipe.where('sweep')}: sweep: two cells would be named {name}; give values that differ"
             )
-    return cells
+    return points
 
 
-def chosen_cells(recipe: Recipe, index: int | None) -> list[tuple[int, Cell]]:
-    """The cells with their numbers from 0; only that at `index`, if given.
+def chosen_points(recipe: Recipe, index: int | None) -> dict[int, SweepPoint]:
+    """The combinations by number, from 0; only that at `index`, if given.
 
     Raises:
-        InputError: as `sweep_cells`, or there is no such cell.
+        InputError: as `sweep_points`, or there is no such combination.
     """
-    cells = list(enumerate(sweep_cells(recipe)))
+    points = dict(enumerate(sweep_points(recipe)))
     if index is None:
-        return cells
-    if not 0 <= index < len(cells):
-        raise InputError(f"--sweep-index {index}: the sweep has cells 0 to {len(cells) - 1}")
-    return [cells[index]]
+        return points
+    if index not in points:
+        raise InputError(f"--sweep-index {index}: the sweep has cells 0 to {len(points) - 1}")
+    return {index: points[index]}
 
 
-def _cell(recipe: Recipe, values: dict[str, Any]) -> Cell:
-    name = ",".join(f"{key}={_text(value)}" for key, value in values.items())
+def _point(recipe: Recipe, values: dict[str, Any]) -> SweepPoint:
+    folder = cell_folder(recipe.output_dir, {key: _text(value) for key, value in values.items()})
+    name = folder.name
     plain, origins = recipe.given()
     origin = f"{recipe.where('sweep')}: cell {name}"
-    own = {"sweep": None, "name": f"{recipe.name}/{name}", "output_dir": str(Path(recipe.output_dir) / "cells" / name)}
+    own = {"sweep": None, "name": f"{recipe.name}/{name}", "output_dir": str(folder)}
     for key, value in (own | values).items():
         set_value(plain, origins, key.split("."), value, origin)
-    return Cell(name, values, build_recipe(plain, origins))
+    return SweepPoint(name, values, build_recipe(plain, origins))
 
 
 def _text(value: Any) -> str:

@@ -1,6 +1,6 @@
 """From a recipe's data section to the tokenised examples of a task's split."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -9,12 +9,12 @@ from hyperformer_cli.backbones import hub
 from hyperformer_cli.bundled import folder_of
 from hyperformer_cli.config.recipe import DataSection, Recipe
 from hyperformer_cli.data.sources import load_rows
-from hyperformer_cli.data.splits import Cut, cut, source_split_of
+from hyperformer_cli.data.splits import RowSelection, source_split_of, split_rows
 from hyperformer_cli.data.tasks import SplitName, Task
 from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit
 from hyperformer_cli.errors import InputError
 
-Splits = dict[str, TokenizedSplit]  # by task
+DatasetsByTask = dict[str, TokenizedSplit]
 
 
 def tokenization(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Tokenization:
@@ -27,7 +27,7 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     """The tokenizer of the recipe's model, or the one it names.
 
     Raises:
-        InputError: there is none, or the hub is needed and out of reach.
+        InputError: there is none, or it is on the hub, which cannot be reached.
     """
     name = folder_of(recipe.model.tokenizer or recipe.model.name)
     revision = "main" if recipe.model.tokenizer else recipe.model.revision  # a repository of its own, if named
@@ -43,44 +43,50 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
         raise InputError(f"{recipe.where('model.tokenizer')}: tokenizer '{name}': {reason}") from error
 
 
-def load_splits(recipe: Recipe, tasks: list[Task], split: SplitName, tokenizer: PreTrainedTokenizerBase) -> Splits:
+def load_splits(
+    recipe: Recipe, tasks: Iterable[Task], split: SplitName, tokenizer: PreTrainedTokenizerBase
+) -> DatasetsByTask:
     """Every task's examples in one role."""
-    how = tokenization(recipe, tokenizer)
-    return {task.name: load_split(task, split, recipe.data, how, recipe.seed) for task in tasks}
+    return {
+        task.name: load_split(task, split, recipe.data, tokenization(recipe, tokenizer), recipe.seed) for task in tasks
+    }
 
 
-def load_split(task: Task, split: SplitName, data: DataSection, how: Tokenization, seed: int) -> TokenizedSplit:
+def load_split(
+    task: Task, split: SplitName, data: DataSection, tokenization: Tokenization, seed: int
+) -> TokenizedSplit:
     """One task's examples in one role, tokenised.
 
     Args:
         task: the declaration.
         split: the role.
         data: source, protocol, subsampling.
-        how: the tokenisation.
+        tokenization: how text becomes token ids.
         seed: draws `data.samples_per_task` training examples in the paper's protocol.
     """
-    rows = load_rows(task, source_split_of(task, split), data.source)
-    chosen = choose(task, split, data, {source_split_of(task, split): rows.table.num_rows}, seed)
-    return how.apply(task, rows).select(chosen.indices)
+    source = source_split_of(task, split)
+    rows = load_rows(task, source, data.source)
+    selection = select_rows(task, split, data, {source: rows.table.num_rows}, seed)
+    return tokenization.apply(task, rows).select(selection.indices)
 
 
-def choose(task: Task, split: SplitName, data: DataSection, sizes: dict[str, int], seed: int) -> Cut:
-    """The rows a role takes, by the recipe's protocol. A task with fewer than `samples_per_task` gives what it has.
+def select_rows(task: Task, split: SplitName, data: DataSection, sizes: dict[str, int], seed: int) -> RowSelection:
+    """The rows of a task's split by a recipe's data section; all there are if fewer than `samples_per_task`.
 
     Raises:
         InputError: the data set is too small to leave any.
     """
-    chosen = cut(task, split, sizes, data.protocol, data.samples_per_task, seed)
-    rows = sizes[chosen.source_split]
-    if not chosen.size(rows):
-        raise InputError(f"'{task.name}': the {rows} rows of its {chosen.source_split} split leave none for {split}")
-    return chosen
+    selection = split_rows(task, split, sizes, data.protocol, data.samples_per_task, seed)
+    rows = sizes[selection.source_split]
+    if not selection.size(rows):
+        raise InputError(f"'{task.name}': the {rows} rows of its {selection.source_split} split leave none for {split}")
+    return selection
 
 
 def check_targets(
-    tasks: Sequence[Task], with_prefixes: bool, tokenizer: PreTrainedTokenizerBase, data: DataSection
+    tasks: Iterable[Task], with_prefixes: bool, tokenizer: PreTrainedTokenizerBase, data: DataSection
 ) -> None:
-    """Sees to it that a model can say what a task asks of it, and knows which task it is.
+    """Checks that a model can spell every label and, if tasks are told apart by their prefixes, that these differ.
 
     Raises:
         InputError: a label text that the tokenizer cannot spell, or that does not fit; prefixes that are alike.
@@ -91,19 +97,19 @@ def check_targets(
         length = task.max_target_length or data.max_target_length
         for label in task.labels:
             ids = tokenizer(text_target=label, max_length=length, truncation=True)["input_ids"]
-            said = tokenizer.decode(ids, skip_special_tokens=True)
-            if said.strip() != label:
+            text = tokenizer.decode(ids, skip_special_tokens=True)
+            if text.strip() != label:
                 raise InputError(
-                    f"task '{task.name}': the tokenizer turns label {label!r} into {said!r} (in at most {length} "
+                    f"task '{task.name}': the tokenizer turns label {label!r} into {text!r} (in at most {length} "
                     "tokens); give it another text"
                 )
 
 
 def check_prefixes(tasks: Iterable[Task], tokenizer: PreTrainedTokenizerBase) -> None:
-    """Sees to it that a model which knows tasks by their prefixes alone can tell them apart.
+    """Checks that a model which knows tasks by their prefixes alone can tell them apart.
 
     Raises:
-        InputError: two tasks' prefixes are the same to the tokenizer, as words it does not know are.
+        InputError: two prefixes have the same tokens, for example words that the tokenizer does not know.
     """
     seen: dict[tuple[int, ...], str] = {}
     for task in tasks:
@@ -117,13 +123,13 @@ def check_prefixes(tasks: Iterable[Task], tokenizer: PreTrainedTokenizerBase) ->
 
 
 def longest_target(tasks: Iterable[Task], tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
-    """New tokens each task's predictions may have: its longest tokenised target without the end-of-sequence token.
+    """The number of new tokens each task's predictions may have: its longest target without the end-of-sequence token.
 
-    As in the reference, whose limit counts the start token that decoding begins with in its place. Where a task's
-    targets cannot be listed, its `max_target_length` is the longest.
+    As in the reference, whose limit counts the decoder's start token instead. Where a task's targets cannot be listed,
+    its `max_target_length` is the longest.
     """
-    return {task.name: max(1, (task.max_target_length or _longest(task, tokenizer)) - 1) for task in tasks}
 
+    def longest(task: Task) -> int:
+        return max(len(ids) for ids in tokenizer(list(task.possible_targets()))["input_ids"])
 
-def _longest(task: Task, tokenizer: PreTrainedTokenizerBase) -> int:
-    return max(len(ids) for ids in tokenizer(list(task.possible_targets()))["input_ids"])
+    return {task.name: max(1, (task.max_target_length or longest(task)) - 1) for task in tasks}

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,19 @@ from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
 from hyperformer_cli.data.tasks import SPLITS
 from hyperformer_cli.errors import InputError
+from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.storage.atomic import atomic_folder, write_json
 
 MODEL, DATA, DESCRIPTION = "model", "data", "prefetch.json"
 
 
-def prefetch(recipe: Recipe, to: Path, report: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+def prefetch(recipe: Recipe, to: Path, observer: Observer = SILENT) -> dict[str, Any]:
     """Writes what training a recipe (and its few-shot targets) reads: `model/` and `data/<task>/<split>.parquet`.
 
     Args:
         recipe: whose `model` and `data.source` are read; tasks with files of their own stay where they are.
-        to: a folder that does not exist.
-        report: called with a line a part.
+        to: a folder that does not exist yet.
+        observer: is told what was written.
 
     Returns:
         What `prefetch.json` holds: `overrides` that make the recipe read the folder, the model's commit, rows by file.
@@ -45,7 +45,7 @@ def prefetch(recipe: Recipe, to: Path, report: Callable[[str], None] = lambda li
     try:
         with atomic_folder(to) as folder:
             commit = _write_model(recipe, folder / MODEL)
-            report(f"{recipe.model.name or 'tokenizer'}: {commit or 'no commit'}")
+            observer.reported(f"{recipe.model.name or 'tokenizer'}: {commit or 'no commit'}")
             for task in tasks:
                 for split in dict.fromkeys(source_split_of(task, role) for role in SPLITS):
                     table = load_rows(task, split, recipe.data.source).table
@@ -53,10 +53,10 @@ def prefetch(recipe: Recipe, to: Path, report: Callable[[str], None] = lambda li
                     file.parent.mkdir(parents=True, exist_ok=True)
                     parquet.write_table(table, file)
                     rows[f"{task.name}/{split}"] = table.num_rows
-                    report(f"{task.name}/{split}: {table.num_rows:,} rows")
+                    observer.reported(f"{task.name}/{split}: {table.num_rows:,} rows")
             for task in wanted:
                 if task.files is not None:
-                    report(f"{task.name}: has files of its own, which stay where they are")
+                    observer.reported(f"{task.name}: has files of its own, which stay where they are")
             paths = {"model.tokenizer": MODEL, "data.source": DATA}
             if (folder / MODEL / "config.json").is_file():
                 paths["model.name"] = MODEL
@@ -69,7 +69,7 @@ def prefetch(recipe: Recipe, to: Path, report: Callable[[str], None] = lambda li
 
 
 def _write_model(recipe: Recipe, folder: Path) -> str | None:
-    """The tokenizer and the pretrained backbone, or its shape; returns the commit the hub told."""
+    """The tokenizer and the pretrained backbone, or its shape; returns the commit, if it is known."""
     load_tokenizer(recipe).save_pretrained(folder)
     name = recipe.model.name
     if recipe.model.init == "random":

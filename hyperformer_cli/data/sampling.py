@@ -1,8 +1,8 @@
 """Which examples an optimizer step sees.
 
 One step's global batch holds one task, drawn with probability proportional to n_task^(1/temperature) (paper, Section
-3). Both samplers are asked for a step and answer with the whole batch; every rank computes its slice of it,
-so that all see the same task and 2 x 16 examples are 1 x 32.
+3). A sampler returns the whole batch of a step and every rank computes its slice of it, so that all ranks see the same
+task, and two ranks with 16 examples each train on the same batch as one rank with 32.
 """
 
 import math
@@ -19,7 +19,7 @@ Example = tuple[int, int]  # task id, row
 
 
 class BatchSampler(Protocol):
-    """What the training loop needs of a sampler."""
+    """What training needs of a sampler."""
 
     def batch(self, step: int) -> list[Example]:
         """The examples of one optimizer step over all processes."""
@@ -48,17 +48,17 @@ def rank_slice(batch: list[Example], rank: int, world: int) -> list[Example]:
 class TemperatureSampler:
     """The sampler of the `paper` protocol: a pure function of (seed, step).
 
-    Within a step no example comes twice, unless the task has fewer than are needed: then all are drawn with
+    No example appears twice in a step, unless the task has fewer examples than a batch: then all are drawn with
     replacement.
 
     Attributes:
         sizes: training examples of each task.
-        batch_size: of the global batch.
+        batch_size: size of the global batch.
         temperature: 1 draws tasks by size, infinity evenly.
-        seed: of all draws.
+        seed: seed of all draws.
         mixed_batches: every row draws its own task.
-        lengths: tokens of every example of each task; given, a batch holds examples of similar lengths, every
-            example still being equally likely.
+        lengths: number of tokens of every example of each task. If given, a batch holds examples of similar lengths;
+            every example is still equally likely.
     """
 
     sizes: Sequence[int]

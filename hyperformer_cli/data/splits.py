@@ -1,12 +1,12 @@
-"""Which rows of a data set train, validate and test. GLUE's test labels are hidden, so its other splits are cut.
+"""Which rows of a data set train, validate and test. GLUE's test labels are hidden, so its other splits are divided.
 
     halved   the validation split is permuted; its first half (rounded down) validates, the rest tests
     carved   the first 1,000 of a permutation of the training split validate, the rest trains; the original
              validation split tests
     own      the data set has a split for each role
 
-The `paper` protocol is this. The `reference` protocol keeps what the reference code does besides: it trains on the
-carved validation rows too, and drops the last row of every split.
+This is the `paper` protocol. The `reference` protocol also repeats two quirks of the reference code: it trains on the
+carved validation rows too, and it drops the last row of every split.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ CARVED = 1000
 
 
 @dataclass(frozen=True)
-class Cut:
-    """Rows of one source split, in order; `indices` None for all of them."""
+class RowSelection:
+    """Rows of one split of a data set, in order; `indices` is None for all of them."""
 
     source_split: str
     indices: list[int] | None = None
@@ -32,26 +32,26 @@ class Cut:
         return source_size if self.indices is None else len(self.indices)
 
 
-def cut(
+def split_rows(
     task: Task,
     split: SplitName,
     sizes: dict[str, int],
     protocol: Protocol = "paper",
     samples: int | None = None,
     samples_seed: int = SPLIT_SEED,
-) -> Cut:
-    """The rows of a task's split.
+) -> RowSelection:
+    """The rows of a task's split under a protocol.
 
     Args:
         task: the declaration.
         split: the role.
-        sizes: rows of each source split that this role needs (`source_split_of`).
+        sizes: number of rows of each source split that this role needs (`source_split_of`).
         protocol: `paper` or `reference`.
-        samples: keep only so many training rows, the first of a permutation.
-        samples_seed: of that permutation in the paper's protocol; the reference's is always 42.
+        samples: keep only this many training rows, the first of a permutation.
+        samples_seed: seed of that permutation in the paper's protocol; the reference's is always 42.
 
     Returns:
-        Source split and row numbers.
+        The source split and row numbers in it.
     """
     source = source_split_of(task, split)
     n = sizes[source]
@@ -67,7 +67,7 @@ def cut(
         chosen = _subsample(n, chosen, samples, SPLIT_SEED if protocol == "reference" else samples_seed)
     elif protocol == "reference":
         chosen = list(range(n - 1)) if chosen is None else chosen[:-1]
-    return Cut(source, chosen)
+    return RowSelection(source, chosen)
 
 
 def source_split_of(task: Task, split: SplitName) -> str:
@@ -79,12 +79,12 @@ def source_split_of(task: Task, split: SplitName) -> str:
 
 
 def permutation(n: int, seed: int) -> list[int]:
-    """torch's permutation of n from a generator of its own, as the reference draws it."""
+    """torch's permutation of `range(n)` from a generator of its own, as the reference draws it."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
 
 
 def _carved(n: int) -> int:
-    """1,000, or half of a training split too small to give so many (none of the paper's is)."""
+    """1,000, or half of a smaller training split (none of the paper's is so small)."""
     return min(CARVED, n // 2)
 
 

@@ -1,10 +1,15 @@
-"""AdamW as the reference ran it."""
+"""AdamW as the reference ran it, and its learning-rate schedule."""
 
 import math
 from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import get_scheduler
+
+from hyperformer_cli.config.fewshot import FewshotSection
+from hyperformer_cli.config.recipe import TrainingSection
 
 EPSILON = 1e-8
 BETAS = (0.9, 0.999)
@@ -28,3 +33,12 @@ class AdamW(torch.optim.AdamW):
             group["steps"] += 1
             group["eps"] = EPSILON / math.sqrt(1 - BETAS[1] ** group["steps"])
         return super().step(closure)
+
+
+def make_optimizer(
+    parameters: Iterable[Tensor], settings: TrainingSection | FewshotSection
+) -> tuple[AdamW, LRScheduler]:
+    """The optimizer of the given parameters and its schedule, as a recipe's section describes them."""
+    optimizer = AdamW(parameters, lr=settings.learning_rate)
+    name = "constant_with_warmup" if settings.schedule == "constant" else settings.schedule
+    return optimizer, get_scheduler(name, optimizer, settings.warmup_steps, settings.max_steps)

@@ -1,6 +1,6 @@
 """Evaluation of all tasks on a split: predictions, metrics, both averages."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from accelerate import Accelerator
@@ -11,8 +11,9 @@ from hyperformer_cli.config.recipe import EvaluationSection
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.data.tokenization import TokenizedSplit
+from hyperformer_cli.engine.averages import mean_of_metrics_and_tasks
 from hyperformer_cli.engine.decoding import generate_predictions
-from hyperformer_cli.runs.results import mean_of_metrics_and_tasks
+from hyperformer_cli.observer import SILENT, Observer
 
 
 @dataclass(frozen=True)
@@ -31,62 +32,67 @@ class Score:
         return {**asdict(self), **rounded}
 
 
-def evaluate_split(
-    model: AdaptedModel,
-    tasks: Sequence[Task],
-    splits: Mapping[str, TokenizedSplit],
-    split_name: str,
-    tokenizer: PreTrainedTokenizerBase,
-    accelerator: Accelerator,
-    settings: EvaluationSection,
-    after_batch: Callable[[str, int], None] = lambda task, examples: None,
-    after_task: Callable[[], None] = lambda: None,
-) -> list[Score]:
-    """Scores every task on its split, the adapters of all tasks generated once.
+@dataclass(frozen=True)
+class Evaluator:
+    """Predicts and scores with one model.
 
-    Args:
-        model: unwrapped; left in the mode it came in.
-        tasks: the declarations.
-        splits: each task's examples, by name.
-        split_name: what the scores call the split.
+    Attributes:
+        model: unwrapped, on the accelerator's device; left in the mode it came in.
         tokenizer: the model's.
         accelerator: gives device, precision and processes.
-        settings: batch size, beams, and how many examples at most.
-        after_batch: called with task and examples done.
-        after_task: called by all processes at the same point.
-
-    Returns:
-        One score a task and metric, on every process.
+        settings: batch size, beams, and the largest number of examples.
+        observer: hears of every batch, and of every task when all processes have scored it.
     """
-    from hyperformer_cli.data import metrics  # imports `evaluate`, which takes seconds
 
-    lengths = longest_target(tasks, tokenizer)
-    was_training = model.training
-    model.eval()
-    scores: list[Score] = []
-    with model.frozen_adapters():
-        for task in tasks:
-            split = limited(splits[task.name], settings.max_examples)
-            predictions = generate_predictions(
-                model,
-                task.name,
-                split,
-                tokenizer,
-                accelerator,
-                batch_size=settings.batch_size,
-                num_beams=settings.num_beams or task.num_beams,
-                max_new_tokens=lengths[task.name],
-                after_batch=lambda examples, name=task.name: after_batch(name, examples),
-            )
-            references = split.targets()
-            majority = metrics.majority_score(task, references)
-            scores += [
-                Score(task.name, split_name, metric, value, majority[metric], len(split))
-                for metric, value in metrics.score(task, predictions, references).items()
-            ]
-            after_task()
-    model.train(was_training)
-    return scores
+    model: AdaptedModel
+    tokenizer: PreTrainedTokenizerBase
+    accelerator: Accelerator
+    settings: EvaluationSection
+    observer: Observer = SILENT
+
+    def evaluate(self, tasks: Sequence[Task], split: str, data: Mapping[str, TokenizedSplit]) -> list[Score]:
+        """Scores every task on its examples; the adapters of all tasks are generated once.
+
+        Args:
+            tasks: the declarations.
+            split: what the scores call the split.
+            data: each task's examples, by name.
+
+        Returns:
+            One score per task and metric, on every process.
+        """
+        lengths = longest_target(tasks, self.tokenizer)
+        was_training = self.model.training
+        self.model.eval()
+        scores: list[Score] = []
+        with self.model.frozen_adapters():
+            for task in tasks:
+                scores += self._score(task, split, data[task.name], lengths[task.name])
+                self.observer.task_evaluated(task.name, split)
+        self.model.train(was_training)
+        return scores
+
+    def _score(self, task: Task, split: str, data: TokenizedSplit, max_new_tokens: int) -> list[Score]:
+        from hyperformer_cli.data import metrics  # imports `evaluate`, which takes seconds
+
+        examples = limited(data, self.settings.max_examples)
+        predictions = generate_predictions(
+            self.model,
+            task.name,
+            examples,
+            self.tokenizer,
+            self.accelerator,
+            batch_size=self.settings.batch_size,
+            num_beams=self.settings.num_beams or task.num_beams,
+            max_new_tokens=max_new_tokens,
+            after_batch=lambda count: self.observer.evaluating(task.name, split, count),
+        )
+        references = examples.targets()
+        majority = metrics.majority_score(task, references)
+        return [
+            Score(task.name, split, metric, value, majority[metric], len(examples))
+            for metric, value in metrics.score(task, predictions, references).items()
+        ]
 
 
 def limited(split: TokenizedSplit, max_examples: int | None) -> TokenizedSplit:

@@ -1,6 +1,6 @@
 """Evaluation of a finished run or of an export, from its folder alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,9 @@ from hyperformer_cli.data.declared import recipe_tasks
 from hyperformer_cli.data.loading import load_splits
 from hyperformer_cli.data.tasks import SPLITS
 from hyperformer_cli.engine.devices import make_accelerator
-from hyperformer_cli.engine.scoring import averages, evaluate_split
+from hyperformer_cli.engine.scoring import Evaluator, averages
 from hyperformer_cli.errors import InputError, did_you_mean
+from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.results import merge_cells
 from hyperformer_cli.runs.trained import load_trained_run
@@ -26,7 +27,7 @@ def evaluate_run(
     overrides: Sequence[str] = (),
     weights: str = "best",
     backbone: Path | None = None,
-    after_batch: Callable[[str, str, int], None] = lambda task, split, examples: None,
+    observer: Observer = SILENT,
 ) -> dict[str, Any]:
     """Scores a run's weights again.
 
@@ -37,7 +38,7 @@ def evaluate_run(
         overrides: changes to its recipe, such as `data.source=...` or `evaluation.max_examples=64`.
         weights: `best` or `last`.
         backbone: a folder with the model it was trained on, where that is no longer where it was.
-        after_batch: called with task, split and examples done.
+        observer: hears of every batch.
 
     Returns:
         `results` and `average` as in results.json.
@@ -58,20 +59,17 @@ def evaluate_run(
         if split not in SPLITS:
             raise InputError(f"unknown split '{split}'; {did_you_mean(split, SPLITS)}")
     if not recipe.joint:
-        return _evaluate_cells(run, recipe, splits, tasks, overrides, weights, backbone, after_batch)
+        return _evaluate_cells(run, recipe, splits, tasks, overrides, weights, backbone, observer)
     model, tokenizer = load_trained_run(run, weights, backbone)
     for task in tasks or ():
         model.task_id(task)
     declared = [task for task in recipe_tasks(recipe) if task.name in (tasks or model.tasks)]
     accelerator = make_accelerator(recipe.training.precision)
-    model = model.to(accelerator.device)
+    evaluator = Evaluator(model.to(accelerator.device), tokenizer, accelerator, recipe.evaluation, observer)
     scores, average = [], {}
     for split in splits or recipe.evaluation.splits:
         data = load_splits(recipe, declared, split, tokenizer)
-        found = evaluate_split(
-            model, declared, data, split, tokenizer, accelerator, recipe.evaluation,
-            lambda task, examples, split=split: after_batch(task, split, examples),
-        )  # fmt: skip
+        found = evaluator.evaluate(declared, split, data)
         scores += [score.as_dict() for score in found]
         average[split] = {key: round(value, 4) for key, value in averages(found).items()}
     return {"name": recipe.name, "weights": weights, "results": scores, "average": average}

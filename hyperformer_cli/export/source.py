@@ -14,7 +14,7 @@ from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.collation import collate
 from hyperformer_cli.data.declared import recipe_tasks
-from hyperformer_cli.data.loading import choose, tokenization
+from hyperformer_cli.data.loading import select_rows, tokenization
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
 from hyperformer_cli.data.tasks import Task
@@ -108,7 +108,7 @@ def _real_rows(
     split = source_split_of(task, "validation")
     rows = load_rows(task, split, recipe.data.source)
     count = rows.table.num_rows
-    chosen = choose(task, "validation", recipe.data, {split: count}, recipe.seed)
+    chosen = select_rows(task, "validation", recipe.data, {split: count}, recipe.seed)
     numbers = (range(count) if chosen.indices is None else chosen.indices)[:examples]
     tokenized = tokenization(recipe, tokenizer).apply(task, rows.take(numbers))
     layout = EncoderDecoderLayout()

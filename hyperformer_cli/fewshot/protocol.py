@@ -6,7 +6,7 @@ from typing import Any
 
 from hyperformer_cli.config.fewshot import AUTO, PAPER, RANDOM, FewshotSection
 from hyperformer_cli.config.recipe import DataSection, Recipe
-from hyperformer_cli.data.splits import cut, permutation, source_split_of
+from hyperformer_cli.data.splits import permutation, source_split_of, split_rows
 from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.errors import InputError, did_you_mean
 
@@ -42,7 +42,7 @@ def cells_of(task: Task, settings: FewshotSection, available: int, strict: bool)
 
 def training_rows(task: Task, data: DataSection, rows: int) -> Sequence[int]:
     """Row numbers that training may use, of a data set's training split with `rows` rows."""
-    chosen = cut(task, "train", {source_split_of(task, "train"): rows}, data.protocol).indices
+    chosen = split_rows(task, "train", {source_split_of(task, "train"): rows}, data.protocol).indices
     return range(rows) if chosen is None else chosen
 
 

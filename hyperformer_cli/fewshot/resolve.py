@@ -9,11 +9,11 @@ from hyperformer_cli.config.loading import build_recipe, load_recipe, override_v
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.task_definition import entry_name
 from hyperformer_cli.data.declared import target_tasks
+from hyperformer_cli.data.sizes import sizes_are, split_size
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.fewshot.protocol import cells_of, settings_of
 from hyperformer_cli.fewshot.results import check_settings, read_cells
 from hyperformer_cli.runs.folder import RunFolder
-from hyperformer_cli.training.plan import sizes_are, split_size
 
 DEFAULT_RECIPE = "fewshot"
 # What of a recipe a transfer goes by, besides `fewshot`.

@@ -1,7 +1,7 @@
-"""One trained run, adapted to a new task again and again: weights go back to the run's between cells, in memory."""
+"""One trained run, adapted to a new task again and again: between cells its weights are restored, in memory."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -9,19 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase, get_scheduler
+from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.fewshot import FewshotSection
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.data.collation import collate
-from hyperformer_cli.data.sampling import Example, TemperatureSampler
+from hyperformer_cli.data.sampling import TemperatureSampler
 from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.data.tokenization import TokenizedSplit
-from hyperformer_cli.engine.loss import batch_losses
-from hyperformer_cli.engine.optimizer import AdamW
-from hyperformer_cli.engine.scoring import evaluate_split, limited
+from hyperformer_cli.engine.optimizer import make_optimizer
+from hyperformer_cli.engine.scoring import Evaluator, limited
+from hyperformer_cli.engine.step import LossFunction, OptimizerStep, micro_batches
 from hyperformer_cli.errors import HyperformerError
 from hyperformer_cli.fewshot.protocol import Cell
 
@@ -35,7 +33,7 @@ class Target:
         cells: row numbers, in the data set's training split, of every cell's examples.
         numbers: row numbers of `train`'s rows.
         train: the rows that any cell draws.
-        fingerprint: changes whenever the data or the task's declaration do.
+        fingerprint: changes whenever the data or the task's declaration change.
         test, validation: these roles' examples; validation is needed to choose a start by loss.
     """
 
@@ -64,12 +62,14 @@ class Transfer:
     def __init__(
         self, model: AdaptedModel, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, accelerator: Accelerator
     ):
-        self.model, self.tokenizer, self.recipe, self.accelerator = model, tokenizer, recipe, accelerator
+        self.model, self.recipe = model, recipe
         self.settings: FewshotSection = recipe.fewshot
+        self._loss_function = LossFunction(model, model, tokenizer, accelerator)
+        self._evaluator = Evaluator(model, tokenizer, accelerator, recipe.evaluation)
         self._initial = {name: p.detach().clone() for name, p in model.trained_parameters().items()}
 
     def run(self, target: Target, cell: Cell, init_from: str | None) -> dict[str, Any]:
-        """Trains and tests one cell, and puts the run's weights back.
+        """Trains and tests one cell, then restores the run's weights.
 
         Args:
             target: the task and its data.
@@ -87,10 +87,7 @@ class Transfer:
             start = time.perf_counter()
             self._train(target.examples(cell), cell)
             trained = time.perf_counter()
-            scores = evaluate_split(
-                self.model, [target.task], {target.task.name: target.test}, "test", self.tokenizer, self.accelerator,
-                self.recipe.evaluation,
-            )  # fmt: skip
+            scores = self._evaluator.evaluate([target.task], "test", {target.task.name: target.test})
             evaluated = time.perf_counter()
             embedding = getattr(self.model.bank, "task_embedding", None)
             return {
@@ -101,7 +98,7 @@ class Transfer:
             }
 
     def losses_of_trained_tasks(self, target: Target) -> dict[str, float]:
-        """Mean loss a token on the target's validation examples with each trained task's adapters, untrained."""
+        """Mean loss per token on the target's validation examples with each trained task's adapters."""
         split = limited(target.validation, self.recipe.evaluation.max_examples)
         return {name: self._mean_loss(split, task_id) for task_id, name in enumerate(self.model.tasks)}
 
@@ -113,32 +110,25 @@ class Transfer:
             yield
         finally:
             self.model.remove_task(name)
-            self.model.zero_grad()  # what a cell that failed within a step left behind
+            self.model.zero_grad()  # gradients of a cell that failed within a step
             with torch.no_grad():
                 for parameter_name, parameter in self.model.trained_parameters().items():
                     parameter.copy_(self._initial[parameter_name])
 
     def _train(self, examples: TokenizedSplit, cell: Cell) -> None:
-        settings, training = self.settings, self.recipe.training
+        task_id = len(self.model.tasks) - 1
         # A batch of all examples where they are fewer than a batch: repeating them would change nothing but the time.
-        sampler = TemperatureSampler([len(examples)], min(settings.batch_size, len(examples)), seed=cell.seed)
+        size = min(self.settings.batch_size, len(examples))
+        sampler = TemperatureSampler([len(examples)], size, seed=cell.seed)
         self.model.train()
         with self._trained_parts() as parameters:
-            optimizer = AdamW(parameters, lr=settings.learning_rate)
-            name = "constant_with_warmup" if settings.schedule == "constant" else settings.schedule
-            schedule = get_scheduler(name, optimizer, settings.warmup_steps, settings.max_steps)
-            for step in range(settings.max_steps):
-                batch = sampler.batch(step)
-                scale = 1 / _tokens(examples, batch) if training.loss_reduction == "mean" else 1.0
-                for micro_batch in _parts(batch, training.micro_batch_size):
-                    losses = self._losses(micro_batch, examples, len(self.model.tasks) - 1, training.label_smoothing)
-                    (scale * losses.sum()).backward()
-                if training.max_grad_norm is not None:
-                    torch.nn.utils.clip_grad_norm_(parameters, training.max_grad_norm)
-                optimizer.step()
-                schedule.step()
-                optimizer.zero_grad()
-            finite = losses.isfinite().all() and all(parameter.isfinite().all() for parameter in parameters)
+            optimizer, schedule = make_optimizer(parameters, self.settings)
+            make_step = OptimizerStep(
+                self._loss_function, {task_id: examples}, optimizer, schedule, self.recipe.training
+            )
+            for step in range(self.settings.max_steps):
+                last = make_step([(task_id, row) for _, row in sampler.batch(step)])
+            finite = all(tensor.isfinite().all() for tensor in (last.rows.losses, *parameters))
         self.model.eval()
         if not finite:
             at = f"{cell.task}, {cell.shots} examples, seed {cell.seed}"
@@ -165,24 +155,10 @@ class Transfer:
 
     @torch.no_grad()
     def _mean_loss(self, split: TokenizedSplit, task_id: int) -> float:
-        """Cross-entropy a token over a split, without smoothing."""
-        examples = [(0, row) for row in range(len(split))]
-        batches = _parts(examples, self.recipe.evaluation.batch_size)
-        return sum(float(self._losses(batch, split, task_id, 0.0).sum()) for batch in batches) / _tokens(
-            split, examples
-        )
-
-    def _losses(self, examples: Sequence[Example], split: TokenizedSplit, task_id: int, smoothing: float) -> Tensor:
-        batch = collate(examples, [split], self.model.family.layout, self.tokenizer.pad_token_id)
-        batch = {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
-        with self.accelerator.autocast():
-            return batch_losses(self.model, batch, [task_id] * len(examples), smoothing)
-
-
-def _parts(examples: Sequence[Example], size: int) -> Iterator[Sequence[Example]]:
-    for start in range(0, len(examples), size):
-        yield examples[start : start + size]
-
-
-def _tokens(split: TokenizedSplit, examples: Sequence[Example]) -> int:
-    return sum(len(split.target_ids(row)) for _, row in examples)
+        """Cross-entropy per token over a split, without smoothing."""
+        examples = [(task_id, row) for row in range(len(split))]
+        batches = [
+            self._loss_function(batch, {task_id: split}, smoothing=0.0)
+            for batch in micro_batches(examples, self.recipe.evaluation.batch_size)
+        ]
+        return sum(float(rows.losses.sum()) for rows in batches) / sum(int(rows.tokens.sum()) for rows in batches)

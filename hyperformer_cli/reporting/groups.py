@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hyperformer_cli.config.recipe import PaperRow, Recipe
+from hyperformer_cli.engine.averages import mean_of_metrics_and_tasks
 from hyperformer_cli.reporting.collect import Metric, Run
-from hyperformer_cli.runs.results import mean_of_metrics_and_tasks
 
 SIZE = "data.samples_per_task"
 # What changes no figure but by rounding: names, checkpoints, logs, compiling, and how a batch is cut to fit a device.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hyperformer_cli.config.cells import cell_folder
 from hyperformer_cli.config.loading import dump_recipe, load_recipe
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.errors import HyperformerError, InputError
@@ -67,7 +68,7 @@ class RunFolder:
 
     def cell(self, **values: object) -> "RunFolder":
         """The run of one combination of values, such as `cells/task=cola`."""
-        return RunFolder(self.path / "cells" / ",".join(f"{key}={value}" for key, value in values.items()))
+        return RunFolder(cell_folder(self.path, values))
 
     def recipe(self) -> Recipe:
         """The resolved recipe the run was started with.

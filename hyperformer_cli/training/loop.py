@@ -1,29 +1,22 @@
 """Training, from recipe to results: prepare, (resume,) step, log, evaluate, save, and score the best weights.
 
 The loop is our own because one optimizer step holds one task, its loss is summed over the global batch, and a run
-that was killed must go on bit for bit.
+that was killed must continue bit for bit.
 """
 
 import contextlib
-import math
 import time
-from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from hyperformer_cli.adapters.counting import count_model
-from hyperformer_cli.backbones.layouts import IGNORED_LABEL
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.data.collation import collate
-from hyperformer_cli.data.sampling import rank_slice
 from hyperformer_cli.engine.devices import make_accelerator
-from hyperformer_cli.engine.loss import batch_losses
-from hyperformer_cli.engine.scoring import Score, averages, evaluate_split
-from hyperformer_cli.observer import Observer
+from hyperformer_cli.engine.scoring import Evaluator, Score, averages
+from hyperformer_cli.engine.step import LossFunction, OptimizerStep
+from hyperformer_cli.observer import SILENT, Observer, RunStart
 from hyperformer_cli.runs import checkpoints
 from hyperformer_cli.runs.environment import describe_environment
 from hyperformer_cli.runs.folder import RunFolder
@@ -33,11 +26,11 @@ from hyperformer_cli.storage.trained import WEIGHTS_FILE, copy_tensors
 from hyperformer_cli.training.meter import LossMeter
 from hyperformer_cli.training.setup import Setup, prepare
 from hyperformer_cli.training.state import RunState, restore_checkpoint, save_checkpoint
-from hyperformer_cli.training.stopping import Stopped, StopRequest
+from hyperformer_cli.training.stopping import EvaluationStopped, StoppableEvaluation, Stopped, StopRequest
 
 
-def train(recipe: Recipe, observer: Observer | None = None) -> RunFolder:
-    """Trains a recipe, or goes on with it where its folder holds a checkpoint, and evaluates the best weights.
+def train(recipe: Recipe, observer: Observer = SILENT) -> RunFolder:
+    """Trains a recipe, or continues from a checkpoint in its folder, and evaluates the best weights.
 
     Args:
         recipe: resolved; its `output_dir` is the run folder.
@@ -53,10 +46,10 @@ def train(recipe: Recipe, observer: Observer | None = None) -> RunFolder:
     """
     run = RunFolder(Path(recipe.output_dir))
     accelerator = make_accelerator(recipe.training.precision, run.path, recipe.training.report_to)
-    observer = observer if observer is not None and accelerator.is_main_process else Observer()
+    observer = observer if accelerator.is_main_process else SILENT
     if run.is_complete():
         run.claim(recipe)
-        observer.already_complete(str(run.path))
+        observer.reported(f"{run.path} is complete; nothing to do")
         return run
     setup = prepare(recipe, accelerator)  # before the folder exists: a recipe that cannot run leaves nothing behind
     with contextlib.ExitStack() as stack:
@@ -70,21 +63,29 @@ def train(recipe: Recipe, observer: Observer | None = None) -> RunFolder:
     return run
 
 
-class _EvaluationStopped(Exception):
-    """A signal arrived between two batches of an evaluation."""
-
-
 class Training:
     """One run in progress."""
 
     def __init__(self, recipe: Recipe, setup: Setup, run: RunFolder, observer: Observer, stop: StopRequest):
         self.recipe, self.setup, self.run, self.observer, self.stop = recipe, setup, run, observer, stop
         self.accelerator: Accelerator = setup.accelerator
-        self.trained = list(setup.adapted.trained_parameters().values())
-        self.splits = [setup.data["train"][task.name] for task in setup.tasks]
-        self.parameters = count_model(setup.adapted).as_dict()
+        self.make_step = OptimizerStep(
+            LossFunction(setup.model, setup.wrapped_model, setup.tokenizer, setup.accelerator),
+            {number: setup.data["train"][task.name] for number, task in enumerate(setup.tasks)},
+            setup.optimizer,
+            setup.schedule,
+            recipe.training,
+        )
+        self.evaluator = Evaluator(
+            setup.model,
+            setup.tokenizer,
+            setup.accelerator,
+            recipe.evaluation,
+            StoppableEvaluation(observer, stop, setup.accelerator),
+        )
+        self.parameters = count_model(setup.model).as_dict()
         self.state = RunState()
-        self.meter = LossMeter(setup.adapted.tasks, setup.accelerator.device)
+        self.meter = LossMeter(setup.model.tasks, setup.accelerator.device)
         self.gradient_norm = torch.tensor(0.0)
         self.saved = 0  # the step of the newest checkpoint
 
@@ -98,7 +99,7 @@ class Training:
                 self._evaluate_and_keep_best()
             if step and self.saved < step and (step % self.recipe.training.save_every == 0 or step == last):
                 self._save()
-            if self._stop_is_agreed():
+            if self.stop.is_agreed(self.accelerator):
                 self._save_and_stop()
             if step == last:
                 break
@@ -107,25 +108,13 @@ class Training:
                 self._log()
         self._finish()
 
-    # One optimizer step
-
     def _step(self) -> None:
         start = time.perf_counter()
         batch = self.setup.sampler.batch(self.state.step)
-        world = self.accelerator.num_processes
-        scale = float(world)  # several processes average their gradients; the loss is a sum over all of them
-        if self.recipe.training.loss_reduction == "mean":
-            scale /= sum(len(self.splits[task].target_ids(row)) for task, row in batch)
-        micro_batches = list(self._micro_batches(rank_slice(batch, self.accelerator.process_index, world)))
-        for i, examples in enumerate(micro_batches):
-            last = i == len(micro_batches) - 1
-            with nullcontext() if last else self.accelerator.no_sync(self.setup.model):
-                self.accelerator.backward(scale * self._loss(examples))
-        self.gradient_norm = self._clip()
-        self.setup.optimizer.step()
-        self.setup.scheduler.step()
-        self.setup.optimizer.zero_grad()
+        result = self.make_step(batch)
+        self.gradient_norm = result.gradient_norm
         self.state.step += 1
+        self.meter.add(result.rows)
         self.meter.examples += len(batch)
         self._count_time(start)
         self.observer.stepped(self.state.step)
@@ -135,40 +124,20 @@ class Training:
         self.meter.seconds += elapsed
         self.state.seconds["training"] += elapsed
 
-    def _micro_batches(self, examples: list) -> Iterator[list]:
-        size = self.recipe.training.micro_batch_size
-        for start in range(0, len(examples), size):
-            yield examples[start : start + size]
-
-    def _loss(self, examples: list) -> Tensor:
-        """The summed loss of a micro-batch."""
-        model = self.setup.adapted
-        batch = collate(examples, self.splits, model.family.layout, self.setup.tokenizer.pad_token_id)
-        batch = {name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in batch.items()}
-        smoothing = self.recipe.training.label_smoothing
-        ids = [task for task, _ in examples]
-        losses = batch_losses(model, batch, ids, smoothing, wrapped=self.setup.model)
-        self.meter.add(
-            torch.tensor(ids, device=self.accelerator.device), losses, (batch["labels"] != IGNORED_LABEL).sum(dim=1)
-        )
-        return losses.sum()
-
-    def _clip(self) -> Tensor:
-        """Clips the gradients; their norm before that."""
-        limit = self.recipe.training.max_grad_norm
-        return self.accelerator.clip_grad_norm_(self.trained, math.inf if limit is None else limit)
-
     # Between steps
 
     def _start_or_resume(self) -> None:
-        data = self.setup.data
+        recipe, data = self.recipe, self.setup.data
         examples = {task.name: {split: len(data[split][task.name]) for split in data} for task in self.setup.tasks}
-        self.observer.started(self.recipe, self.parameters, examples)
+        start = RunStart(recipe.name, recipe.adapter.method, recipe.training.max_steps, self.parameters, examples)
+        self.observer.started(start)
         checkpoint, faults = checkpoints.newest(self.run.path)
         self.accelerator.wait_for_everyone()
         if checkpoint is not None:
             self.state = restore_checkpoint(checkpoint, self.setup)
-            self.observer.resumed(self.state.step, faults)
+            for fault in faults:
+                self.observer.reported(f"skipped {fault}")
+            self.observer.resumed(self.state.step)
         if self.accelerator.is_main_process:
             self.run.remove_leftovers()
             checkpoints.remove_after(self.run.path, self.state.step)
@@ -176,8 +145,8 @@ class Training:
         self.saved = self.state.step
         if self.accelerator.is_main_process:  # the others start from zero: these are the sums of all
             self.meter.restore(self.state.meter)
-        if self.recipe.training.report_to:
-            self.accelerator.init_trackers(self.recipe.name, config={"recipe": str(self.recipe.as_dict())})
+        if recipe.training.report_to:
+            self.accelerator.init_trackers(recipe.name, config={"recipe": str(recipe.as_dict())})
 
     def _log(self) -> None:
         start = time.perf_counter()
@@ -187,7 +156,7 @@ class Training:
             "kind": "training",
             "step": self.state.step,
             **self.meter.read(self.accelerator),
-            "learning_rate": self.setup.scheduler.get_last_lr()[0],
+            "learning_rate": self.setup.schedule.get_last_lr()[0],
             "gradient_norm": round(float(self.gradient_norm), 4),
             "seconds": round(self.state.seconds["training"], 3),
         }
@@ -215,35 +184,21 @@ class Training:
         if record["best"]:
             self.state.best = {"step": self.state.step, "average": average["metrics"]}
             if self.accelerator.is_main_process:
-                self._keep(self.run.best)
+                self._save_weights(self.run.best)
         self._record(record)
         self.observer.evaluated(record)
 
     def _evaluate(self, split: str) -> tuple[list[Score], dict[str, float]]:
         start = time.perf_counter()
-        setup = self.setup
-
-        def after_batch(task: str, examples: int) -> None:
-            self.observer.evaluating(task, split, examples)
-            if self.accelerator.num_processes == 1:
-                stop_if_agreed()
-
-        def stop_if_agreed() -> None:
-            if self._stop_is_agreed():
-                raise _EvaluationStopped
-
         try:
-            scores = evaluate_split(
-                setup.adapted, setup.tasks, setup.data[split], split, setup.tokenizer, setup.accelerator,
-                self.recipe.evaluation, after_batch, stop_if_agreed,
-            )  # fmt: skip
-        except _EvaluationStopped:  # here, where the model has its own bank again
+            scores = self.evaluator.evaluate(self.setup.tasks, split, self.setup.data[split])
+        except EvaluationStopped:  # here, where the model has its own bank again
             self._save_and_stop()
         self.state.seconds["evaluation"] += time.perf_counter() - start
         return scores, averages(scores)
 
-    def _keep(self, folder: Path) -> None:
-        self.setup.adapted.save_pretrained(folder)
+    def _save_weights(self, folder: Path) -> None:
+        self.setup.model.save_pretrained(folder)
         self.setup.tokenizer.save_pretrained(folder)
 
     def _save(self) -> None:
@@ -251,17 +206,6 @@ class Training:
         self.state.meter = self.meter.as_dict(self.accelerator)
         save_checkpoint(self.run.path, self.state, self.setup, self.recipe.training.keep_checkpoints)
         self.saved = self.state.step
-        self.observer.saved(self.state.step)
-
-    def _stop_is_agreed(self) -> bool:
-        """Whether any process was sent a signal; all of them must stop after the same step."""
-        if self.accelerator.num_processes == 1:
-            return bool(self.stop.signal_number)
-        mine = torch.tensor(self.stop.signal_number, device=self.accelerator.device)
-        agreed = int(self.accelerator.gather(mine.unsqueeze(0)).max())
-        if agreed:  # and only then: a signal may have arrived meanwhile
-            self.stop.signal_number = agreed
-        return bool(agreed)
 
     def _save_and_stop(self) -> None:
         if self.saved < self.state.step:
@@ -273,9 +217,9 @@ class Training:
     def _finish(self) -> None:
         setup = self.setup
         if self.accelerator.is_main_process:
-            self._keep(self.run.last)
+            self._save_weights(self.run.last)
         self.accelerator.wait_for_everyone()
-        copy_tensors(self.run.best / WEIGHTS_FILE, setup.adapted.trained_parameters())
+        copy_tensors(self.run.best / WEIGHTS_FILE, setup.model.trained_parameters())
         scores, average = [], {}
         for split in self.recipe.evaluation.splits:
             found, average[split] = self._evaluate(split)

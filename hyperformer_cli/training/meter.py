@@ -1,4 +1,4 @@
-"""Losses by task since the last log line, kept on the device so that no step waits for them."""
+"""Losses by task since the last line of the log, kept on the device so that no step waits for them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +7,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from hyperformer_cli.engine.step import RowLosses
 from hyperformer_cli.errors import HyperformerError
 
 
@@ -15,7 +16,7 @@ class LossMeter:
 
     Args:
         tasks: names, by id.
-        device: of the sums.
+        device: where the sums are kept.
     """
 
     def __init__(self, tasks: Sequence[str], device: torch.device):
@@ -33,18 +34,18 @@ class LossMeter:
         }
 
     def restore(self, stored: dict[str, Any] | None) -> None:
-        """Goes on from what `as_dict` gave."""
+        """Continues from what `as_dict` returned."""
         if stored is not None:
             self._sums.copy_(torch.tensor(stored["sums"], dtype=torch.float64))
             self.examples, self.seconds = stored["examples"], stored["seconds"]
 
-    def add(self, task_ids: Tensor, losses: Tensor, tokens: Tensor) -> None:
-        """Adds rows: (batch,) task ids, summed losses, token counts."""
-        self._sums.index_add_(1, task_ids, torch.stack([losses.detach(), tokens]).to(self._sums.dtype))
-        self._finite &= losses.detach().isfinite().all()
+    def add(self, rows: RowLosses) -> None:
+        """Adds the rows of a step."""
+        self._sums.index_add_(1, rows.task_ids, torch.stack([rows.losses, rows.tokens]).to(self._sums.dtype))
+        self._finite &= rows.losses.isfinite().all()
 
     def check_finite(self, gradient_norm: Tensor, step: int) -> None:
-        """Stops a run before what is not finite reaches a checkpoint.
+        """Stops a run before a value that is not finite reaches a checkpoint.
 
         Raises:
             HyperformerError: a loss since the last call, or the gradient norm, is infinite or NaN.
@@ -56,7 +57,7 @@ class LossMeter:
             )
 
     def read(self, accelerator: Accelerator) -> dict[str, Any]:
-        """Mean loss a token, in all and by task, and examples a second, over all processes; then starts anew."""
+        """Mean loss per token, overall and by task, and examples per second, over all processes; then starts again."""
         losses, tokens = accelerator.reduce(self._sums, "sum").tolist()
         record = {
             "loss": _mean(sum(losses), sum(tokens)),

@@ -1,6 +1,5 @@
 """What a recipe would do, without doing it: `--dry-run`."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from transformers import PreTrainedConfig
@@ -8,24 +7,25 @@ from transformers import PreTrainedConfig
 from hyperformer_cli.adapters.counting import count_adapted
 from hyperformer_cli.backbones.configuration import backbone_config
 from hyperformer_cli.backbones.families import family_of
+from hyperformer_cli.config.cells import single_task_recipes
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.declared import recipe_tasks
-from hyperformer_cli.data.loading import choose
 from hyperformer_cli.data.sampling import task_distribution
-from hyperformer_cli.data.sources import load_rows
-from hyperformer_cli.data.splits import source_split_of
-from hyperformer_cli.data.tasks import SPLITS, SplitName, Task
-from hyperformer_cli.errors import InputError
+from hyperformer_cli.data.sizes import sizes_are, split_size
+from hyperformer_cli.data.tasks import SPLITS
 from hyperformer_cli.training.setup import check_batch, make_sampler
-from hyperformer_cli.training.train_recipe import single_task_recipe
 
 _FLOAT32, _BFLOAT16 = 4, 2
 
 
 def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
-    """Resolves a recipe for so many processes: splits and their sizes, steps, parameters, an estimate of memory.
+    """Resolves a recipe: splits and their sizes, steps, parameters, an estimate of memory.
 
-    Folders are counted; the hub is not asked, sizes are then the published ones (`declared`).
+    The rows of folders are counted; for data on the hub the published sizes are used (`declared`).
+
+    Args:
+        recipe: what would be trained.
+        processes: how many processes would train it.
 
     Raises:
         InputError: as training would.
@@ -33,14 +33,15 @@ def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
     check_batch(recipe, processes)
     tasks = recipe_tasks(recipe)
     sizes = {task.name: {split: split_size(recipe, task, split) for split in SPLITS} for task in tasks}
-    training = [sizes[task.name]["train"] for task in tasks]
-    make_sampler(recipe, training)  # says what is wrong with the batch
-    runs = 1 if recipe.joint else len(tasks)
-    shares = task_distribution(training, recipe.data.sampling.temperature) if recipe.joint else [1 / runs] * runs
-    steps = runs * recipe.training.max_steps
+    runs = single_task_recipes(recipe) or [recipe]
+    shares: list[float] = []
+    for run in runs:
+        training = [sizes[name]["train"] for name in run.task_names]
+        make_sampler(recipe, training)  # says what is wrong with the batch
+        shares += list(task_distribution(training, recipe.data.sampling.temperature) / len(runs))
+    examples = len(runs) * recipe.training.max_steps * recipe.training.batch_size
     shape = backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
-    adapter = recipe.adapter if recipe.joint else single_task_recipe(recipe, recipe.task_names[0]).adapter
-    parameters = count_adapted(shape, adapter).as_dict()
+    parameters = count_adapted(shape, runs[0].adapter).as_dict()
     return {
         "name": recipe.name,
         "method": recipe.adapter.method,
@@ -50,37 +51,19 @@ def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
             task.name: {**sizes[task.name], "share_of_steps": round(float(share), 4)}
             for task, share in zip(tasks, shares, strict=True)
         },
-        "runs": runs,
-        "steps": steps,
-        "examples": steps * recipe.training.batch_size,
-        "epochs": round(steps * recipe.training.batch_size / sum(training), 2),
+        "runs": len(runs),
+        "steps": len(runs) * recipe.training.max_steps,
+        "examples": examples,
+        "epochs": round(examples / sum(own["train"] for own in sizes.values()), 2),
         "parameters": parameters,
         "memory_gib_estimate": round(_bytes(recipe, shape, parameters) / 2**30, 2),
     }
 
 
-def sizes_are(recipe: Recipe, tasks: Sequence[Task]) -> str:
-    """`declared` or `counted`, or both where some tasks have files of their own."""
-    ways = {"declared" if recipe.data.source == "hub" and task.files is None else "counted" for task in tasks}
-    return " and ".join(sorted(ways))
-
-
-def split_size(recipe: Recipe, task: Task, split: SplitName) -> int:
-    """Examples of a role: counted, or from the published sizes where the data are on the hub."""
-    source = source_split_of(task, split)
-    if recipe.data.source == "hub" and task.files is None:
-        if source not in task.sizes:
-            raise InputError(f"task '{task.name}': how many rows its {source} split has is not known; state its sizes")
-        rows = task.sizes[source]
-    else:
-        rows = load_rows(task, source, recipe.data.source).table.num_rows
-    return choose(task, split, recipe.data, {source: rows}, recipe.seed).size(rows)
-
-
 def _bytes(recipe: Recipe, shape: PreTrainedConfig, parameters: dict[str, Any]) -> int:
     """Weights, gradients and Adam's moments exactly; activations of a full-length micro-batch roughly.
 
-    A layer keeps about 16 vectors of the hidden size and 3 of the feed-forward size a token, and 3 attention maps.
+    A layer keeps about 16 vectors of the hidden size and 3 of the feed-forward size per token, and 3 attention maps.
     """
     frozen = parameters["total"] - parameters["trained"]
     weights = frozen * (_BFLOAT16 if recipe.model.dtype == "bfloat16" else _FLOAT32) + parameters["trained"] * _FLOAT32

@@ -8,79 +8,70 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch.optim.lr_scheduler import LRScheduler
-from transformers import PreTrainedTokenizerBase, get_scheduler
+from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.declared import recipe_tasks
-from hyperformer_cli.data.loading import Splits, check_targets, load_splits, load_tokenizer
+from hyperformer_cli.data.loading import DatasetsByTask, check_targets, load_splits, load_tokenizer
 from hyperformer_cli.data.sampling import BatchSampler, ReferenceSampler, TemperatureSampler
 from hyperformer_cli.data.tasks import SplitName, Task
-from hyperformer_cli.engine.optimizer import AdamW
+from hyperformer_cli.engine.optimizer import make_optimizer
 from hyperformer_cli.errors import InputError
 
 
 @dataclass(frozen=True)
 class Setup:
-    """Everything the loop works with. `model` may be wrapped for several processes; `adapted` never is."""
+    """Everything that training works with.
+
+    Attributes:
+        model: never wrapped.
+        wrapped_model: what accelerate and torch.compile made of it.
+        data: examples by split and task.
+    """
 
     accelerator: Accelerator
     tokenizer: PreTrainedTokenizerBase
     tasks: list[Task]
-    data: dict[SplitName, Splits]
+    data: dict[SplitName, DatasetsByTask]
     sampler: BatchSampler
-    model: torch.nn.Module
-    adapted: AdaptedModel
+    model: AdaptedModel
+    wrapped_model: torch.nn.Module
     optimizer: torch.optim.Optimizer
-    scheduler: LRScheduler
+    schedule: LRScheduler
 
 
 def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
-    """Loads and builds everything, in the order in which a person's mistakes are cheapest to find.
+    """Loads and builds everything, the mistakes that are found soonest first.
 
     Raises:
-        InputError: the recipe asks for what is not there or does not fit together.
+        InputError: something that the recipe asks for is missing or does not fit the rest.
     """
     tasks = recipe_tasks(recipe)
     check_batch(recipe, accelerator.num_processes)
     tokenizer = load_tokenizer(recipe)
     check_targets(tasks, recipe.adapter.needs_task_prefix, tokenizer, recipe.data)
     splits: Sequence[SplitName] = dict.fromkeys(("train", "validation", *recipe.evaluation.splits))
-    with _main_process_first(accelerator):  # the others find what it tokenised
+    with _main_process_first(accelerator):  # the others read what it tokenised
         data = {split: load_splits(recipe, tasks, split, tokenizer) for split in splits}
     training = [data["train"][task.name] for task in tasks]
     lengths = [split.input_lengths() for split in training] if recipe.data.sampling.length_grouping else None
     sampler = make_sampler(recipe, [len(split) for split in training], lengths)
-    adapted = build_model(recipe, tokenizer)
-    optimizer = AdamW(adapted.trained_parameters().values(), lr=recipe.training.learning_rate)
-    model = accelerator.prepare(adapted)
+    model = build_model(recipe, tokenizer)
+    optimizer, schedule = make_optimizer(model.trained_parameters().values(), recipe.training)
+    wrapped_model = accelerator.prepare(model)
     if recipe.training.compile:
-        model = torch.compile(model)
+        wrapped_model = torch.compile(wrapped_model)
     torch.manual_seed(recipe.seed + accelerator.process_index)  # dropout differs between processes
-    return Setup(
-        accelerator,
-        tokenizer,
-        tasks,
-        data,
-        sampler,
-        model,
-        adapted,
-        optimizer,
-        get_scheduler(
-            {"constant": "constant_with_warmup"}.get(recipe.training.schedule, recipe.training.schedule),
-            optimizer,
-            num_warmup_steps=recipe.training.warmup_steps,
-            num_training_steps=recipe.training.max_steps,
-        ),
-    )
+    return Setup(accelerator, tokenizer, tasks, data, sampler, model, wrapped_model, optimizer, schedule)
 
 
 def check_batch(recipe: Recipe, processes: int) -> None:
-    """Sees to it that every process has as many examples of a batch.
+    """Checks that a batch divides over the processes.
 
     Raises:
-        InputError: they have not.
+        InputError: it does not.
     """
     size = recipe.training.batch_size
     if size % processes:
@@ -90,7 +81,7 @@ def check_batch(recipe: Recipe, processes: int) -> None:
 
 @contextmanager
 def _main_process_first(accelerator: Accelerator) -> Iterator[None]:
-    """As accelerate's, but an error in the first process lets the others go on to find the same."""
+    """As accelerate's, but after an error in the first process the others continue, and find the same error."""
     if not accelerator.is_main_process:
         accelerator.wait_for_everyone()
     try:
@@ -110,19 +101,19 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> AdaptedMo
             f"the tokenizer has {len(tokenizer)} pieces, the model embeds {vocabulary}; they do not belong together"
         )
     torch.manual_seed(recipe.seed)
-    adapted = AdaptedModel.attach(backbone, recipe.adapter, source.resolved(backbone))
+    model = AdaptedModel.attach(backbone, recipe.adapter, source.resolved(backbone))
     if recipe.model.gradient_checkpointing:
-        adapted.gradient_checkpointing_enable()
-    return adapted.train()
+        model.gradient_checkpointing_enable()
+    return model.train()
 
 
 def make_sampler(recipe: Recipe, sizes: list[int], lengths: list[np.ndarray] | None = None) -> BatchSampler:
-    """The sampler of the recipe's protocol. The reference's processes are the batch cut by `micro_batch_size`.
+    """The sampler of the recipe's protocol. The reference had batch_size / micro_batch_size processes.
 
     Args:
         recipe: gives protocol, batch and temperature.
         sizes: training examples of each task.
-        lengths: tokens of each, for `length_grouping`.
+        lengths: number of tokens of each, for `length_grouping`.
 
     Raises:
         InputError: the reference's sampler cannot draw such batches.

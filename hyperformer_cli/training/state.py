@@ -1,5 +1,6 @@
-"""What a run is besides its weights, and how all of it goes into a checkpoint and comes back bit for bit."""
+"""The state of a run besides its weights, and how all of it is checkpointed and restored bit for bit."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,15 +8,12 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torch.optim.lr_scheduler import LRScheduler
 
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.runs import checkpoints
 from hyperformer_cli.runs.checkpoints import Checkpoint
 from hyperformer_cli.storage.trained import detached
 from hyperformer_cli.training.setup import Setup
-
-_SCHEDULER_KEYS = ("last_epoch", "_step_count", "_last_lr")
 
 
 @dataclass
@@ -24,10 +22,10 @@ class RunState:
 
     Attributes:
         step: optimizer steps made.
-        evaluated: the last step that was evaluated; an evaluation that was cut off is done again.
+        evaluated: the last step that was evaluated; an interrupted evaluation is repeated.
         best: step, metric and score of the best evaluation so far.
         seconds: spent training and evaluating, over all starts.
-        meter: losses since the last log line, of all processes.
+        meter: losses since the last line of the log, of all processes.
     """
 
     step: int = 0
@@ -38,12 +36,14 @@ class RunState:
 
 
 def save_checkpoint(run: Path, state: RunState, setup: Setup, keep: int) -> None:
-    """Every process adds its random state, the first one all the rest; then the checkpoint exists."""
+    """Writes a checkpoint: every process adds its random state, the first one everything else."""
     accelerator, rank = setup.accelerator, setup.accelerator.process_index
+    parameters = setup.model.trained_parameters()
+    optimizer = setup.optimizer.state_dict()
     if accelerator.is_main_process:
         with checkpoints.fresh_pending_folder(run, state.step) as folder:
-            checkpoints.write_part(folder, "trained", detached(setup.adapted.trained_parameters()))
-            checkpoints.write_part(folder, "optimizer", _optimizer_tensors(setup))
+            checkpoints.write_part(folder, "trained", detached(parameters))
+            checkpoints.write_part(folder, "optimizer", _by_name(parameters, optimizer["state"]))
     accelerator.wait_for_everyone()
     checkpoints.write_part(checkpoints.pending_folder(run, state.step), f"rng-{rank}", _random_states())
     accelerator.wait_for_everyone()
@@ -51,64 +51,61 @@ def save_checkpoint(run: Path, state: RunState, setup: Setup, keep: int) -> None
         scalars = {
             "run": asdict(state),
             "world_size": accelerator.num_processes,
-            "backbone": setup.adapted.source.as_dict(),
-            "optimizer": [{k: v for k, v in group.items() if k != "params"} for group in setup.optimizer.param_groups],
-            "scheduler": {key: getattr(setup.scheduler, key) for key in _SCHEDULER_KEYS},
+            "backbone": setup.model.source.as_dict(),
+            "optimizer": [{k: v for k, v in group.items() if k != "params"} for group in optimizer["param_groups"]],
+            "scheduler": setup.schedule.state_dict(),
         }
         checkpoints.commit(run, state.step, scalars, keep)
     accelerator.wait_for_everyone()
 
 
 def restore_checkpoint(checkpoint: Checkpoint, setup: Setup) -> RunState:
-    """Puts weights, optimizer, schedule and random state back; returns where the run stands.
+    """Restores weights, optimizer, schedule and random state; returns where the run stands.
 
     Raises:
         InputError: the model's branch has moved since.
     """
     scalars = checkpoint.state()
-    revision, now = scalars["backbone"]["revision"], setup.adapted.source.revision
+    revision, now = scalars["backbone"]["revision"], setup.model.source.revision
     if revision != now:
         raise InputError(
             f"{checkpoint.path}: trained on commit {revision} of the model, which is now {now}; set model.revision"
         )
-    parameters = setup.adapted.trained_parameters()
+    parameters = setup.model.trained_parameters()
     with torch.no_grad():
         for name, value in checkpoint.tensors("trained").items():
             parameters[name].copy_(value)
-    _restore_optimizer(setup.optimizer, parameters, checkpoint.tensors("optimizer"), scalars["optimizer"])
-    _restore_scheduler(setup.scheduler, scalars["scheduler"])
-    rank = setup.accelerator.process_index
+    groups = [
+        {**stored, "params": own["params"]}
+        for own, stored in zip(setup.optimizer.state_dict()["param_groups"], scalars["optimizer"], strict=True)
+    ]
+    state = _by_number(parameters, checkpoint.tensors("optimizer"))
+    setup.optimizer.load_state_dict({"state": state, "param_groups": groups})
+    # Checkpoints of earlier releases hold a part of the schedule's state.
+    setup.schedule.load_state_dict({**setup.schedule.state_dict(), **scalars["scheduler"]})
     if scalars["world_size"] == setup.accelerator.num_processes:
-        _restore_random_states(checkpoint.tensors(f"rng-{rank}"), setup.accelerator)
+        random_states = checkpoint.tensors(f"rng-{setup.accelerator.process_index}")
+        _restore_random_states(random_states, setup.accelerator)
     return RunState(**scalars["run"])
 
 
-def _optimizer_tensors(setup: Setup) -> dict[str, Tensor]:
+def _by_name(parameters: Iterable[str], state: Mapping[int, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """An optimizer's state under `parameter:key`; torch numbers the parameters in their order."""
     return {
-        f"{name}:{key}": value.detach().cpu().contiguous()
-        for name, parameter in setup.adapted.trained_parameters().items()
-        for key, value in setup.optimizer.state.get(parameter, {}).items()
+        f"{name}:{key}": value.cpu().contiguous()
+        for number, name in enumerate(parameters)
+        for key, value in state.get(number, {}).items()
     }
 
 
-def _restore_optimizer(
-    optimizer: torch.optim.Optimizer,
-    parameters: dict[str, torch.nn.Parameter],
-    tensors: dict[str, Tensor],
-    groups: list[dict[str, Any]],
-) -> None:
+def _by_number(parameters: Iterable[str], tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """The reverse of `_by_name`."""
+    numbers = {name: number for number, name in enumerate(parameters)}
+    state: dict[int, dict[str, Tensor]] = {}
     for full_name, value in tensors.items():
         name, _, key = full_name.rpartition(":")
-        parameter = parameters[name]
-        # Step counts stay on the CPU, where torch keeps them; moments go to their parameter.
-        optimizer.state[parameter][key] = value if key == "step" else value.to(parameter.device)
-    for group, stored in zip(optimizer.param_groups, groups, strict=True):
-        group.update({key: tuple(value) if key == "betas" else value for key, value in stored.items()})
-
-
-def _restore_scheduler(scheduler: LRScheduler, stored: dict[str, Any]) -> None:
-    for key in _SCHEDULER_KEYS:
-        setattr(scheduler, key, stored[key])
+        state.setdefault(numbers[name], {})[key] = value
+    return state
 
 
 def _random_states() -> dict[str, Tensor]:

@@ -1,12 +1,17 @@
-"""Ending a run from outside: the first signal lets the step finish and saves, the second ends at once."""
+"""Ending a run from outside: after the first signal the step is finished and saved, the second ends it at once."""
 
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 
+import torch
+from accelerate import Accelerator
+
 from hyperformer_cli.errors import HyperformerError
+from hyperformer_cli.observer import Observer
 
 REPEATED_SECONDS = 2.0
 
@@ -36,6 +41,16 @@ class StopRequest:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def is_agreed(self, accelerator: Accelerator) -> bool:
+        """Whether any process was sent a signal. All processes call this at the same point, and get the same answer."""
+        if accelerator.num_processes == 1:
+            return bool(self.signal_number)
+        mine = torch.tensor([self.signal_number], device=accelerator.device)
+        agreed = int(accelerator.gather(mine).max())
+        if agreed:  # and only then: a signal may have arrived meanwhile
+            self.signal_number = agreed
+        return bool(agreed)
+
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         # Launchers send a signal twice within a moment; a person who insists takes longer.
         if self.signal_number and time.monotonic() - self._since > REPEATED_SECONDS:
@@ -43,3 +58,29 @@ class StopRequest:
             signal.raise_signal(number)
         if not self.signal_number:
             self.signal_number, self._since = number, time.monotonic()
+
+
+class EvaluationStopped(Exception):
+    """A signal arrived between two batches of an evaluation."""
+
+
+@dataclass(frozen=True)
+class StoppableEvaluation(Observer):
+    """Passes an evaluation's progress on, and raises EvaluationStopped where all processes know of a signal."""
+
+    observer: Observer
+    stop: StopRequest
+    accelerator: Accelerator
+
+    def evaluating(self, task: str, split: str, examples: int) -> None:
+        self.observer.evaluating(task, split, examples)
+        if self.accelerator.num_processes == 1:  # several have different numbers of batches
+            self._stop_if_agreed()
+
+    def task_evaluated(self, task: str, split: str) -> None:
+        self.observer.task_evaluated(task, split)
+        self._stop_if_agreed()
+
+    def _stop_if_agreed(self) -> None:
+        if self.stop.is_agreed(self.accelerator):
+            raise EvaluationStopped

@@ -1,47 +1,40 @@
-"""A recipe as one run, or (`joint: false`) as one run a task whose figures make one row."""
+"""A recipe as one run, or (`joint: false`) as one run per task whose figures make one row."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hyperformer_cli.config.loading import build_recipe
+from hyperformer_cli.config.cells import single_task_recipes
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.declared import recipe_tasks
 from hyperformer_cli.engine.devices import make_accelerator
-from hyperformer_cli.observer import Observer
+from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.results import build_results, merge_cells
 from hyperformer_cli.storage.atomic import write_json
 from hyperformer_cli.training.loop import train
 
 
-def train_recipe(recipe: Recipe, observer: Observer | None = None) -> RunFolder:
-    """Trains a recipe; see `loop.train`. Tasks trained each alone have run folders of their own under `cells/`."""
-    if recipe.joint:
+def train_recipe(recipe: Recipe, observer: Observer = SILENT) -> RunFolder:
+    """Trains a recipe; see `loop.train`. Tasks that are trained alone have run folders of their own under `cells/`."""
+    parts = single_task_recipes(recipe)
+    if not parts:
         return train(recipe, observer)
     run = RunFolder(Path(recipe.output_dir))
     is_main = make_accelerator(recipe.training.precision).is_main_process
-    recipe_tasks(recipe)
+    recipe_tasks(recipe)  # says where an unknown task is
     if run.recipe_file.is_file():
         run.claim(recipe)
-    cells = [train(single_task_recipe(recipe, task), observer) for task in recipe.task_names]
+    results = [json.loads(train(part, observer).results_file.read_text(encoding="utf-8")) for part in parts]
     if is_main:
         run.claim(recipe)  # not before a task was trained: a recipe that cannot run leaves nothing behind
-        write_json(run.results_file, _merge(recipe, [json.loads(c.results_file.read_text("utf-8")) for c in cells]))
+        write_json(run.results_file, _merge(recipe, results))
     return run
 
 
-def single_task_recipe(recipe: Recipe, task: str) -> Recipe:
-    """The recipe of one task's run."""
-    cell = RunFolder(Path(recipe.output_dir)).cell(task=task)
-    entry = recipe.tasks[recipe.task_names.index(task)]
-    changes = {"name": f"{recipe.name}/{task}", "tasks": [entry], "joint": True, "output_dir": str(cell.path)}
-    return build_recipe({**recipe.as_dict(), **changes, "paper": None})
-
-
 def _merge(recipe: Recipe, cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One row of results. Frozen backbones are counted once, fine-tuned ones once a task."""
+    """One row of results. Frozen backbones are counted once, fine-tuned ones once per task."""
     scores, average = merge_cells(cells, recipe.evaluation.splits)
     one, models = cells[0]["parameters"], len(cells)
     total = models * one["trained"] + (0 if recipe.adapter.method == "finetune" else one["backbone"])

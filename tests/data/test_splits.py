@@ -8,7 +8,7 @@ import pytest
 
 from hyperformer_cli.data.declared import get_task
 from hyperformer_cli.data.glue import GLUE
-from hyperformer_cli.data.splits import cut, permutation, source_split_of
+from hyperformer_cli.data.splits import permutation, source_split_of, split_rows
 from hyperformer_cli.data.tasks import SPLITS
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "fixtures" / "data_golden.json").read_text())
@@ -17,7 +17,7 @@ CARVED = {"sst2": 67349, "qnli": 104743}
 
 
 def rows(task: str, split: str, **options) -> list[int]:
-    found = cut(GLUE[task], split, dict(GLUE[task].sizes), **options)
+    found = split_rows(GLUE[task], split, dict(GLUE[task].sizes), **options)
     return list(range(GLUE[task].sizes[found.source_split])) if found.indices is None else found.indices
 
 
@@ -74,7 +74,7 @@ def test_a_task_with_fewer_gives_what_it_has() -> None:
 
 
 def test_small_training_sets_give_half() -> None:
-    found = cut(GLUE["sst2"], "validation", {"train": 300})
+    found = split_rows(GLUE["sst2"], "validation", {"train": 300})
     assert found.indices == permutation(300, 42)[:150]
 
 
@@ -96,5 +96,5 @@ def test_small_training_sets_give_half() -> None:
 )
 def test_sizes_of_the_other_tasks_follow_the_papers_rules(task: str, sizes: tuple[int, int, int]) -> None:
     declared = get_task(task)
-    found = [cut(declared, split, dict(declared.sizes)) for split in SPLITS]
+    found = [split_rows(declared, split, dict(declared.sizes)) for split in SPLITS]
     assert tuple(chosen.size(declared.sizes[chosen.source_split]) for chosen in found) == sizes

@@ -50,15 +50,14 @@ def test_a_cell_does_not_see_those_before_it(method: str, trained: Callable, tmp
 
 def test_training_the_task_embedding_alone(trained: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all trained tensors only the new task's embedding moves."""
-    from hyperformer_cli.fewshot import transfer
+    from hyperformer_cli.engine.scoring import Evaluator
 
-    folder, seen = trained(), []
-    evaluate = transfer.evaluate_split
+    folder, seen, evaluate = trained(), [], Evaluator.evaluate
     monkeypatch.setattr(
-        transfer,
-        "evaluate_split",
-        lambda model, *rest: (
-            seen.append({n: p.clone() for n, p in model.trained_parameters().items()}) or evaluate(model, *rest)
+        Evaluator,
+        "evaluate",
+        lambda self, *data: (
+            seen.append({n: p.clone() for n, p in self.model.trained_parameters().items()}) or evaluate(self, *data)
         ),
     )
     options = ("--target-tasks", "paws", "--init-from", "mrpc", "--shots", "4", "--seeds", "1")
@@ -114,6 +113,7 @@ def test_a_damaged_cell_is_done_again_and_one_of_another_version_refused(trained
 
 
 def test_a_cell_that_fails_loses_no_other(trained: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hyperformer_cli.engine.step import LossFunction
     from hyperformer_cli.fewshot.transfer import Transfer
 
     folder, train = trained(), Transfer._train
@@ -131,12 +131,12 @@ def test_a_cell_that_fails_loses_no_other(trained: Callable, monkeypatch: pytest
     monkeypatch.undo()
     assert run(*command, "--json").exit_code == 0
 
-    def fail_within_a_step(self: Transfer, batch: Any, split: Any, *how: Any) -> Any:
+    def fail_within_a_step(self: LossFunction, batch: Any, splits: Any, smoothing: float) -> Any:
         if len(batch) == 2:  # the last part of a batch of six, whose first has its gradients by now
             raise RuntimeError("out of memory")
-        return losses(self, batch, split, *how)
+        return losses(self, batch, splits, smoothing)
 
-    losses = Transfer._losses
+    losses = LossFunction.__call__
     common = (
         "fewshot",
         folder,
@@ -151,7 +151,7 @@ def test_a_cell_that_fails_loses_no_other(trained: Callable, monkeypatch: pytest
     alone, after = folder.parent / "alone", folder.parent / "after"
     assert run(*common, "--shots", "4", "--seeds", "2", "--output-dir", alone).exit_code == 0
     with monkeypatch.context() as patched:
-        patched.setattr(Transfer, "_losses", fail_within_a_step)
+        patched.setattr(LossFunction, "__call__", fail_within_a_step)
         assert run(*common, "--shots", "6,4", "--seeds", "2", "--output-dir", after).exit_code == 1
     cells = [json.loads((f / "fewshot" / "paws" / "4-shot" / "seed-2.json").read_text()) for f in (alone, after)]
     assert cells[0]["task_embedding"] == cells[1]["task_embedding"]

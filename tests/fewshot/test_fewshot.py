@@ -100,7 +100,7 @@ def test_auto_starts_from_the_lowest_validation_loss(trained: Callable, data_fol
         (("--target-tasks", "paws"), "'paws' starts from 'qqp', which the run was not trained on"),
         (("--target-tasks", "paws", "--init-from", "mrpc", "--shots", "31"), "'paws' has 30 training examples"),
         (("--target-tasks", "paws", "--shots", "0"), "fewshot.sizes.0"),
-        (("--target-tasks", "paws", "--shots", "4,4"), "4 stands twice"),
+        (("--target-tasks", "paws", "--shots", "4,4"), "duplicate value 4"),
         (("--target-tasks", "paws", "--shots", "few"), "numbers separated by commas"),
         (("--target-tasks", "paws", "--train", "everything"), "found 'everything'; valid: all, task-embedding"),
         (("--target-tasks", "paws", "--set", "model.name=x"), "fewshot uses"),

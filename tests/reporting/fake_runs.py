@@ -7,7 +7,8 @@ from typing import Any
 
 from hyperformer_cli.config.loading import dump_recipe, load_recipe
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.runs.results import build_results, mean_of_metrics_and_tasks
+from hyperformer_cli.engine.averages import mean_of_metrics_and_tasks
+from hyperformer_cli.runs.results import build_results
 from hyperformer_cli.storage.atomic import write_text
 
 METRICS = {

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from hyperformer_cli.cli.main import app
 from hyperformer_cli.config.loading import build_recipe
-from hyperformer_cli.config.sweep import sweep_cells
+from hyperformer_cli.config.sweep import sweep_points
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.storage.atomic import write_json
@@ -34,7 +34,7 @@ def run(*arguments: object) -> Result:
 
 
 def test_cells_are_the_grid_in_order(grid_values: dict) -> None:
-    cells = sweep_cells(build_recipe(grid_values))
+    cells = sweep_points(build_recipe(grid_values))
     assert [cell.name for cell in cells] == [
         f"adapter.reduction_factor={r},seed={seed}" for r in (4, 8) for seed in (1, 2)
     ]
@@ -45,7 +45,7 @@ def test_cells_are_the_grid_in_order(grid_values: dict) -> None:
 def test_a_sweep_over_methods_fills_in_each_methods_own_defaults(grid_values: dict) -> None:
     grid_values["adapter"] = {"method": "hyperformer++", "reduction_factor": 4}
     grid_values["sweep"] = {"adapter.method": ["adapters", "hyperformer", "hyperformer++"]}
-    found = [cell.recipe.adapter.task_embedding_dim for cell in sweep_cells(build_recipe(grid_values))]
+    found = [cell.recipe.adapter.task_embedding_dim for cell in sweep_points(build_recipe(grid_values))]
     assert found == [None, 512, 64]
 
 
@@ -68,7 +68,7 @@ def test_a_sweep_over_methods_fills_in_each_methods_own_defaults(grid_values: di
 )
 def test_grids_that_are_wrong(sweep: dict, complaint: str, grid_values: dict) -> None:
     with pytest.raises(InputError, match=complaint):
-        sweep_cells(build_recipe({**grid_values, "seed": 1, "sweep": sweep}))
+        sweep_points(build_recipe({**grid_values, "seed": 1, "sweep": sweep}))
 
 
 def test_selecting_needs_the_split_it_selects_on(grid_values: dict) -> None:
@@ -79,7 +79,7 @@ def test_selecting_needs_the_split_it_selects_on(grid_values: dict) -> None:
 
 def test_a_long_value_still_makes_a_folders_name(grid_values: dict) -> None:
     grid_values["sweep"] = {"tasks": [["cola"], ["cola", "mrpc", "stsb", "mnli"], ["x" * 300]]}
-    names = [cell.name for cell in sweep_cells(build_recipe(grid_values))]
+    names = [cell.name for cell in sweep_points(build_recipe(grid_values))]
     assert len(set(names)) == 3 and max(map(len, names)) < 80
 
 
@@ -121,7 +121,7 @@ def test_the_best_setting_is_selected_and_not_the_luckiest_seed(
     grid_values: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = build_recipe(grid_values)
-    cells = sweep_cells(recipe)
+    cells = sweep_points(recipe)
     for cell, average in zip(cells, (80, 80, 90, 50), strict=True):
         folder = RunFolder(Path(cell.recipe.output_dir))
         folder.claim(cell.recipe)
@@ -129,7 +129,7 @@ def test_the_best_setting_is_selected_and_not_the_luckiest_seed(
     assert summarise(recipe, cells)["selected"] == [cell.name for cell in cells[:2]]
 
     longer = build_recipe({**grid_values, "training": {**grid_values["training"], "max_steps": 3}})
-    summary = summarise(longer, sweep_cells(longer))  # the folders hold runs of another recipe
+    summary = summarise(longer, sweep_points(longer))  # the folders hold runs of another recipe
     assert not any(cell["done"] for cell in summary["cells"]) and summary["selected"] is None
 
 

@@ -1,5 +1,6 @@
 """Whole runs on a tiny T5: results, batches however cut, killed and resumed, two processes as one."""
 
+import hashlib
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.evaluation.evaluate_run import evaluate_run
-from hyperformer_cli.observer import Observer
+from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.training.stopping import Stopped
 from hyperformer_cli.training.train_recipe import train_recipe
 
@@ -38,7 +39,7 @@ def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -
     return max(float((a[name] - b[name]).abs().max()) for name in a)
 
 
-def train(values: dict[str, Any], folder: Path, observer: Observer | None = None, **sections: Any) -> Path:
+def train(values: dict[str, Any], folder: Path, observer: Observer = SILENT, **sections: Any) -> Path:
     return train_recipe(build_recipe(changed(values, output_dir=str(folder), **sections)), observer).path
 
 
@@ -165,6 +166,28 @@ def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(recipe_v
     assert_same_run(whole, train(recipe_values, tmp_path / "cut"))
 
 
+def test_a_checkpoint_of_an_earlier_release_is_continued(recipe_values: dict, tmp_path: Path) -> None:
+    """Of the schedule it holds three values only."""
+    whole = train(recipe_values, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        train(recipe_values, tmp_path / "cut", StopAt(5))
+    checkpoint = tmp_path / "cut" / "checkpoint-5"
+    state = json.loads((checkpoint / "state.json").read_text())
+    state["scheduler"] = {key: state["scheduler"][key] for key in ("last_epoch", "_step_count", "_last_lr")}
+    (checkpoint / "state.json").write_text(json.dumps(state))
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    manifest["sha256"]["state.json"] = hashlib.sha256((checkpoint / "state.json").read_bytes()).hexdigest()
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+    continued = []
+
+    class Continued(Observer):
+        def resumed(self, step: int) -> None:
+            continued.append(step)
+
+    assert_same_run(whole, train(recipe_values, tmp_path / "cut", Continued()))
+    assert continued == [5]
+
+
 def assert_same_run(whole: Path, cut: Path) -> None:
     for folder in ("last", "best"):
         assert (whole / folder / "hyperformer.safetensors").read_bytes() == (
@@ -202,7 +225,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_checkpoint(recipe
                 from hyperformer_cli.training.loop import Training
 
                 training = next(o for o in gc.get_objects() if isinstance(o, Training) and o.observer is self)
-                training.trained[0].data.fill_(float("nan"))
+                next(iter(training.setup.model.trained_parameters().values())).data.fill_(float("nan"))
 
     with pytest.raises(HyperformerError, match="not finite"):
         train(recipe_values, tmp_path / "r", Poison())

@@ -1,0 +1,16 @@
+"""The two averages of a run's figures."""
+
+from collections.abc import Sequence
+
+
+def mean_of_metrics_and_tasks(values: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """Both averages of (task, metric value) pairs.
+
+    `metrics` is the mean over all metrics, the paper's `Avg` (of GLUE's eleven figures); `tasks` the mean over the
+    tasks' own means.
+    """
+    by_task: dict[str, list[float]] = {}
+    for task, value in values:
+        by_task.setdefault(task, []).append(value)
+    means = [sum(own) / len(own) for own in by_task.values()]
+    return {"metrics": sum(value for _, value in values) / len(values), "tasks": sum(means) / len(means)}
