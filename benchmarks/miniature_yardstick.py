@@ -26,8 +26,8 @@ from transformers import AutoTokenizer
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.bundled import model_folder
 from hyperformer_cli.data.metrics import majority_score, score
-from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.miniature.tasks import MINIATURE, rows
+from hyperformer_cli.tasks.task import Task
 
 Figures = dict[tuple[str, str], float]  # by task and metric, in per cent
 

@@ -10,11 +10,11 @@ from pyarrow import parquet
 
 from hyperformer_cli.backbones.source import BackboneSource, backbone_config, is_published_shape, load_backbone
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.data.declared import recipe_tasks, target_tasks
+from hyperformer_cli.config.recipe_tasks import recipe_tasks, target_tasks
+from hyperformer_cli.config.section import SPLITS
 from hyperformer_cli.data.loading import load_tokenizer
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
-from hyperformer_cli.data.tasks import SPLITS
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.storage.atomic import atomic_folder, write_json
 

@@ -17,13 +17,13 @@ from hyperformer_cli.config.fewshot import FewshotSection
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.collation import collate
 from hyperformer_cli.data.sampling import Example, TemperatureSampler
-from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.data.tokenization import TokenizedSplit
 from hyperformer_cli.engine.loss import batch_losses
 from hyperformer_cli.engine.optimizer import AdamW
 from hyperformer_cli.engine.scoring import evaluate_split, limited
 from hyperformer_cli.errors import HyperformerError
 from hyperformer_cli.fewshot.protocol import Cell
+from hyperformer_cli.tasks.task import Task
 
 
 @dataclass(frozen=True)

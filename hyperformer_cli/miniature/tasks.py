@@ -1,4 +1,4 @@
-"""The miniature GLUE: six tasks and two targets for transfer, as declarations and as rows.
+"""The rows of the miniature GLUE: six tasks and two targets for transfer.
 
 Training and validation rows are drawn from the words of `lexicon.TRAINING` and the training templates; test rows
 have none of these content words (`lexicon.HELD_OUT`), and every one of them a held-out template.
@@ -8,55 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from random import Random
-from typing import Any
 
-from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.miniature.language import Speaker
 from hyperformer_cli.miniature.lexicon import HELD_OUT, TRAINING
 from hyperformer_cli.miniature.pairs import answering, entailment, paraphrase, similarity
 from hyperformer_cli.miniature.sentences import Row, acceptability, sentiment
 from hyperformer_cli.miniature.transfer import commitment, word_order
-
-_SIZES = {"train": 12000, "validation": 300, "test": 400}
-_TARGET_SIZES = {"train": 1000, "validation": 300, "test": 400}
-_ENTAILMENT = ("entailment", "not_entailment")
-_PAIR = "sentence1: {sentence1} sentence2: {sentence2}"
-
-
-def _task(name: str, template: str, label_names: tuple[str, ...], *metrics: str, **options: Any) -> Task:
-    labels = tuple(str(number) for number in range(len(label_names)))
-    # Plain fine-tuning's prefix; the nano T5's tokenizer knows no underscores.
-    options = {"sizes": _SIZES, "label_names": label_names, "prefix": name.removeprefix("mini_"), **options}
-    return Task(name, "bundled", None, template, labels, metrics, "own", **options)
-
-
-_TASKS = (
-    _task("mini_cola", "sentence: {sentence}", ("unacceptable", "acceptable"), "matthews_correlation"),
-    _task("mini_sst2", "sentence: {sentence}", ("negative", "positive"), "accuracy"),
-    _task("mini_mrpc", _PAIR, ("not_equivalent", "equivalent"), "accuracy", "f1"),
-    _task("mini_stsb", _PAIR, (), "pearson", "spearmanr"),
-    _task("mini_qnli", "question: {question} sentence: {sentence}", _ENTAILMENT, "accuracy"),
-    _task("mini_rte", _PAIR, _ENTAILMENT, "accuracy"),
-    _task(
-        "mini_cb",
-        "premise: {premise} hypothesis: {hypothesis}",
-        ("entailment", "contradiction", "neutral"),
-        "accuracy",
-        sizes=_TARGET_SIZES,
-        similar_to="mini_rte",
-    ),
-    _task(
-        "mini_paws",
-        _PAIR,
-        ("not_paraphrase", "paraphrase"),
-        "accuracy",
-        sizes=_TARGET_SIZES,
-        similar_to="mini_mrpc",
-    ),
-)
-
-MINIATURE = {task.name: task for task in _TASKS}
+from hyperformer_cli.tasks.registry import get_task
+from hyperformer_cli.tasks.task import Task
 
 _GENERATORS: dict[str, Callable[[Speaker, bool, int | float], Row]] = {
     "mini_cola": acceptability,
@@ -68,6 +28,7 @@ _GENERATORS: dict[str, Callable[[Speaker, bool, int | float], Row]] = {
     "mini_cb": commitment,
     "mini_paws": word_order,
 }
+MINIATURE: dict[str, Task] = {name: get_task(name) for name in _GENERATORS}
 
 
 @dataclass(frozen=True)
@@ -93,7 +54,7 @@ def rows(task_name: str, split: str) -> list[Row]:
     for half in _HALVES:
         if split in half.splits:
             return [dict(row) for row in _generated(task_name, half)[split]]
-    raise InputError(f"no bundled split '{split}'; {did_you_mean(split, _SIZES)}")
+    raise InputError(f"no bundled split '{split}'; {did_you_mean(split, MINIATURE[task_name].sizes)}")
 
 
 @cache

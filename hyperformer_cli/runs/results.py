@@ -4,16 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.tasks.metrics import oriented
 
 FORMAT_VERSION = 1
 
 
-def mean_of_metrics_and_tasks(values: Sequence[tuple[str, float]]) -> dict[str, float]:
-    """Both averages of (task, metric value) pairs.
+def mean_of_metrics_and_tasks(scores: Sequence[tuple[str, str, float]]) -> dict[str, float]:
+    """Both averages of (task, metric, value) triples, of which a metric that is better lower enters `oriented`.
 
     `metrics` is the mean over all metrics, the paper's `Avg` (of GLUE's eleven figures); `tasks` the mean over the
     tasks' own means.
     """
+    values = [(task, oriented(metric, value)) for task, metric, value in scores]
     by_task: dict[str, list[float]] = {}
     for task, value in values:
         by_task.setdefault(task, []).append(value)
@@ -27,7 +29,7 @@ def merge_cells(
     """The scores of runs of one task each, split by split, and their averages."""
     scores = [score for split in splits for cell in cells for score in cell["results"] if score["split"] == split]
     average = {
-        split: mean_of_metrics_and_tasks([(s["task"], s["value"]) for s in scores if s["split"] == split])
+        split: mean_of_metrics_and_tasks([(s["task"], s["metric"], s["value"]) for s in scores if s["split"] == split])
         for split in splits
     }
     return scores, average

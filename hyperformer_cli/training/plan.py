@@ -8,13 +8,14 @@ from transformers import PreTrainedConfig
 from hyperformer_cli.adapters.counting import count_adapted
 from hyperformer_cli.backbones.source import backbone_config
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.data.declared import recipe_tasks
+from hyperformer_cli.config.recipe_tasks import recipe_tasks
+from hyperformer_cli.config.section import SPLITS, SplitName
 from hyperformer_cli.data.loading import choose
 from hyperformer_cli.data.sampling import task_distribution
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
-from hyperformer_cli.data.tasks import SPLITS, SplitName, Task
 from hyperformer_cli.errors import InputError
+from hyperformer_cli.tasks.task import Task
 from hyperformer_cli.training.setup import check_batch, make_sampler
 from hyperformer_cli.training.train_recipe import single_task_recipe
 

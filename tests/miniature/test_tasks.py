@@ -11,11 +11,11 @@ from dataclasses import fields
 
 import pytest
 
-from hyperformer_cli.data.declared import get_task
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.miniature.lexicon import ALL, HELD_OUT, TRAINING, Lexicon, Noun, Verb
 from hyperformer_cli.miniature.tasks import MINIATURE, rows
+from hyperformer_cli.tasks.registry import get_task
 
 TASKS = sorted(MINIATURE)
 LABELLED = [name for name in TASKS if MINIATURE[name].labels]
