@@ -69,7 +69,7 @@ def test_what_a_line_says(joint: Path) -> None:
             continue
         task = get_task(line["task"])
         assert list(line) == ["id", "task", "prediction", "label", "scores"]
-        assert tuple(line["scores"]) == task.label_names
+        assert list(line["scores"]) == task.label_names
         assert sum(line["scores"].values()) == pytest.approx(1, abs=3 * 5e-5)  # four decimals each
         if line["label"] is not None:
             assert line["label"] == task.label_names[int(line["prediction"])]
