@@ -26,12 +26,12 @@ from transformers import AutoTokenizer
 
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.bundled import model_folder
-from hyperformer_cli.data.declared import declared_tasks
 from hyperformer_cli.data.metrics import majority_score, score
 from hyperformer_cli.data.sources import load_rows
-from hyperformer_cli.data.tasks import Task
+from hyperformer_cli.tasks.registry import all_tasks
+from hyperformer_cli.tasks.task import Task
 
-MINIATURE = {name: task for name, task in declared_tasks().items() if task.is_bundled}
+MINIATURE = {task.name: task for task in all_tasks() if task.is_bundled}
 Figures = dict[tuple[str, str], float]  # by task and metric, in per cent
 
 

@@ -21,12 +21,12 @@ from pathlib import Path
 
 import torch
 
-from hyperformer_cli.data.declared import get_task
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.prediction.rows import RowStream
 from hyperformer_cli.prediction.run import TrainedRun
 from hyperformer_cli.prediction.stream import predict_stream
+from hyperformer_cli.tasks.registry import get_task
 
 PARTS = 5
 

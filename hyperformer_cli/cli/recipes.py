@@ -73,8 +73,8 @@ def validate(
 ) -> None:
     """Check recipes without loading data or models; exit code 2 if one is wrong."""
     from hyperformer_cli.config.loading import load_recipe, shipped_recipes
+    from hyperformer_cli.config.recipe_tasks import recipe_tasks, target_tasks
     from hyperformer_cli.config.sweep import sweep_points
-    from hyperformer_cli.data.declared import recipe_tasks, target_tasks
     from hyperformer_cli.errors import InputError
 
     wrong = 0

@@ -59,9 +59,7 @@ def report(
 
 def _checked(format_: str, split: str, plots: Path | None, plot_format: str, embeddings: bool, as_json: bool) -> str:
     """The format, after every option was looked at."""
-    from typing import get_args
-
-    from hyperformer_cli.config.recipe import Split
+    from hyperformer_cli.config.section import SPLITS
     from hyperformer_cli.errors import InputError, did_you_mean
     from hyperformer_cli.reporting.formats import FORMATS
 
@@ -71,8 +69,8 @@ def _checked(format_: str, split: str, plots: Path | None, plot_format: str, emb
         format_ = "json"
     if format_ not in FORMATS:
         raise InputError(f"--format {format_}: {did_you_mean(format_, FORMATS)}")
-    if split not in get_args(Split):
-        raise InputError(f"--split {split}: {did_you_mean(split, get_args(Split))}")
+    if split not in SPLITS:
+        raise InputError(f"--split {split}: {did_you_mean(split, SPLITS)}")
     if embeddings and format_ not in ("text", "json"):
         raise InputError(f"--embeddings: as text or json, not {format_}")
     if plots is not None or plot_format != "png":

@@ -1,21 +1,22 @@
-"""`hyperformer tasks`: the declared tasks."""
+"""`hyperformer tasks`: the shipped tasks, and files of one's own."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from hyperformer_cli.cli.console import AsJson, print_json, reports_errors
 
-app = typer.Typer(help="List and show tasks.", no_args_is_help=True)
+app = typer.Typer(help="List, show and copy tasks.", no_args_is_help=True)
 
 
 @app.command("list")
 @reports_errors
 def list_tasks(as_json: AsJson = False) -> None:
-    """Every declared task."""
-    from hyperformer_cli.data.declared import declared_tasks
+    """List every shipped task."""
+    from hyperformer_cli.tasks.registry import all_tasks
 
-    tasks = list(declared_tasks().values())
+    tasks = all_tasks()
     if as_json:
         print_json([_describe(task) for task in tasks])
         return
@@ -30,51 +31,84 @@ def list_tasks(as_json: AsJson = False) -> None:
 
 @app.command()
 @reports_errors
+def copy(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="A shipped task's name.")],
+    to: Annotated[Path | None, typer.Argument(metavar="FILE", help="The new file; NAME.yaml here by default.")] = None,
+    name: Annotated[str | None, typer.Option(help="The new task's name; my_TASK by default.")] = None,
+) -> None:
+    """Copy a shipped task to a YAML file, to change it and list it in a recipe."""
+    from hyperformer_cli.errors import InputError
+    from hyperformer_cli.storage.atomic import write_text
+    from hyperformer_cli.tasks.registry import copy_of
+
+    name = name or f"my_{task}"
+    text = copy_of(task, name)
+    target = to or Path(f"{name}.yaml")
+    if target.is_dir():
+        target = target / f"{name}.yaml"
+    if target.suffix not in (".yaml", ".yml"):
+        raise InputError(f"{target}: recipes know a task's file by its ending, .yaml or .yml; name another file")
+    if target.exists():
+        raise InputError(f"{target} exists; name another file")
+    write_text(target, text)
+    typer.echo(str(target))
+    typer.echo(
+        f"Change it, look at it with `hyperformer tasks show {target}`, and list it in a recipe by its path (from the "
+        f"recipe's folder): `tasks: [{target.name}]`. Its rows are those of {task}; with data.source a folder, they "
+        f"come from <folder>/{name}.",
+        err=True,
+    )
+
+
+@app.command()
+@reports_errors
 def show(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="A task's name.")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="A task's name, or a YAML file with a task.")],
     source: Annotated[str | None, typer.Option("--data", help="hub, bundled or a folder: for a real example.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="The recipe that defines the task, if it is not declared.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="The recipe that defines the task, if it is not shipped.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """One task: source, splits and sizes, an example as the model sees it, label texts, metrics."""
-    declared, own_source = _find(task, recipe)
-    found = _describe(declared)
+    """Show one task: source, splits and sizes, an example as the model sees it, label texts, metrics."""
+    found, own_source = _find(task, recipe)
+    shown = _describe(found)
     source = source or own_source
-    if source or declared.is_bundled:
-        found |= _counted(declared, source or "bundled")
+    if source or found.is_bundled:
+        shown |= _counted(found, source or "bundled")
     if as_json:
-        print_json(found)
+        print_json(shown)
         return
     from hyperformer_cli.cli.tables import stdout_console, table
 
     console = stdout_console()
     columns = ("role", "paper", "reference", "taken from")
-    cells = [(role, f"{s['paper']:,}", f"{s['reference']:,}", s["from"]) for role, s in found["splits"].items()]
-    console.print(table(f"{declared.name}: {found['data_set']} ({declared.split_rule})", columns, cells))
-    console.print(f"input    {found['example']['input']}", soft_wrap=True)
-    console.print(f"target   {found['example']['target']}", soft_wrap=True)
+    cells = [(role, f"{s['paper']:,}", f"{s['reference']:,}", s["from"]) for role, s in shown["splits"].items()]
+    console.print(table(f"{found.name}: {shown['data_set']} ({found.split_rule})", columns, cells))
+    console.print(f"input    {shown['example']['input']}", soft_wrap=True)
+    console.print(f"target   {shown['example']['target']}", soft_wrap=True)
     labels = [
         text if text == name else f"{text} ({name})"
-        for text, name in zip(found["labels"], found["label_names"], strict=True)
+        for text, name in zip(shown["labels"], shown["label_names"], strict=True)
     ]
-    kind = "free text" if declared.is_free_text else "numbers to one decimal"
+    kind = "free text" if found.is_free_text else "numbers to one decimal"
     console.print(f"labels   {', '.join(labels) or kind}", soft_wrap=True)
-    console.print(f"metrics  {', '.join(found['metrics'])}", soft_wrap=True)
-    if declared.similar_to:
-        console.print(f"few-shot transfer starts from {declared.similar_to}", soft_wrap=True)
+    console.print(f"metrics  {', '.join(shown['metrics'])}", soft_wrap=True)
+    if found.similar_to:
+        console.print(f"few-shot transfer starts from {found.similar_to}", soft_wrap=True)
 
 
 def _find(name: str, recipe: str | None) -> tuple[Any, str | None]:
-    """A task, and where its rows are if the recipe that defines it says so."""
+    """A task, and where its rows are, where that is known without `--data`."""
     from hyperformer_cli.config.loading import load_recipe
-    from hyperformer_cli.data.declared import declared_tasks, get_task, recipe_tasks, target_tasks
+    from hyperformer_cli.config.recipe_tasks import recipe_tasks, target_tasks
     from hyperformer_cli.errors import InputError, did_you_mean
+    from hyperformer_cli.tasks.registry import get_task, task_names
 
     if recipe is None:
-        return get_task(name), None
+        task = get_task(name)
+        return task, None if task.files is None else "hub"  # which tasks with files do not use
     loaded = load_recipe(recipe)
     tasks = {task.name: task for task in (*recipe_tasks(loaded), *target_tasks(loaded))}
-    if name not in tasks and name in declared_tasks():
+    if name not in tasks and name in task_names():
         return get_task(name), None
     if name not in tasks:
         raise InputError(f"{recipe} has no task '{name}'; {did_you_mean(name, tasks)}")
@@ -82,10 +116,10 @@ def _find(name: str, recipe: str | None) -> tuple[Any, str | None]:
 
 
 def _counted(task: Any, source: str) -> dict[str, Any]:
-    """The sizes and the first row of the data at hand; splits that are not there are left out."""
+    """The sizes and the first row of the data at hand, without missing splits."""
+    from hyperformer_cli.config.section import SPLITS
     from hyperformer_cli.data.sources import load_rows
     from hyperformer_cli.data.splits import source_split_of
-    from hyperformer_cli.data.tasks import SPLITS
     from hyperformer_cli.errors import InputError
 
     tables, fault = {}, None
@@ -104,8 +138,8 @@ def _counted(task: Any, source: str) -> dict[str, Any]:
 
 
 def _splits(task: Any, sizes: dict[str, int]) -> dict[str, dict[str, Any]]:
+    from hyperformer_cli.config.section import SPLITS
     from hyperformer_cli.data.splits import source_split_of, split_rows
-    from hyperformer_cli.data.tasks import SPLITS
 
     splits = {}
     for role in SPLITS:
@@ -117,20 +151,22 @@ def _splits(task: Any, sizes: dict[str, int]) -> dict[str, dict[str, Any]]:
 
 
 def _describe(task: Any) -> dict[str, Any]:
-    target = task.target_template or ("a number to one decimal" if task.is_regression else " or ".join(task.labels))
+    target = task.target or ("a number to one decimal" if task.is_regression else " or ".join(task.label_texts))
     return {
         "task": task.name,
         "data_set": _source(task),
         "revision": task.revision,
         "split_rule": task.split_rule,
-        "splits": _splits(task, dict(task.sizes)),
+        "splits": _splits(task, task.sizes),
         "example": {"input": task.template, "target": target},
-        "labels": list(task.labels),
-        "label_names": list(task.label_names),
+        "labels": list(task.label_texts),
+        "label_names": task.label_names,
         "similar_to": task.similar_to,
-        "metrics": list(task.metrics),
+        "metrics": task.metrics,
     }
 
 
 def _source(task: Any) -> str:
+    if task.is_bundled:
+        return task.path
     return " ".join(filter(None, (task.path, task.configuration))) or "files of its own"

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from hyperformer_cli.config.section import Positive, Section
-from hyperformer_cli.config.task_definition import TaskEntry
+from hyperformer_cli.config.task_entries import TaskEntry
 
 PAPER, AUTO, RANDOM = "paper", "auto", "random"
 

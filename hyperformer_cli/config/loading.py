@@ -11,8 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from hyperformer_cli.config import yaml_lines
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.config.task_definition import ENTRY_TAGS, TaskDefinition
+from hyperformer_cli.config.task_entries import ENTRY_TAGS, read_task_files
 from hyperformer_cli.errors import InputError, did_you_mean
+from hyperformer_cli.tasks.task import Task
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -39,13 +40,14 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 
 def build_recipe(values: dict[str, Any], origins: dict[str, str] | None = None) -> Recipe:
-    """Validates plain values; `origins` says for each dotted key where it came from."""
+    """Validates plain values, task files read; `origins` says for each dotted key where it came from."""
+    values, origins = read_task_files(values, origins or {})
     try:
         loaded = Recipe.model_validate(values)
     except ValidationError as error:
-        raise InputError("\n".join(_explain(error, origins or {}))) from error
+        raise InputError("\n".join(explain(error, origins, Recipe))) from error
     loaded._given.update(values)
-    loaded._origins.update(origins or {})
+    loaded._origins.update(origins)
     return loaded
 
 
@@ -57,8 +59,7 @@ def dump_recipe(recipe: Recipe) -> str:
 def flatten_recipe(recipe: str | Path) -> str:
     """A recipe's text with what it extends merged in, under its own opening comment; a file that stands alone."""
     path = find_recipe(recipe)
-    values, _ = _read(path, ())
-    build_recipe(values)
+    values, _ = build_recipe(*_read(path, ())).given()
     values = {key: values[key] for key in Recipe.model_fields if key in values}
     comment = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
     return "\n".join([*comment, yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)])
@@ -87,15 +88,7 @@ def _read(path: Path, inheriting: tuple[Path, ...]) -> tuple[dict[str, Any], dic
     """A file merged over what it extends, and where each value came from."""
     if path.resolve() in inheriting:
         raise InputError(f"{path}: extends itself by way of {inheriting[-1].name}")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 (byte {error.start})") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    values, lines = yaml_lines.parse(text, str(path))
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: a recipe is a mapping of keys to values, found {type(values).__name__}")
+    values, lines = yaml_lines.read_mapping(path, "a recipe")
     origins = {"": str(path)} | {key: f"{path}:{line}" for key, line in lines.items()}
     base = values.pop("extends", None)
     if base is None:
@@ -157,8 +150,14 @@ def set_value(values: dict[str, Any], origins: dict[str, str], path: Sequence[st
     origins[key] = origin
 
 
-def _explain(error: ValidationError, origins: dict[str, str]) -> Iterator[str]:
-    """One line an error."""
+def explain(error: ValidationError, origins: dict[str, str], root: type[BaseModel]) -> Iterator[str]:
+    """One line per error.
+
+    Args:
+        error: of validating plain values.
+        origins: where each dotted key's value came from.
+        root: the model they were validated against.
+    """
     problems = error.errors()
     wrong = {problem["loc"] for problem in problems}
     for problem in problems:
@@ -168,12 +167,12 @@ def _explain(error: ValidationError, origins: dict[str, str]) -> Iterator[str]:
             problem["loc"] = problem["loc"][1:]
         path = _key_path(problem["loc"])
         key = ".".join(path)
-        at = next((origins[k] for k in _prefixes(path) if k in origins), "recipe")
+        at = next((origins[k] for k in _prefixes(path) if k in origins), root.__name__.lower())
         kind, found = problem["type"], problem.get("input")
         if path == ["extends"]:
             yield f"{at}: extends can only stand in a recipe file"
         elif kind == "extra_forbidden":
-            yield f"{at}: unknown key '{key}'; {did_you_mean(path[-1], _valid_keys(path[:-1]))}"
+            yield f"{at}: unknown key '{key}'; {did_you_mean(path[-1], _valid_keys(path[:-1], root))}"
         elif kind == "missing":
             yield f"{at}: key '{key}' is missing"
         elif kind == "literal_error":
@@ -198,15 +197,15 @@ def _prefixes(path: list[str]) -> Iterator[str]:
         yield ".".join(path[:length])
 
 
-def _valid_keys(path: list[str]) -> list[str]:
-    """The keys of the section at `path`."""
-    model: type[BaseModel] = Recipe
+def _valid_keys(path: list[str], root: type[BaseModel]) -> list[str]:
+    """The keys of the section at `path`, from the model `root` on."""
+    model = root
     for part in path:
         if part.isdigit():  # the only lists of sections are those of tasks
-            model = TaskDefinition
+            model = Task
         elif part not in ("tasks", "target_tasks"):
             annotation = model.model_fields[part].annotation
             candidates = [annotation, *getattr(annotation, "__args__", ())]
             model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
     keys = set(model.model_fields)
-    return sorted(keys - {"tasks"} if path == ["adapter"] else keys | {"extends"} if not path else keys)
+    return sorted(keys - {"tasks"} if path == ["adapter"] else keys | {"extends"} if model is Recipe else keys)

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, 
 
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.config.fewshot import FewshotSection
-from hyperformer_cli.config.section import Positive, Section, Split
-from hyperformer_cli.config.task_definition import TaskEntry, entry_name
+from hyperformer_cli.config.section import Positive, Section, SplitName
+from hyperformer_cli.config.task_entries import TaskEntry, entry_name
 
 
 class PrintedParameters(Section):
@@ -121,7 +121,7 @@ class EvaluationSection(Section):
     """
 
     every: Positive = 1000
-    splits: list[Split] = Field(["validation", "test"])
+    splits: list[SplitName] = Field(["validation", "test"])
     metric: Literal["average"] = "average"
     method: Literal["generate"] = "generate"
     num_beams: Positive | None = None

@@ -1,10 +1,11 @@
 """What all parts of a recipe have in common."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Split = Literal["train", "validation", "test"]
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 Positive = Annotated[int, Field(ge=1)]
 
 

@@ -1,6 +1,7 @@
 """YAML that remembers its lines: plain data, and for every dotted key the line it stands on."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -18,6 +19,24 @@ class _Loader(_SafeLoader):
 _FLOAT = re.compile(r"^[-+]?(?:\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+$")
 _Loader.yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+
+
+def read_mapping(path: Path, what: str) -> tuple[dict[str, Any], dict[str, int]]:
+    """Reads a YAML file that holds one mapping, as `parse` does; `what` is what to call it in messages (`a recipe`).
+
+    Raises:
+        InputError: the file cannot be read, is not valid YAML, or holds something else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 (byte {error.start})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    values, lines = parse(text, str(path))
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: {what} is a mapping of keys to values, found {type(values).__name__}")
+    return values, lines
 
 
 def parse(text: str, name: str) -> tuple[Any, dict[str, int]]:

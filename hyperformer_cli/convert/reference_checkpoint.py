@@ -13,7 +13,7 @@ from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.config.loading import build_recipe, dump_recipe
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.data.declared import recipe_tasks
+from hyperformer_cli.config.recipe_tasks import recipe_tasks
 from hyperformer_cli.data.loading import load_tokenizer
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.runs.environment import describe_environment

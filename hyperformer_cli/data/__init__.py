@@ -1,1 +1,1 @@
-"""Floor 1: the tasks. Declarations, sources, splits, sampling, tokenisation, collation, metrics."""
+"""Floor 1: the data. Sources, splits, sampling, tokenisation, collation, implementations of metrics."""

@@ -8,11 +8,12 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from hyperformer_cli.backbones import hub
 from hyperformer_cli.bundled import folder_of
 from hyperformer_cli.config.recipe import DataSection, Recipe
+from hyperformer_cli.config.section import SplitName
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import RowSelection, source_split_of, split_rows
-from hyperformer_cli.data.tasks import SplitName, Task
 from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit
 from hyperformer_cli.errors import InputError
+from hyperformer_cli.tasks.task import Task
 
 DatasetsByTask = dict[str, TokenizedSplit]
 
@@ -95,7 +96,7 @@ def check_targets(
         check_prefixes(tasks, tokenizer)
     for task in tasks:
         length = task.max_target_length or data.max_target_length
-        for label in task.labels:
+        for label in task.label_texts:
             ids = tokenizer(text_target=label, max_length=length, truncation=True)["input_ids"]
             text = tokenizer.decode(ids, skip_special_tokens=True)
             if text.strip() != label:

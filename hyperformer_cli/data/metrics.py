@@ -1,4 +1,4 @@
-"""GLUE's metrics as `evaluate.Metric` modules that need no network, and the reading of predictions.
+"""The implementations of the metrics, as `evaluate.Metric` modules that need no network, and the scoring of texts.
 
 Importing `evaluate` takes seconds: import this module where it is used.
 """
@@ -15,13 +15,14 @@ import sacrebleu
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from hyperformer_cli.data.tasks import Task
+from hyperformer_cli.tasks.metrics import METRICS
+from hyperformer_cli.tasks.task import Task
 
-INVALID = -1  # the class, or the number, of a prediction that is not one
+INVALID = -1  # the class, or the number, of a prediction that is neither
 
 
-class _OfLabels(evaluate.Metric):
-    """Base of metrics over class numbers, where a prediction may be INVALID, or over other values."""
+class LabelMetric(evaluate.Metric):
+    """Base of metrics over class numbers, or over values of another type; a prediction may be INVALID."""
 
     value_type = "int64"
 
@@ -35,20 +36,20 @@ class _OfLabels(evaluate.Metric):
         )
 
 
-class _OfNumbers(_OfLabels):
+class NumberMetric(LabelMetric):
     """Base of metrics over numbers."""
 
     value_type = "float64"
 
 
-class Accuracy(_OfLabels):
+class Accuracy(LabelMetric):
     """Share of predictions that equal their reference; an invalid one counts as wrong."""
 
     def _compute(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
         return {"accuracy": sklearn_metrics.accuracy_score(references, predictions)}
 
 
-class F1(_OfLabels):
+class F1(LabelMetric):
     """F1 of class 1 of two; an invalid prediction counts as the opposite of its reference."""
 
     def _compute(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
@@ -57,14 +58,14 @@ class F1(_OfLabels):
         return {"f1": sklearn_metrics.f1_score(references, valid, zero_division=0)}
 
 
-class MatthewsCorrelation(_OfLabels):
+class MatthewsCorrelation(LabelMetric):
     """Matthews correlation; invalid predictions are a class of their own."""
 
     def _compute(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
         return {"matthews_correlation": sklearn_metrics.matthews_corrcoef(references, predictions)}
 
 
-class Bleu(_OfLabels):
+class Bleu(LabelMetric):
     """sacrebleu's corpus BLEU over texts with one reference each."""
 
     value_type = "string"
@@ -73,48 +74,38 @@ class Bleu(_OfLabels):
         return {"bleu": sacrebleu.corpus_bleu(predictions, [references]).score / 100}
 
 
-class Pearson(_OfNumbers):
+class Pearson(NumberMetric):
     """Pearson correlation; 0 where one side is constant."""
 
     def _compute(self, predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
         return {"pearson": _correlation(stats.pearsonr, predictions, references)}
 
 
-class Spearman(_OfNumbers):
+class Spearman(NumberMetric):
     """Spearman rank correlation; 0 where one side is constant."""
 
     def _compute(self, predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
         return {"spearmanr": _correlation(stats.spearmanr, predictions, references)}
 
 
-METRICS: dict[str, type[evaluate.Metric]] = {
-    "accuracy": Accuracy,
-    "f1": F1,
-    "matthews_correlation": MatthewsCorrelation,
-    "pearson": Pearson,
-    "spearmanr": Spearman,
-    "bleu": Bleu,
-}
-
-
 def score(task: Task, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """Every metric of a task over decoded texts, in per cent.
 
     Args:
-        task: the declaration.
+        task: gives the metrics, and how a text is read.
         predictions: generated texts.
         references: target texts, as many.
     """
-    predicted, expected = [read(task, text) for text in predictions], [read(task, text) for text in references]
+    predicted, expected = _values(task, predictions), _values(task, references)
     values = {}
     for name in task.metrics:
-        metric = METRICS[name](keep_in_memory=True)
+        metric = METRICS[name].load()(keep_in_memory=True)
         values[name] = 100 * float(metric.compute(predictions=predicted, references=expected)[name])
     return values
 
 
 def majority_score(task: Task, references: Sequence[str]) -> dict[str, float]:
-    """The same for always answering the most frequent reference: what a score must be seen beside.
+    """The scores of always answering the most frequent reference, to compare other scores with.
 
     Of equally frequent ones it is the last, with which F1 is not 0.
     """
@@ -123,18 +114,10 @@ def majority_score(task: Task, references: Sequence[str]) -> dict[str, float]:
     return score(task, [most_frequent] * len(references), references)
 
 
-def read(task: Task, text: str) -> int | float | str:
-    """A decoded text as class number, as number (INVALID if it is neither), or as it is."""
-    text = text.strip()
-    if task.is_free_text:
-        return text
-    if not task.is_regression:
-        return task.labels.index(text) if text in task.labels else INVALID
-    try:
-        number = float(text)
-    except ValueError:
-        return float(INVALID)
-    return number if math.isfinite(number) else float(INVALID)
+def _values(task: Task, texts: Sequence[str]) -> list[int | float | str]:
+    """Each text as class number, as number (INVALID if it is neither), or as it is."""
+    values = [task.parse_prediction(text) for text in texts]
+    return [INVALID if value is None else value for value in values]
 
 
 def _correlation(function: object, predictions: Sequence[float], references: Sequence[float]) -> float:

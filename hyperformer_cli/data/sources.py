@@ -13,9 +13,10 @@ from pyarrow import json as arrow_json
 
 from hyperformer_cli.backbones import hub
 from hyperformer_cli.bundled import BUNDLED, data_folder
-from hyperformer_cli.data.tasks import CONVERTED, Task
 from hyperformer_cli.errors import InputError, did_you_mean
+from hyperformer_cli.tasks.task import Task
 
+CONVERTED = "refs/convert/parquet"  # the hub's own conversion of what was a loading script
 _SUFFIXES = (".parquet", ".jsonl", ".csv", ".tsv")
 
 
@@ -68,7 +69,7 @@ def load_rows(task: Task, split: str, source: str) -> Rows:
             f"{rows.origin}: no column '{missing[0]}', which task '{task.name}' needs; found: {', '.join(names)}"
         )
     if task.drops_unlabelled:
-        labelled = compute.not_equal(rows.table[task.label_column], -1)
+        labelled = compute.not_equal(rows.table[task.label_column].cast(pa.string()), "-1")
         rows = replace(rows, table=rows.table.filter(labelled))
     for column in task.text_columns:
         if not _is_text(rows.table.schema.field(column).type):
@@ -132,7 +133,7 @@ def _read(path: Path, task: Task) -> pa.Table:
 
 
 def _columns_of_text(task: Task) -> list[str]:
-    return [*task.text_columns, *([task.label_column] if task.labels_are_read_as_text else [])]
+    return [*task.text_columns, *([task.label_column] if task.kind == "labels" else [])]
 
 
 def _is_text(kind: pa.DataType) -> bool:

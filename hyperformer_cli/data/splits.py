@@ -14,7 +14,8 @@ from typing import Literal
 
 import torch
 
-from hyperformer_cli.data.tasks import SplitName, Task
+from hyperformer_cli.config.section import SplitName
+from hyperformer_cli.tasks.task import Task
 
 Protocol = Literal["paper", "reference"]
 SPLIT_SEED = 42

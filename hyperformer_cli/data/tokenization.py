@@ -13,9 +13,9 @@ import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.data.sources import Rows
-from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.storage.atomic import atomic_path
+from hyperformer_cli.tasks.task import Task
 
 FORMAT_VERSION = 1
 _CHUNK = 4096  # rows tokenised at a time
@@ -111,7 +111,7 @@ class Tokenization:
         parts = (
             FORMAT_VERSION, rows.fingerprint, tokenizer_fingerprint(self.tokenizer), self.max_source_length,
             task.max_target_length or self.max_target_length, self.task_prefix and (task.prefix or task.name),
-            task.template, task.target_template, task.labels, task.label_values, task.label_column,
+            task.template, task.target, task.label_texts, task.label_values, task.label_column, task.range,
         )  # fmt: skip
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 

@@ -9,11 +9,11 @@ from transformers import PreTrainedTokenizerBase
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.recipe import EvaluationSection
 from hyperformer_cli.data.loading import longest_target
-from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.data.tokenization import TokenizedSplit
 from hyperformer_cli.engine.averages import mean_of_metrics_and_tasks
 from hyperformer_cli.engine.decoding import generate_predictions
 from hyperformer_cli.observer import SILENT, Observer
+from hyperformer_cli.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -102,4 +102,4 @@ def limited(split: TokenizedSplit, max_examples: int | None) -> TokenizedSplit:
 
 def averages(scores: Sequence[Score]) -> dict[str, float]:
     """Both averages of a split's scores; see `mean_of_metrics_and_tasks`."""
-    return mean_of_metrics_and_tasks([(score.task, score.value) for score in scores])
+    return mean_of_metrics_and_tasks([(score.task, score.metric, score.value) for score in scores])

@@ -6,9 +6,9 @@ from typing import Any
 
 from hyperformer_cli.config.loading import load_recipe
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.data.declared import recipe_tasks
+from hyperformer_cli.config.recipe_tasks import recipe_tasks
+from hyperformer_cli.config.section import SPLITS
 from hyperformer_cli.data.loading import load_splits
-from hyperformer_cli.data.tasks import SPLITS
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.engine.scoring import Evaluator, averages
 from hyperformer_cli.errors import InputError, did_you_mean

@@ -12,8 +12,9 @@ from hyperformer_cli.backbones.source import BackboneSource
 from hyperformer_cli.bundled import BUNDLED
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.loading import longest_target
-from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.export.source import ExportSource
+from hyperformer_cli.tasks.metrics import METRICS
+from hyperformer_cli.tasks.task import Task
 
 _APACHE_OWNERS = ("google-t5/", "google/t5-", "google/flan-t5-", "google/mt5-", "google/byt5-")
 _METHODS = {
@@ -23,7 +24,6 @@ _METHODS = {
     "hyperformer-shared-layers": "HyperFormer with hypernetworks shared by the layers",
     "hyperformer++": "HyperFormer++: adapters written by one hypernetwork a stack",
 }
-_METRIC_IDS = {"pearson": "pearsonr"}  # where `evaluate` calls it otherwise
 
 _TEXT = """\
 ---
@@ -130,7 +130,7 @@ def _metadata(
         license_name=None if known else "see-licence-below",
         tags=["hyperformer", "t5", "adapters", "hypernetworks", "multi-task", recipe.adapter.method],
         datasets=sorted({task.path for task in tasks if _is_published(task)}) or None,
-        metrics=sorted({_METRIC_IDS.get(metric, metric) for task in tasks for metric in task.metrics}),
+        metrics=sorted({METRICS[metric].hub_id for task in tasks for metric in task.metrics}),
         model_name=recipe.name,
         eval_results=[_eval_result(by_name[score["task"]], score) for score in scores] or None,
     ).to_yaml()
@@ -142,9 +142,9 @@ def _eval_result(task: Task, score: Mapping[str, Any]) -> EvalResult:
         task_name=task.name,
         dataset_type=task.path if _is_published(task) else task.name,
         dataset_name=task.name,
-        dataset_config=task.configuration,
+        dataset_config=task.configuration if _is_published(task) else None,
         dataset_split=score["split"],
-        metric_type=_METRIC_IDS.get(score["metric"], score["metric"]),
+        metric_type=METRICS[score["metric"]].hub_id,
         metric_name=f"{score['metric']} (%)",
         metric_value=score["value"],
     )
@@ -209,7 +209,7 @@ def _inputs(tasks: Sequence[Task], source: ExportSource) -> str:
     prefixed = source.recipe.adapter.needs_task_prefix
     rows = ["| task | input | answers |", "|---|---|---|"]
     for task in tasks:
-        labels = zip(task.labels, task.label_names, strict=True)
+        labels = zip(task.label_texts, task.label_names, strict=True)
         answers = ", ".join(label if label == name else f"{label} ({name})" for label, name in labels)
         prefix = f"{task.prefix or task.name} " if prefixed else ""
         answers = answers or ("text" if task.is_free_text else "a number")

@@ -168,7 +168,7 @@ def _task_description(source: ExportSource, task: str) -> dict[str, Any]:
         "encoder": _graph_file(task, "encoder"),
         "decoder": _graph_file(task, "decoder"),
         "input": declared.input_template(tokenization(source.recipe, source.tokenizer).task_prefix),
-        "labels": list(declared.labels),
+        "labels": list(declared.label_texts),
         "label_names": list(declared.label_names),
         "max_new_tokens": longest_target([declared], source.tokenizer)[task],
     }

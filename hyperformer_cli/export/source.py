@@ -12,15 +12,15 @@ from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.layouts import EncoderDecoderLayout
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.config.recipe_tasks import recipe_tasks
 from hyperformer_cli.data.collation import collate
-from hyperformer_cli.data.declared import recipe_tasks
 from hyperformer_cli.data.loading import select_rows, tokenization
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
-from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.trained import load_trained_run
+from hyperformer_cli.tasks.task import Task
 
 EXAMPLES = 16  # real inputs a task on which an export is compared with its run
 _GENERATED_SHAPE = (4, 12, 4)  # rows, source and target tokens, where there are no data

@@ -29,7 +29,7 @@ def export_static(source: ExportSource, folder: Path) -> list[Path]:
     about = {
         name: {
             "input": task.input_template(source.recipe.adapter.needs_task_prefix),
-            "labels": list(task.labels),
+            "labels": list(task.label_texts),
             "label_names": list(task.label_names),
             "metrics": list(task.metrics),
             "max_new_tokens": lengths[name],

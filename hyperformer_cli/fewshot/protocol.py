@@ -7,8 +7,8 @@ from typing import Any
 from hyperformer_cli.config.fewshot import AUTO, PAPER, RANDOM, FewshotSection
 from hyperformer_cli.config.recipe import DataSection, Recipe
 from hyperformer_cli.data.splits import permutation, source_split_of, split_rows
-from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.errors import InputError, did_you_mean
+from hyperformer_cli.tasks.task import Task
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 from hyperformer_cli.config.fewshot import FewshotSection
 from hyperformer_cli.config.loading import build_recipe, load_recipe, override_values, set_value
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.config.task_definition import entry_name
-from hyperformer_cli.data.declared import target_tasks
+from hyperformer_cli.config.recipe_tasks import target_tasks
+from hyperformer_cli.config.task_entries import entry_name
 from hyperformer_cli.data.sizes import sizes_are, split_size
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.fewshot.protocol import cells_of, settings_of

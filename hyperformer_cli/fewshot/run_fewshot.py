@@ -4,18 +4,16 @@ import hashlib
 import json
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.fewshot import AUTO, PAPER
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.data.declared import recipe_tasks, target_tasks
+from hyperformer_cli.config.recipe_tasks import recipe_tasks, target_tasks
 from hyperformer_cli.data.loading import check_targets, load_split
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
-from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.data.tokenization import Tokenization
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.errors import HyperformerError, InputError
@@ -25,6 +23,7 @@ from hyperformer_cli.fewshot.transfer import Target, Transfer
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.trained import load_trained_run
 from hyperformer_cli.storage.trained import detached, read_description
+from hyperformer_cli.tasks.task import Task
 
 
 def run_fewshot(
@@ -138,7 +137,7 @@ def _load(task: Task, recipe: Recipe, how: Tokenization, strict_sizes: bool) -> 
         for split in (["validation", "test"] if recipe.fewshot.init_from == AUTO else ["test"])
     }
     test = load_rows(task, source_split_of(task, "test"), recipe.data.source)
-    about = repr(replace(task, files=None))  # files may move
+    about = task.model_dump(mode="json", exclude={"files"})  # files may move
     fingerprint = hashlib.sha256(json.dumps([rows.fingerprint, test.fingerprint, about]).encode()).hexdigest()
     return Target(task, drawn, numbers, how.apply(task, rows.take(numbers)), fingerprint, **splits)
 

@@ -15,13 +15,13 @@ from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.fewshot import FewshotSection
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.sampling import TemperatureSampler
-from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.data.tokenization import TokenizedSplit
 from hyperformer_cli.engine.optimizer import make_optimizer
 from hyperformer_cli.engine.scoring import Evaluator, limited
 from hyperformer_cli.engine.step import LossFunction, OptimizerStep, micro_batches
 from hyperformer_cli.errors import HyperformerError
 from hyperformer_cli.fewshot.protocol import Cell
+from hyperformer_cli.tasks.task import Task
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Predictions of one set of weights: batches of any of its tasks, sorted by length, answered in the order asked."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,10 +9,10 @@ from accelerate import Accelerator
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.recipe import EvaluationSection
 from hyperformer_cli.data.loading import longest_target
-from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.data.tokenization import Tokenization
 from hyperformer_cli.engine.likelihood import label_log_likelihoods, softmax
 from hyperformer_cli.prediction.requests import Request
+from hyperformer_cli.tasks.task import Task
 
 Prediction = dict[str, Any]  # one line of output
 
@@ -88,13 +87,14 @@ class Predictor:
     def _describe(self, request: Request, text: str, log_likelihoods: Sequence[float]) -> Prediction:
         task = self.tasks[request.task]
         found: Prediction = {"id": request.id, "task": request.task, "prediction": text}
+        value = task.parse_prediction(text)
         if task.labels:
-            found["label"] = label_name(task, text)
+            found["label"] = None if value is None else task.label_names[value]
             if self._with_scores:
                 shares = [round(share, 4) for share in softmax(log_likelihoods)]
                 found["scores"] = dict(zip(task.label_names, shares, strict=True))
         elif task.is_regression:
-            found |= {"label": None, "value": number(text)}
+            found |= {"label": None, "value": value}
         return found
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -104,19 +104,4 @@ class Predictor:
         if not task.labels:
             return []
         limit = task.max_target_length or self.how.max_target_length
-        return self.how.tokenizer(text_target=list(task.labels), max_length=limit, truncation=True)["input_ids"]
-
-
-def label_name(task: Task, text: str) -> str | None:
-    """The name of the label that a generated text is; None if it is none. `eval` reads texts the same way."""
-    text = text.strip()
-    return task.label_names[task.labels.index(text)] if text in task.labels else None
-
-
-def number(text: str) -> float | None:
-    """The number that a generated text is; None if it is none."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+        return self.how.tokenizer(text_target=list(task.label_texts), max_length=limit, truncation=True)["input_ids"]

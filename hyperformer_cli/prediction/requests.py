@@ -3,13 +3,13 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from string import Formatter
 from typing import Any
 
-from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.prediction.rows import Row, is_text
+from hyperformer_cli.tasks.task import Task
 
 _ID_COLUMNS = ("id", "idx")
 _READY_TEXT = "text"
@@ -89,7 +89,9 @@ class RequestReader:
     def _text(self, task: Task, values: Mapping[str, Any]) -> str:
         _check_columns(task, values)
         if any(column not in values for column in _columns(task)):
-            task = replace(task, template=f"{{{_READY_TEXT}}}")  # what is ready takes the place of the filled template
+            task = task.model_copy(
+                update={"template": f"{{{_READY_TEXT}}}"}
+            )  # what is ready takes the place of the filled template
         for field in _fields(task):
             _check_field(field, values)
         text = task.input_text(values, self._with_prefix)

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.data.declared import recipe_tasks
+from hyperformer_cli.config.recipe_tasks import recipe_tasks
 from hyperformer_cli.data.loading import tokenization
-from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.prediction.predictor import Predictor
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.trained import load_trained_run
+from hyperformer_cli.tasks.task import Task
 
 
 class TrainedRun:

@@ -7,13 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hyperformer_cli.reporting.table import Cell, Column, Row, Table
+from hyperformer_cli.tasks.metrics import METRICS
 
 FORMATS = ("text", "markdown", "latex", "csv", "json")
 _HEADING_WIDTH = 24  # where a long method's name breaks
-_SHORT = {
-    "matthews_correlation": "Matthews", "accuracy": "acc", "f1": "F1", "pearson": "Pearson", "spearmanr": "Spearman",
-    "bleu": "BLEU",
-}  # fmt: skip
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"$<$", ">": r"$>$", "±": r"$\pm$",
@@ -154,7 +151,7 @@ def _rich_table(table: Table, columns: range) -> Any:
 def _heading(column: Column) -> str:
     """A column's name on one line: `mrpc F1`; an average's own name says enough."""
     names = column.names[1:] if column.names[0] == "average" else column.names
-    return " ".join(_SHORT.get(name, name) for name in names)
+    return " ".join(METRICS[name].short_name if name in METRICS else name for name in names)
 
 
 def _broken(heading: str) -> str:

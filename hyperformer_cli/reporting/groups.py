@@ -56,8 +56,8 @@ class Group:
 
     def averages(self, split: str, kind: str) -> list[float]:
         """One average a seed: of the `metrics`, which is the paper's, or of the `tasks`' own means."""
-        pairs = [[(task, value) for (task, _), value in run.scores[split].items()] for run in self.runs]
-        return [mean_of_metrics_and_tasks(own)[kind] for own in pairs]
+        scores = [[(*metric, value) for metric, value in run.scores[split].items()] for run in self.runs]
+        return [mean_of_metrics_and_tasks(own)[kind] for own in scores]
 
 
 @dataclass(frozen=True)

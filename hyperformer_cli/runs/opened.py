@@ -14,12 +14,12 @@ from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.config.loading import load_recipe
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.data.declared import recipe_tasks
+from hyperformer_cli.config.recipe_tasks import recipe_tasks
 from hyperformer_cli.data.loading import tokenization
-from hyperformer_cli.data.tasks import Task
 from hyperformer_cli.data.tokenization import Tokenization
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.tasks.task import Task
 
 
 class OpenedRun:

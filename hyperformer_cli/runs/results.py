@@ -15,7 +15,7 @@ def merge_cells(
     """The scores of runs of one task each, split by split, and their averages."""
     scores = [score for split in splits for cell in cells for score in cell["results"] if score["split"] == split]
     average = {
-        split: mean_of_metrics_and_tasks([(s["task"], s["value"]) for s in scores if s["split"] == split])
+        split: mean_of_metrics_and_tasks([(s["task"], s["metric"], s["value"]) for s in scores if s["split"] == split])
         for split in splits
     }
     return scores, average

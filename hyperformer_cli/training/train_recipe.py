@@ -7,7 +7,7 @@ from typing import Any
 
 from hyperformer_cli.config.cells import single_task_recipes
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.data.declared import recipe_tasks
+from hyperformer_cli.config.recipe_tasks import recipe_tasks
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.runs.folder import RunFolder

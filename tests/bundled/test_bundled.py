@@ -9,14 +9,14 @@ import pytest
 
 from hyperformer_cli.bundled import data_folder, model_folder
 from hyperformer_cli.config.loading import load_recipe
-from hyperformer_cli.data.declared import declared_tasks, get_task
 from hyperformer_cli.data.loading import load_tokenizer
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.errors import InputError
+from hyperformer_cli.tasks.registry import all_tasks, get_task
 from hyperformer_cli.training.plan import plan
 
 ROOT = Path(__file__).parents[2]
-MINIATURE = {name: task for name, task in declared_tasks().items() if task.is_bundled}
+MINIATURE = {task.name: task for task in all_tasks() if task.is_bundled}
 
 
 def test_the_wheel_holds_rows_and_weights_and_no_code_that_made_them():

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from hyperformer_cli.data.declared import get_task
-from hyperformer_cli.data.glue import GLUE
+from hyperformer_cli.config.section import SPLITS
 from hyperformer_cli.data.splits import permutation, source_split_of, split_rows
-from hyperformer_cli.data.tasks import SPLITS
+from hyperformer_cli.tasks.registry import get_task
 
+GLUE = ["cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb", "wnli"]
 GOLDEN = json.loads((Path(__file__).parents[1] / "fixtures" / "data_golden.json").read_text())
 HALVED = {"rte": 277, "mrpc": 408, "cola": 1043, "stsb": 1500}
 CARVED = {"sst2": 67349, "qnli": 104743}
 
 
 def rows(task: str, split: str, **options) -> list[int]:
-    found = split_rows(GLUE[task], split, dict(GLUE[task].sizes), **options)
-    return list(range(GLUE[task].sizes[found.source_split])) if found.indices is None else found.indices
+    found = split_rows(get_task(task), split, dict(get_task(task).sizes), **options)
+    return list(range(get_task(task).sizes[found.source_split])) if found.indices is None else found.indices
 
 
 @pytest.mark.parametrize("task", HALVED)
@@ -42,21 +42,21 @@ def test_reference_protocol_keeps_the_references_sizes(task: str) -> None:
     golden = GOLDEN["actual_splits_with_n_obs_minus_1"][task]
     for split in SPLITS:
         assert len(rows(task, split, protocol="reference")) == golden[split]["size"]
-        assert source_split_of(GLUE[task], split) == golden[split]["loaded"][0]
+        assert source_split_of(get_task(task), split) == golden[split]["loaded"][0]
     if "validation_examples_also_in_training_set" in golden:
         shared = set(rows(task, "train", protocol="reference")) & set(rows(task, "validation", protocol="reference"))
         assert len(shared) == golden["validation_examples_also_in_training_set"]
 
 
-@pytest.mark.parametrize("task", sorted(GLUE))
+@pytest.mark.parametrize("task", GLUE)
 def test_paper_protocol_leaks_nothing(task: str) -> None:
     seen: set[tuple[str, int]] = set()
     for split in SPLITS:
-        source = source_split_of(GLUE[task], split)
+        source = source_split_of(get_task(task), split)
         here = {(source, row) for row in rows(task, split)}
         assert here and not (here & seen)
         seen |= here
-    assert len(seen) == sum(GLUE[task].sizes.values())
+    assert len(seen) == sum(get_task(task).sizes.values())
 
 
 def test_subsamples_are_the_references() -> None:
@@ -74,7 +74,7 @@ def test_a_task_with_fewer_gives_what_it_has() -> None:
 
 
 def test_small_training_sets_give_half() -> None:
-    found = split_rows(GLUE["sst2"], "validation", {"train": 300})
+    found = split_rows(get_task("sst2"), "validation", {"train": 300})
     assert found.indices == permutation(300, 42)[:150]
 
 

@@ -14,7 +14,7 @@ from transfer_runs import copy_of_trained, run, write_targets
 
 from hyperformer_cli import AdaptedModel
 from hyperformer_cli.config.loading import load_recipe
-from hyperformer_cli.data.declared import get_task
+from hyperformer_cli.tasks.registry import get_task
 
 
 @pytest.fixture

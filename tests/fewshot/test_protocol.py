@@ -5,9 +5,9 @@ import torch
 
 from hyperformer_cli.config.fewshot import FewshotSection
 from hyperformer_cli.config.recipe import DataSection
-from hyperformer_cli.data.declared import get_task
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.fewshot.protocol import Cell, cells_of, draw, starting_task, training_rows
+from hyperformer_cli.tasks.registry import get_task
 
 
 def test_sizes_above_what_there_is_become_all_of_it_as_in_the_paper_for_cb() -> None:

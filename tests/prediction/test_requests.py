@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from hyperformer_cli.data.declared import declared_tasks
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.prediction.requests import Request, RequestReader
 from hyperformer_cli.prediction.rows import Row
+from hyperformer_cli.tasks.registry import get_task
 
-TASKS = {name: declared_tasks()[name] for name in ("mrpc", "cola", "yelp_polarity", "commonsense_qa", "hellaswag")}
+TASKS = {name: get_task(name) for name in ("mrpc", "cola", "yelp_polarity", "commonsense_qa", "hellaswag")}
 PAIR = {"sentence1": "A", "sentence2": "B"}
 CHOICES = {"question": "Q", "choices": {"label": list("ABCDE"), "text": ["one", "two", "three", "four", "five"]}}
 
@@ -31,7 +31,7 @@ def test_a_ready_made_text_gets_only_the_prefix() -> None:
     assert request({"text": "{any} text"}, "mrpc").text == "{any} text"
     assert request({"text": "any text"}, "mrpc", with_prefix=True).text == "mrpc any text"
     assert request({"text": "not this", **PAIR}, "mrpc").text == "sentence1: A sentence2: B"
-    prefixed = {"boolq": declared_tasks()["boolq"]}
+    prefixed = {"boolq": get_task("boolq")}
     assert RequestReader(prefixed, None, True)(Row(1, 0, {"text": "x"})).text == "superglue-boolq x"
 
 

@@ -40,7 +40,7 @@ def results(recipe: Recipe, values: Mapping[tuple[str, str], float] | float) -> 
                 about = {"task": task, "split": split, "metric": metric}
                 scores.append({**about, "value": value - less, "majority": 50.0, "examples": 100})
     average = {
-        split: mean_of_metrics_and_tasks([(s["task"], s["value"]) for s in scores if s["split"] == split])
+        split: mean_of_metrics_and_tasks([(s["task"], s["metric"], s["value"]) for s in scores if s["split"] == split])
         for split in ("validation", "test")
     }
     parameters = {

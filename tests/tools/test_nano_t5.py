@@ -1,6 +1,5 @@
 """The bundled model: its size, its tokenizer, and the text it was pretrained on."""
 
-from dataclasses import replace
 from itertools import islice
 from random import Random
 
@@ -88,6 +87,6 @@ def test_pretraining_is_deterministic(tmp_path):
 
 def test_the_tokenizer_tells_the_tasks_prefixes_apart(tokenizer):
     check_prefixes(MINIATURE.values(), tokenizer)
-    unknown = [replace(MINIATURE[name], prefix=f"mini_{name}") for name in ("mini_cola", "mini_rte")]
+    unknown = [MINIATURE[name].model_copy(update={"prefix": f"mini_{name}"}) for name in ("mini_cola", "mini_rte")]
     with pytest.raises(InputError, match="'mini_cola' and 'mini_rte' apart"):
         check_prefixes(unknown, tokenizer)

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from functools import cache
 from random import Random
 
-from hyperformer_cli.data.declared import declared_tasks
-from hyperformer_cli.data.tasks import Task
+from hyperformer_cli.tasks.registry import all_tasks
+from hyperformer_cli.tasks.task import Task
 from tools.miniature.language import Speaker
 from tools.miniature.lexicon import HELD_OUT, TRAINING
 from tools.miniature.pairs import answering, entailment, paraphrase, similarity
 from tools.miniature.sentences import Row, acceptability, sentiment
 from tools.miniature.transfer import commitment, word_order
 
-MINIATURE = {name: task for name, task in declared_tasks().items() if task.is_bundled}
+MINIATURE = {task.name: task for task in all_tasks() if task.is_bundled}
 
 _GENERATORS: dict[str, Callable[[Speaker, bool, int | float], Row]] = {
     "mini_cola": acceptability,

@@ -11,10 +11,10 @@ from typer.testing import CliRunner, Result
 
 from hyperformer_cli.cli.main import app
 from hyperformer_cli.config.loading import build_recipe, dump_recipe, load_recipe
-from hyperformer_cli.config.task_definition import TaskDefinition
-from hyperformer_cli.data.declared import defined_task, recipe_tasks
+from hyperformer_cli.config.recipe_tasks import recipe_tasks
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.errors import InputError
+from hyperformer_cli.tasks.task import Task
 
 
 def run(*arguments: object) -> Result:
@@ -89,7 +89,7 @@ def test_what_a_definition_says(recipe_values: dict, definitions: list) -> None:
     assert stars.input_text(row, with_prefix=True) == "rate A {b}"
     assert [task.target_text(row) for task in (topics, stars, sizes, summaries)] == ["dog", "good", "1.2", "s"]
     assert [task.metrics for task in (topics, stars, sizes, summaries)] == [
-        ("accuracy", "f1"), ("accuracy",), ("pearson", "spearmanr"), ("bleu",)
+        ["accuracy", "f1"], ["accuracy"], ["pearson", "spearmanr"], ["bleu"]
     ]  # fmt: skip
     assert topics.split_rule == "own" and stars.split_rule == sizes.split_rule == "halved"
     with pytest.raises(InputError, match="'bird' in column 'topic'; expected cat, dog"):
@@ -127,7 +127,7 @@ def test_a_resolved_recipe_reads_back(recipe_values: dict, definitions: list, tm
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"name": "cola"}, "'cola' is declared already"),
+        ({"name": "cola"}, "'cola' is the name of a shipped task"),
         ({"name": "a/b"}, "tasks.0.name"),
         ({"template": "no column"}, "tasks.0.template: name columns in braces"),
         ({"template": "{open"}, "tasks.0.template: not a template"),
@@ -137,13 +137,13 @@ def test_a_resolved_recipe_reads_back(recipe_values: dict, definitions: list, tm
         ({"labels": ["cat"]}, "tasks.0.labels"),
         ({"labels": ["cat", " dog"]}, "labels: ' dog' is empty or has spaces around it"),
         ({"labels": [1, 2]}, "tasks.0.labels.0: found 1"),
-        ({"labels": ["cat", "cat"]}, "a text stands twice"),
+        ({"labels": ["cat", "cat"]}, "duplicate text in"),
         ({"target": "{text}"}, "labels or target, not both"),
         ({"path": "someone/set"}, "files or path, not both"),
         ({"files": {"validation": "v.csv"}}, "needs a train split"),
         ({"files": {"train": "t.csv", "dev": "v.csv"}}, "dev"),
         ({"metrics": ["pearson"]}, "'pearson' does not score labels; use accuracy"),
-        ({"labels": ["cat", "dog", "cow"]}, "f1 is that of the second of two labels"),
+        ({"labels": ["cat", "dog", "cow"]}, "'f1' needs exactly 2 labels, found 3"),
         ({"template": None}, "tasks.0.template"),
     ],
 )
@@ -196,7 +196,7 @@ def test_a_task_on_the_hub_states_its_sizes_for_a_dry_run(recipe_values: dict, w
     ],
 )
 def test_labels_are_compared_as_files_write_them(labels: dict, stored: object, text: str, definitions: list) -> None:
-    task = defined_task(TaskDefinition(**{**definitions[0], "labels": labels}))
+    task = Task(**{**definitions[0], "labels": labels, "metrics": None})
     assert task.target_text({"topic": stored}) == text
 
 
@@ -206,5 +206,5 @@ def test_long_rows_and_dates_in_json_lines_are_text(tmp_path: Path) -> None:
     for split in ("train", "test"):
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     files = {split: str(tmp_path / f"{split}.jsonl") for split in ("train", "test")}
-    definition = TaskDefinition(name="long", files=files, template="{text}", labels={"0": "no", "1": "yes"})
-    assert load_rows(defined_task(definition), "train", "hub").table.to_pylist() == rows
+    task = Task(name="long", files=files, template="{text}", labels={"0": "no", "1": "yes"})
+    assert load_rows(task, "train", "hub").table.to_pylist() == rows

@@ -1,0 +1,295 @@
+"""A task as data: where its rows are, how a row becomes input and target text, how it is split and scored."""
+
+import math
+from collections.abc import Mapping, Sequence
+from string import Formatter
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from hyperformer_cli.bundled import BUNDLED
+from hyperformer_cli.config.section import SPLITS, Positive, Section, SplitName
+from hyperformer_cli.errors import InputError, did_you_mean
+from hyperformer_cli.tasks.metrics import DEFAULT_METRICS, METRICS, Kind
+
+_MAX_LENGTHS = {"labels": None, "numbers": 10, "text": 128}  # of targets that cannot be listed
+_MOST_NUMBERS = 10_000  # of a range
+
+
+class Task(Section):
+    """One task, shipped or a user's own.
+
+    Its rows come from `files`, from `path` (a data set on the hub), or, with neither, from `data.source`. It predicts
+    one of `labels`, a free text (`target`), or, with neither, the number in `label_column`. Defaults that depend on
+    other fields are filled in when the task is made; no `metrics`, `label_names`, `source_splits`, `split_rule` or
+    `sizes` is None afterwards.
+
+    Attributes:
+        name: what recipes call it.
+        template: the input text; columns in braces, `{choices[text][0]}` for what lies inside one.
+        files: a CSV, TSV, JSONL or parquet file for each split.
+        path, configuration, revision: the data set on the hub.
+        label_column: the column of the label, or of the number.
+        labels: what the column holds, as text (`0`, `1.5`, `true`); or a mapping from that to the text the model
+            writes.
+        label_names: what people call the labels, in their order; the texts by default.
+        target: template of a free text to write, such as a translation.
+        range: lowest and highest of the numbers, which are then listed to one decimal; without it they may be any.
+        metrics: names in `METRICS`, the task's principal one first; those of its kind by default.
+        split_rule: `own` (a split for each role), `halved` or `carved`; see `data/splits.py`. By default `own`, or
+            `halved` where there is no validation or no test split.
+        source_splits: the data set's split that plays each role, where their names do not say so.
+        sizes: rows of the data set's splits, by its own names for them: what a dry run shows without the data.
+        prefix: what plain fine-tuning puts before the input; the name by default.
+        similar_to: the trained task whose embedding (or adapter) few-shot transfer starts from.
+        max_target_length: tokens of the longest target. Targets that can be listed need none; by default 10 for other
+            numbers, 128 for text.
+        num_beams: for decoding.
+        drops_unlabelled: rows labelled -1 are not part of the data set.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    template: str = Field(min_length=1)
+    files: dict[SplitName, str] | None = None
+    path: str | None = None
+    configuration: str | None = None
+    revision: str = "main"
+    label_column: str = "label"
+    labels: list[str] | dict[str, str] | None = Field(None, min_length=2)
+    label_names: list[str] | None = None
+    target: str | None = None
+    range: list[float] | None = Field(None, min_length=2, max_length=2)
+    metrics: list[str] | None = Field(None, min_length=1)
+    split_rule: Literal["own", "halved", "carved"] | None = None
+    source_splits: dict[SplitName, str] | None = None
+    sizes: dict[str, Positive] | None = None
+    prefix: str | None = None
+    similar_to: str | None = None
+    max_target_length: Positive | None = None
+    num_beams: Positive = 1
+    drops_unlabelled: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """What is predicted: `labels`, `numbers` or `text`."""
+        return "labels" if self.labels is not None else "text" if self.target is not None else "numbers"
+
+    @property
+    def is_free_text(self) -> bool:
+        return self.kind == "text"
+
+    @property
+    def is_regression(self) -> bool:
+        return self.kind == "numbers"
+
+    @property
+    def is_bundled(self) -> bool:
+        """Whether the package itself holds the data."""
+        return self.path == BUNDLED
+
+    @property
+    def label_values(self) -> tuple[str, ...]:
+        """What the label column holds, as text."""
+        return tuple(self.labels or ())
+
+    @property
+    def label_texts(self) -> tuple[str, ...]:
+        """What the model writes for each label."""
+        return tuple(self.labels.values() if isinstance(self.labels, dict) else self.labels or ())
+
+    @property
+    def text_columns(self) -> list[str]:
+        """The columns of the input text, and of a free text to write."""
+        template = self.template + (self.target or "")
+        fields = [name for _, name, _, _ in Formatter().parse(template) if name]
+        return list(dict.fromkeys(name.partition("[")[0] for name in fields))
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns a row must have."""
+        return self.text_columns if self.is_free_text else [*self.text_columns, self.label_column]
+
+    def input_template(self, with_prefix: bool) -> str:
+        """The encoder's text as a template; `with_prefix` puts the task's name in front, as plain fine-tuning does."""
+        prefix = (self.prefix or self.name).replace("{", "{{").replace("}", "}}")
+        return f"{prefix} {self.template}" if with_prefix else self.template
+
+    def input_text(self, row: Mapping[str, Any], with_prefix: bool) -> str:
+        """The encoder's text for a row."""
+        return self.input_template(with_prefix).format_map(row)
+
+    def target_text(self, row: Mapping[str, Any]) -> str:
+        """The decoder's text: a label text, a free text, or a number to one decimal (the reference's round(label, 1)).
+
+        Raises:
+            InputError: the label is missing or not one of the task's.
+        """
+        if self.target is not None:
+            return self.target.format_map(row)
+        label = row[self.label_column]
+        text = self._number_text(label) if self.labels is None else self._label_text(label)
+        if text is None:
+            raise InputError(f"label {label!r} in column '{self.label_column}'; expected {self._expected()}")
+        return text
+
+    def _expected(self) -> str:
+        if self.labels is not None:
+            return ", ".join(self.labels)
+        return "a number" if self.range is None else "a number from {:g} to {:g}".format(*self.range)
+
+    def _label_text(self, label: Any) -> str | None:
+        value = _as_text(label)
+        if label is None or value not in self.labels:
+            return None
+        return self.labels[value] if isinstance(self.labels, dict) else value
+
+    def _number_text(self, label: Any) -> str | None:
+        low, high = self.range or (-math.inf, math.inf)
+        try:
+            number = round(float(label), 1) if math.isfinite(label) else None
+        except TypeError:
+            return None
+        return None if number is None or not low <= number <= high else str(number)
+
+    def possible_targets(self) -> Sequence[str]:
+        """Every text that a prediction should be: the label texts, or the numbers of the range; else none."""
+        if self.range is None:
+            return self.label_texts
+        first, last = (round(10 * bound) for bound in self.range)
+        return [str(tenths / 10) for tenths in range(first, last + 1)]
+
+    def parse_prediction(self, text: str) -> int | float | str | None:
+        """What a generated text says: the label's place among the labels, the number, or the text.
+
+        None where it is neither a label nor a number. Spaces around it do not count.
+        """
+        text = text.strip()
+        if self.is_free_text:
+            return text
+        if self.labels is not None:
+            return self.label_texts.index(text) if text in self.label_texts else None
+        try:
+            number = float(text)
+        except ValueError:
+            return None
+        return number if math.isfinite(number) else None
+
+    @field_validator("template", "target")
+    @classmethod
+    def _names_columns(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            fields = [field for field in Formatter().parse(value) if field[1] is not None]
+        except ValueError as error:
+            raise ValueError(f"not a template ({error}); double the braces that are meant as text: {{{{ }}}}") from None
+        if not fields or not all(name for _, name, _, _ in fields):
+            raise ValueError("name columns in braces, such as 'title: {title} text: {text}'")
+        for _, name, form, conversion in fields:
+            if "." in name or form or conversion:
+                raise ValueError(f"'{{{name}}}': only columns, and what lies in them: {{text}}, {{choices[text][0]}}")
+        return value
+
+    @field_validator("metrics")
+    @classmethod
+    def _are_in_the_table(cls, value: list[str] | None) -> list[str] | None:
+        for name in value or ():
+            if name not in METRICS:
+                raise ValueError(f"unknown metric '{name}'; {did_you_mean(name, METRICS)}")
+        return value
+
+    @field_validator("range")
+    @classmethod
+    def _can_be_listed(cls, value: list[float] | None) -> list[float] | None:
+        if value is None:
+            return None
+        low, high = value
+        if not (math.isfinite(high - low) and low < high):
+            raise ValueError(f"{value}: give two numbers, the lower one first")
+        if any(abs(10 * bound - round(10 * bound)) > 1e-6 for bound in value):
+            raise ValueError(f"{value}: numbers are written to one decimal")
+        if 10 * (high - low) > _MOST_NUMBERS:
+            raise ValueError(f"{value}: too many numbers to list; leave range out")
+        return value
+
+    @model_validator(mode="after")
+    def _parts_go_together(self) -> "Task":
+        if self.files is not None and self.path is not None:
+            raise ValueError("give files or path, not both")
+        if self.labels is not None and self.target is not None:
+            raise ValueError("give labels or target, not both")
+        if self.range is not None and self.kind != "numbers":
+            raise ValueError(f"range: is for a task that predicts numbers; this one predicts {self.kind}")
+        self._check_splits()
+        self._check_labels()
+        for name in self.metrics or ():
+            metric = METRICS[name]
+            if metric.scores != self.kind:
+                fitting = ", ".join(other for other, own in METRICS.items() if own.scores == self.kind)
+                raise ValueError(f"metrics: '{name}' does not score {self.kind}; use {fitting}")
+            if metric.label_count not in (None, len(self.label_texts)):
+                found = len(self.label_texts)
+                raise ValueError(f"metrics: '{name}' needs exactly {metric.label_count} labels, found {found}")
+        return self
+
+    def _check_splits(self) -> None:
+        if self.source_splits is not None:
+            if len(self.source_splits) < len(SPLITS):
+                raise ValueError(f"source_splits: name the split of every role: {', '.join(SPLITS)}")
+            for given in (self.files, self.sizes):
+                for split in self.source_splits.values() if given else ():
+                    if split not in given:
+                        raise ValueError(f"source_splits: no split '{split}'; {did_you_mean(split, given)}")
+            return
+        for split in self.sizes or ():
+            if split not in SPLITS:
+                raise ValueError(
+                    f"sizes: '{split}' is none of {', '.join(SPLITS)}; say in source_splits what it is for"
+                )
+        for given in (self.files, self.sizes):
+            if given and ("train" not in given or len(given) < 2):
+                raise ValueError(
+                    "needs a train split, and a validation or a test split; if one of the two is missing, the other is "
+                    "halved"
+                )
+        held_out = [split for split in self.files or self.sizes or () if split != "train"]
+        if self.split_rule == "own" and len(held_out) == 1:
+            raise ValueError("split_rule: own needs a validation and a test split (or source_splits)")
+        if self.split_rule in ("halved", "carved") and self.files is not None and len(held_out) == 2:
+            raise ValueError(f"split_rule: {self.split_rule} uses train and one other file; leave out the third")
+
+    def _check_labels(self) -> None:
+        texts = self.label_texts
+        odd = [text for text in texts if not text or text != text.strip()]
+        if odd:
+            raise ValueError(f"labels: {odd[0]!r} is empty or has spaces around it")
+        for key, given in (("labels", texts), ("label_names", self.label_names or ())):
+            if len(set(given)) < len(given):
+                raise ValueError(f"{key}: duplicate text in {list(given)}")
+        if self.label_names and len(self.label_names) != len(texts):
+            raise ValueError(f"label_names: {len(self.label_names)} names for {len(texts)} labels")
+
+    @model_validator(mode="after")
+    def _fill_in_defaults(self) -> "Task":
+        present = self.files or self.sizes or SPLITS
+        held_out = [split for split in ("validation", "test") if split in present]
+        roles = self.source_splits or {"train": "train", "validation": held_out[0], "test": held_out[-1]}
+        defaults = {
+            "label_names": list(self.label_texts),
+            "metrics": list(DEFAULT_METRICS[self.kind]),
+            "source_splits": roles,
+            "split_rule": "halved" if roles["validation"] == roles["test"] else "own",
+            "sizes": {},
+            "max_target_length": None if self.range else _MAX_LENGTHS[self.kind],
+        }
+        for key, value in defaults.items():
+            if not getattr(self, key):
+                object.__setattr__(self, key, value)  # the model is frozen
+        return self
+
+
+def _as_text(label: Any) -> str:
+    """A label as a file would write it: `true`, `1` for 1.0."""
+    if isinstance(label, bool):
+        return str(label).lower()
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
