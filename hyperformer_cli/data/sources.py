@@ -15,6 +15,7 @@ from hyperformer_cli.backbones import hub
 from hyperformer_cli.bundled import BUNDLED
 from hyperformer_cli.data.tasks import CONVERTED, Task
 from hyperformer_cli.errors import InputError, did_you_mean
+from hyperformer_cli.storage.hashing import sha256_of_file
 
 _SUFFIXES = (".parquet", ".jsonl", ".csv", ".tsv")
 
@@ -103,8 +104,7 @@ def _from_file(task: Task, path: Path) -> Rows:
         table = _read(path, task)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
-    with path.open("rb") as file:
-        return Rows(table, str(path), hashlib.file_digest(file, "sha256").hexdigest())
+    return Rows(table, str(path), sha256_of_file(path))
 
 
 def _read(path: Path, task: Task) -> pa.Table:

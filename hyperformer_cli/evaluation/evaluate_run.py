@@ -1,20 +1,17 @@
 """Evaluation of a finished run or of an export, from its folder alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hyperformer_cli.config.loading import load_recipe
-from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.data.declared import recipe_tasks
 from hyperformer_cli.data.loading import load_splits
 from hyperformer_cli.data.tasks import SPLITS
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.engine.scoring import averages, evaluate_split
 from hyperformer_cli.errors import InputError, did_you_mean
-from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.observer import Observer
+from hyperformer_cli.runs.opened import OpenedRun
 from hyperformer_cli.runs.results import merge_cells
-from hyperformer_cli.runs.trained import load_trained_run
 
 _EVALUATED_KEYS = ("data.", "evaluation.", "training.precision")
 
@@ -26,7 +23,7 @@ def evaluate_run(
     overrides: Sequence[str] = (),
     weights: str = "best",
     backbone: Path | None = None,
-    after_batch: Callable[[str, str, int], None] = lambda task, split, examples: None,
+    observer: Observer | None = None,
 ) -> dict[str, Any]:
     """Scores a run's weights again.
 
@@ -36,54 +33,50 @@ def evaluate_run(
         tasks: by default all of the model's.
         overrides: changes to its recipe, such as `data.source=...` or `evaluation.max_examples=64`.
         weights: `best` or `last`.
-        backbone: a folder with the model it was trained on, where that is no longer where it was.
-        after_batch: called with task, split and examples done.
+        backbone: a folder with the model the run was trained on, if that model has moved.
+        observer: is told of every evaluated batch.
 
     Returns:
-        `results` and `average` as in results.json.
+        `results` and `average` as in `results.json`, and the run's `name` and `weights`.
 
     Raises:
-        InputError: not a run, a task it was not trained on, or a split that does not exist.
+        InputError: the folder is not a run, it was not trained on a task, or a split or an override is not valid.
     """
-    run = RunFolder(folder)
-    run.recipe()  # says what is wrong with the folder, before its recipe is read with overrides
     for override in overrides:
         if not override.startswith(_EVALUATED_KEYS):
             raise InputError(
                 f"override '{override}': eval uses {', '.join(_EVALUATED_KEYS)} only; the rest is the run's"
             )
-    recipe = load_recipe(run.recipe_file, overrides)
-    splits, tasks = (list(dict.fromkeys(names)) if names else None for names in (splits, tasks))
-    for split in splits or ():
+    run = OpenedRun(folder, weights, backbone, overrides)
+    splits = list(dict.fromkeys(splits or run.recipe.evaluation.splits))
+    for split in splits:
         if split not in SPLITS:
             raise InputError(f"unknown split '{split}'; {did_you_mean(split, SPLITS)}")
-    if not recipe.joint:
-        return _evaluate_cells(run, recipe, splits, tasks, overrides, weights, backbone, after_batch)
-    model, tokenizer = load_trained_run(run, weights, backbone)
-    for task in tasks or ():
-        model.task_id(task)
-    declared = [task for task in recipe_tasks(recipe) if task.name in (tasks or model.tasks)]
-    accelerator = make_accelerator(recipe.training.precision)
-    model = model.to(accelerator.device)
+    found = []
+    for part in run.parts(tasks or None).values():
+        found.append(_evaluate_model(part, splits, tasks, observer or Observer()))
+        part.unload()
+    if run.has_one_model:
+        scores, average = found[0]
+    else:
+        scores, average = merge_cells([{"results": scores} for scores, _ in found], splits)
+    return {"name": run.recipe.name, "weights": weights, "results": scores, "average": average}
+
+
+def _evaluate_model(
+    run: OpenedRun, splits: Sequence[str], tasks: Sequence[str] | None, observer: Observer
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, float]]]:
+    """The scores of one model on each split, and their averages."""
+    chosen = [task for name, task in run.tasks.items() if not tasks or name in tasks]
+    accelerator = make_accelerator(run.recipe.training.precision)
+    model = run.model.to(accelerator.device)
     scores, average = [], {}
-    for split in splits or recipe.evaluation.splits:
-        data = load_splits(recipe, declared, split, tokenizer)
+    for split in splits:
+        data = load_splits(run.recipe, chosen, split, run.tokenizer)
         found = evaluate_split(
-            model, declared, data, split, tokenizer, accelerator, recipe.evaluation,
-            lambda task, examples, split=split: after_batch(task, split, examples),
+            model, chosen, data, split, run.tokenizer, accelerator, run.recipe.evaluation,
+            lambda task, examples, split=split: observer.evaluating(task, split, examples),
         )  # fmt: skip
         scores += [score.as_dict() for score in found]
         average[split] = {key: round(value, 4) for key, value in averages(found).items()}
-    return {"name": recipe.name, "weights": weights, "results": scores, "average": average}
-
-
-def _evaluate_cells(
-    run: RunFolder, recipe: Recipe, splits: Sequence[str] | None, tasks: Sequence[str] | None, *settings: Any
-) -> dict[str, Any]:
-    """The same for tasks that were trained each alone."""
-    for task in tasks or ():
-        if task not in recipe.task_names:
-            raise InputError(f"the run has no task '{task}'; {did_you_mean(task, recipe.task_names)}")
-    cells = [evaluate_run(run.cell(task=task).path, splits, [task], *settings) for task in tasks or recipe.task_names]
-    scores, average = merge_cells(cells, splits or recipe.evaluation.splits)
-    return {"name": recipe.name, "weights": cells[0]["weights"], "results": scores, "average": average}
+    return scores, average

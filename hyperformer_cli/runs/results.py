@@ -1,4 +1,4 @@
-"""results.json: every final figure of a run."""
+"""`results.json`: the final figures of a run."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +9,10 @@ FORMAT_VERSION = 1
 
 
 def mean_of_metrics_and_tasks(values: Sequence[tuple[str, float]]) -> dict[str, float]:
-    """Both averages of (task, metric value) pairs.
+    """The two averages of (task, metric value) pairs.
 
-    `metrics` is the mean over all metrics, the paper's `Avg` (of GLUE's eleven figures); `tasks` the mean over the
-    tasks' own means.
+    `metrics` is the mean over all values, the paper's `Avg` (over GLUE's eleven metrics); `tasks` is the mean over the
+    means of the tasks.
     """
     by_task: dict[str, list[float]] = {}
     for task, value in values:
@@ -24,7 +24,7 @@ def mean_of_metrics_and_tasks(values: Sequence[tuple[str, float]]) -> dict[str, 
 def merge_cells(
     cells: Sequence[Mapping[str, Any]], splits: Sequence[str]
 ) -> tuple[list[dict[str, Any]], dict[str, dict[str, float]]]:
-    """The scores of runs of one task each, split by split, and their averages."""
+    """The scores of runs of one task each, split by split, and both averages of each split."""
     scores = [score for split in splits for cell in cells for score in cell["results"] if score["split"] == split]
     average = {
         split: mean_of_metrics_and_tasks([(s["task"], s["value"]) for s in scores if s["split"] == split])
@@ -41,7 +41,7 @@ def build_results(
     average: Mapping[str, Mapping[str, float]],
     best: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The content of results.json; metrics in per cent."""
+    """The content of `results.json`: metrics in per cent, times in seconds."""
     return {
         "format_version": FORMAT_VERSION,
         "name": recipe.name,
