@@ -9,7 +9,7 @@ from hyperformer_cli.data.tasks import SPLITS
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.engine.scoring import averages, evaluate_split
 from hyperformer_cli.errors import InputError, did_you_mean
-from hyperformer_cli.observer import Observer
+from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.runs.opened import OpenedRun
 from hyperformer_cli.runs.results import merge_cells
 
@@ -23,7 +23,7 @@ def evaluate_run(
     overrides: Sequence[str] = (),
     weights: str = "best",
     backbone: Path | None = None,
-    observer: Observer | None = None,
+    observer: Observer = SILENT,
 ) -> dict[str, Any]:
     """Scores a run's weights again.
 
@@ -54,7 +54,7 @@ def evaluate_run(
             raise InputError(f"unknown split '{split}'; {did_you_mean(split, SPLITS)}")
     found = []
     for part in run.parts(tasks or None).values():
-        found.append(_evaluate_model(part, splits, tasks, observer or Observer()))
+        found.append(_evaluate_model(part, splits, tasks, observer))
         part.unload()
     if run.has_one_model:
         scores, average = found[0]

@@ -23,7 +23,7 @@ from hyperformer_cli.engine.loss import batch_losses
 from hyperformer_cli.engine.optimizer import AdamW
 from hyperformer_cli.engine.scoring import evaluate_split, limited
 from hyperformer_cli.errors import HyperformerError
-from hyperformer_cli.fewshot.protocol import Cell
+from hyperformer_cli.runs.fewshot_files import FewShotTrial
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,14 @@ class Target:
     """
 
     task: Task
-    cells: dict[Cell, list[int]]
+    cells: dict[FewShotTrial, list[int]]
     numbers: list[int]
     train: TokenizedSplit
     fingerprint: str
     test: TokenizedSplit
     validation: TokenizedSplit | None = None
 
-    def examples(self, cell: Cell) -> TokenizedSplit:
+    def examples(self, cell: FewShotTrial) -> TokenizedSplit:
         return self.train.select(np.searchsorted(self.numbers, self.cells[cell]))
 
 
@@ -68,7 +68,7 @@ class Transfer:
         self.settings: FewshotSection = recipe.fewshot
         self._initial = {name: p.detach().clone() for name, p in model.trained_parameters().items()}
 
-    def run(self, target: Target, cell: Cell, init_from: str | None) -> dict[str, Any]:
+    def run(self, target: Target, cell: FewShotTrial, init_from: str | None) -> dict[str, Any]:
         """Trains and tests one cell, and puts the run's weights back.
 
         Args:
@@ -118,7 +118,7 @@ class Transfer:
                 for parameter_name, parameter in self.model.trained_parameters().items():
                     parameter.copy_(self._initial[parameter_name])
 
-    def _train(self, examples: TokenizedSplit, cell: Cell) -> None:
+    def _train(self, examples: TokenizedSplit, cell: FewShotTrial) -> None:
         settings, training = self.settings, self.recipe.training
         # A batch of all examples where they are fewer than a batch: repeating them would change nothing but the time.
         sampler = TemperatureSampler([len(examples)], min(settings.batch_size, len(examples)), seed=cell.seed)

@@ -5,7 +5,7 @@ from functools import cache, partial
 from itertools import islice
 
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.observer import Observer
+from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.prediction.predictor import Prediction, Predictor, make_predictor
 from hyperformer_cli.prediction.requests import Request, RequestReader
 from hyperformer_cli.prediction.rows import Fault, Row, RowStream
@@ -20,7 +20,7 @@ def predict_stream(
     task: str | None = None,
     strict: bool = False,
     with_scores: bool = True,
-    observer: Observer | None = None,
+    observer: Observer = SILENT,
 ) -> Iterator[list[Prediction]]:
     """Predicts the rows of a stream, `evaluation.batch_size` of the run's recipe at a time.
 
@@ -41,7 +41,6 @@ def predict_stream(
         InputError: an unknown task; a table without the columns; with `strict` a bad row, after the predictions of
             the rows before it; no rows; only bad rows.
     """
-    observer = observer or Observer()
     predictor_of = cache(partial(make_predictor, with_scores=with_scores))
     read = RequestReader(run.tasks, task, run.recipe.adapter.needs_task_prefix)
     if rows.columns is not None:

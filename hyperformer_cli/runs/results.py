@@ -9,10 +9,10 @@ FORMAT_VERSION = 1
 
 
 def mean_of_metrics_and_tasks(values: Sequence[tuple[str, float]]) -> dict[str, float]:
-    """The two averages of (task, metric value) pairs.
+    """Both averages of (task, metric value) pairs.
 
-    `metrics` is the mean over all values, the paper's `Avg` (over GLUE's eleven metrics); `tasks` is the mean over the
-    means of the tasks.
+    `metrics` is the mean over all metrics, the paper's `Avg` (of GLUE's eleven figures); `tasks` the mean over the
+    tasks' own means.
     """
     by_task: dict[str, list[float]] = {}
     for task, value in values:

@@ -1,6 +1,5 @@
 """What a recipe would do, without doing it: `--dry-run`."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from transformers import PreTrainedConfig
@@ -9,12 +8,9 @@ from hyperformer_cli.adapters.counting import count_adapted
 from hyperformer_cli.backbones.source import backbone_config
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.declared import recipe_tasks
-from hyperformer_cli.data.loading import choose
 from hyperformer_cli.data.sampling import task_distribution
-from hyperformer_cli.data.sources import load_rows
-from hyperformer_cli.data.splits import source_split_of
-from hyperformer_cli.data.tasks import SPLITS, SplitName, Task
-from hyperformer_cli.errors import InputError
+from hyperformer_cli.data.sizes import sizes_are, split_size
+from hyperformer_cli.data.tasks import SPLITS
 from hyperformer_cli.training.setup import check_batch, make_sampler
 from hyperformer_cli.training.train_recipe import single_task_recipe
 
@@ -56,24 +52,6 @@ def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
         "parameters": parameters,
         "memory_gib_estimate": round(_bytes(recipe, shape, parameters) / 2**30, 2),
     }
-
-
-def sizes_are(recipe: Recipe, tasks: Sequence[Task]) -> str:
-    """`declared` or `counted`, or both where some tasks have files of their own."""
-    ways = {"declared" if recipe.data.source == "hub" and task.files is None else "counted" for task in tasks}
-    return " and ".join(sorted(ways))
-
-
-def split_size(recipe: Recipe, task: Task, split: SplitName) -> int:
-    """Examples of a role: counted, or from the published sizes where the data are on the hub."""
-    source = source_split_of(task, split)
-    if recipe.data.source == "hub" and task.files is None:
-        if source not in task.sizes:
-            raise InputError(f"task '{task.name}': how many rows its {source} split has is not known; state its sizes")
-        rows = task.sizes[source]
-    else:
-        rows = load_rows(task, source, recipe.data.source).table.num_rows
-    return choose(task, split, recipe.data, {source: rows}, recipe.seed).size(rows)
 
 
 def _bytes(recipe: Recipe, shape: PreTrainedConfig, parameters: dict[str, Any]) -> int:

@@ -1,0 +1,28 @@
+"""How many examples a task's splits have, before any of them is loaded: for plans."""
+
+from collections.abc import Sequence
+
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.data.loading import choose
+from hyperformer_cli.data.sources import load_rows
+from hyperformer_cli.data.splits import source_split_of
+from hyperformer_cli.data.tasks import SplitName, Task
+from hyperformer_cli.errors import InputError
+
+
+def sizes_are(recipe: Recipe, tasks: Sequence[Task]) -> str:
+    """`declared` or `counted`, or both where some tasks have files of their own."""
+    ways = {"declared" if recipe.data.source == "hub" and task.files is None else "counted" for task in tasks}
+    return " and ".join(sorted(ways))
+
+
+def split_size(recipe: Recipe, task: Task, split: SplitName) -> int:
+    """Examples of a role: counted, or from the published sizes where the data are on the hub."""
+    source = source_split_of(task, split)
+    if recipe.data.source == "hub" and task.files is None:
+        if source not in task.sizes:
+            raise InputError(f"task '{task.name}': how many rows its {source} split has is not known; state its sizes")
+        rows = task.sizes[source]
+    else:
+        rows = load_rows(task, source, recipe.data.source).table.num_rows
+    return choose(task, split, recipe.data, {source: rows}, recipe.seed).size(rows)
