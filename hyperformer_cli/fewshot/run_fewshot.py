@@ -23,14 +23,8 @@ from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.fewshot.protocol import draw, settings_of, starting_task, training_rows, trials_of
 from hyperformer_cli.fewshot.transfer import Target, Transfer
 from hyperformer_cli.observer import SILENT, Observer
-from hyperformer_cli.runs.fewshot_files import (
-    FewShotTrial,
-    check_settings,
-    read_trials,
-    remove_leftovers,
-    write_summary,
-    write_trial,
-)
+from hyperformer_cli.runs import fewshot_files
+from hyperformer_cli.runs.fewshot_files import FewShotTrial
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.opened import OpenedRun
 
@@ -74,9 +68,9 @@ def run_fewshot(
     head = {"name": run.recipe.name, "method": model.config.method}
     head |= {"train": recipe.fewshot.train, "init_from": recipe.fewshot.init_from, "settings": settings}
     with RunFolder(output).lock():
-        remove_leftovers(output)
-        finished = read_trials(output)
-        check_settings(output, finished, common, by_task)
+        fewshot_files.remove_leftovers(output)
+        finished = fewshot_files.read_trials(output)
+        fewshot_files.check_settings(output, finished, common, by_task)
         trials = [(target, trial) for target in targets for trial in target.cells]
         to_do = [(target, trial) for target, trial in trials if trial not in finished]
         observer.reported(f"{len(to_do)} of {len(trials)} trials to do")
@@ -88,12 +82,12 @@ def run_fewshot(
                 failed.append(str(trial))
                 observer.reported(str(error) if isinstance(error, HyperformerError) else traceback.format_exc())
                 continue
-            write_trial(output, trial, common | by_task[trial.task], found)
-            write_summary(output, head)
+            fewshot_files.write_trial(output, trial, common | by_task[trial.task], found)
+            fewshot_files.write_summary(output, head)
             observer.reported(_line(trial, starts[trial.task], found))
         if failed:
             raise HyperformerError(f"{len(failed)} of {len(to_do)} trials failed: {'; '.join(failed)}")
-        return write_summary(output, head)
+        return fewshot_files.write_summary(output, head)
 
 
 def _target_tasks(run: OpenedRun, recipe: Recipe) -> list[Task]:
