@@ -24,8 +24,8 @@ import torch
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.prediction.rows import RowStream
-from hyperformer_cli.prediction.run import TrainedRun
 from hyperformer_cli.prediction.stream import predict_stream
+from hyperformer_cli.runs.opened import OpenedRun
 from hyperformer_cli.tasks.registry import get_task
 
 PARTS = 5
@@ -38,15 +38,15 @@ def main() -> None:
     parser.add_argument("--few-rows", type=int, default=2000, help="for memory: a tenth should need as much")
     parser.add_argument("--batch-size", type=int, default=128)
     options = parser.parse_args()
-    scoring, plain = (TrainedRun(options.run, options.batch_size, with_scores) for with_scores in (True, False))
-    names = list(plain.tasks)
+    run = OpenedRun(options.run, overrides=[f"evaluation.batch_size={options.batch_size}"])
+    names = list(run.tasks)
     print(f"{'rows of':28} {'loop':>9} {'predict':>9} {'ratio':>6} {'with scores':>12} {'ratio':>6}   (rows/s)")
     for what, tasks in ((names[0], names[:1]), (f"{len(names)} tasks in turn", names)):
         lines = make_lines(tasks, options.rows)
         ways = (
-            lambda lines: loop(plain, lines),
-            lambda lines: predict(plain, lines),
-            lambda lines: predict(scoring, lines),
+            lambda lines: loop(run, lines),
+            lambda lines: predict(run, lines, with_scores=False),
+            lambda lines: predict(run, lines, with_scores=True),
         )
         for way in ways:
             way(lines[: 4 * options.batch_size])
@@ -78,22 +78,23 @@ def seconds(ways: Sequence[Callable[[list[bytes]], int]], lines: list[bytes]) ->
     return taken
 
 
-def predict(run: TrainedRun, lines: list[bytes]) -> int:
-    return sum(map(len, predict_stream(run, RowStream(io.BytesIO(b"".join(lines)), "rows", "jsonl"))))
+def predict(run: OpenedRun, lines: list[bytes], with_scores: bool) -> int:
+    stream = RowStream(io.BytesIO(b"".join(lines)), "rows", "jsonl")
+    return sum(map(len, predict_stream(run, stream, with_scores=with_scores)))
 
 
-def loop(run: TrainedRun, lines: list[bytes]) -> int:
+def loop(run: OpenedRun, lines: list[bytes]) -> int:
     """What one writes first."""
-    predictor = run.predictor(next(iter(run.tasks)))
-    model, how, done = predictor.model, predictor.how, 0
+    model, tokenizer, done = run.model, run.tokenizer, 0
+    size, length = run.recipe.evaluation.batch_size, run.recipe.data.max_source_length
     parsed = [json.loads(line) for line in lines]
-    new_tokens = longest_target([run.tasks[name] for name in {row["task"] for row in parsed}], how.tokenizer)
-    for start in range(0, len(parsed), run.batch_size):
-        batch = parsed[start : start + run.batch_size]
-        texts = [run.tasks[row["task"]].input_text(row, run.with_prefix) for row in batch]
-        inputs = how.tokenizer(
-            texts, padding=True, truncation=True, max_length=how.max_source_length, return_tensors="pt"
-        ).to(model.device)
+    new_tokens = longest_target([run.tasks[name] for name in {row["task"] for row in parsed}], tokenizer)
+    for start in range(0, len(parsed), size):
+        batch = parsed[start : start + size]
+        texts = [run.tasks[row["task"]].input_text(row, run.recipe.adapter.needs_task_prefix) for row in batch]
+        inputs = tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt").to(
+            model.device
+        )
         with torch.inference_mode():
             ids = model.generate(
                 input_ids=inputs["input_ids"],
@@ -102,7 +103,7 @@ def loop(run: TrainedRun, lines: list[bytes]) -> int:
                 max_new_tokens=max(new_tokens.values()),
                 do_sample=False,
             )
-        done += len(how.tokenizer.batch_decode(ids, skip_special_tokens=True))
+        done += len(tokenizer.batch_decode(ids, skip_special_tokens=True))
     return done
 
 

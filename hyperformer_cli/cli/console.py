@@ -1,4 +1,4 @@
-"""What commands share at the terminal: results to stdout, the rest to stderr, errors as exit codes."""
+"""What commands share at the terminal: results go to stdout, all else to stderr, errors become exit codes."""
 
 import contextlib
 import errno
@@ -29,13 +29,13 @@ Overrides = Annotated[
 ]
 Backbone = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", help="The model the run was trained on, where it is no longer where it was."),
+    typer.Option(metavar="FOLDER", help="A folder with the model the run was trained on, if that model has moved."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of text.")]
 
 
 def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Turns our errors into a message on stderr and their exit code; anything else is a bug and keeps its traceback."""
+    """Turns our own errors into a message on stderr and an exit code; any other is a bug and keeps its traceback."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -45,14 +45,14 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except HyperformerError as error:
             _let_the_first_process_speak()
-            if is_main_process() or error.exit_code < 128:  # all processes stop on a signal; one says so
+            if is_main_process() or error.exit_code < 128:  # all processes stop on a signal, and one reports it
                 typer.echo(f"error: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(130) from None
         except BrokenPipeError:
-            # The reader of a pipeline left. Python would complain again while closing stdout.
+            # The reader of the pipe has gone. Python would complain again when it closes stdout.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(141) from None
         except OSError as error:
@@ -70,13 +70,13 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def _let_the_first_process_speak() -> None:
-    """What fails in another process is mostly what failed in the first, or its loss; then a launcher ends this one."""
+    """Waits: other processes mostly fail as the first did, or because it failed; then a launcher ends this one."""
     if not is_main_process():
         time.sleep(_FIRST_WORD_SECONDS)
 
 
 def quiet_libraries() -> None:
-    """Warnings and bars of libraries would run into our own lines; their errors still come through."""
+    """Silences the warnings and progress bars of libraries, which would mix with our lines, but not their errors."""
     warnings.filterwarnings("ignore")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -92,10 +92,10 @@ def is_main_process() -> bool:
 
 
 def names(text: str | None, option: str) -> list[str] | None:
-    """The names in a comma-separated option; None where it is not given.
+    """The names in a comma-separated option; None if it is not given.
 
     Raises:
-        InputError: there are none in it.
+        InputError: the option holds no name.
     """
     found = None if text is None else [name.strip() for name in text.split(",") if name.strip()]
     if found == []:

@@ -10,11 +10,11 @@ from hyperformer_cli.cli.console import AsJson, Backbone, Overrides, is_main_pro
 
 @reports_errors
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[Path, typer.Argument(help="A run folder, or an export.")],
     split: Annotated[
-        list[str] | None, typer.Option(help="train, validation or test; the recipe's by default. Repeatable.")
+        list[str] | None, typer.Option(help="train, validation or test; by default the recipe's. Repeatable.")
     ] = None,
-    tasks: Annotated[str | None, typer.Option(help="Comma-separated; all of the run's by default.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Comma-separated; by default all of the run's.")] = None,
     weights: Annotated[str, typer.Option(help="best or last.")] = "best",
     backbone: Backbone = None,
     overrides: Overrides = None,

@@ -21,26 +21,28 @@ hyperformer fewshot --recipe fewshot_adapters_dagger --dry-run
 def fewshot(
     run: Annotated[Path | None, typer.Argument(help="A trained run; by default the recipe's output_dir.")] = None,
     target_tasks: Annotated[
-        str | None, typer.Option(help="Comma-separated new tasks; the recipe's by default.")
+        str | None, typer.Option(help="Comma-separated new tasks; by default the recipe's.")
     ] = None,
     shots: Annotated[str | None, typer.Option(help="Comma-separated numbers of training examples.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="Comma-separated seeds, which draw examples too.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Comma-separated seeds, which also draw the examples.")] = None,
     init_from: Annotated[
         str | None, typer.Option(help="Where new tasks start: paper, auto, random, or a trained task.")
     ] = None,
     train: Annotated[str | None, typer.Option(help="What is trained: all (the paper) or task-embedding.")] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="The protocol's recipe; the run's own, or 'fewshot', by default.")
+        str | None, typer.Option(help="The protocol's recipe; by default the run's own, or 'fewshot'.")
     ] = None,
-    output_dir: Annotated[Path | None, typer.Option(help="For fewshot.json and cells; the run's by default.")] = None,
+    output_dir: Annotated[
+        Path | None, typer.Option(help="For fewshot.json and the trials; by default the run's.")
+    ] = None,
     backbone: Backbone = None,
     overrides: Overrides = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells, train nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the trials, train nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Transfer a trained run to new tasks with few examples: every target, size and seed; mean and deviation.
+    """Transfer a trained run to new tasks with few examples: every target, number of shots and seed; mean and std.
 
-    Cells that are done are skipped on a second start.
+    A second start skips the trials that are done.
     """
     from hyperformer_cli.fewshot.resolve import DEFAULT_RECIPE, plan, resolve
 
@@ -52,15 +54,18 @@ def fewshot(
         "train": train,
     }
     found, loaded = resolve(run, recipe, overrides or (), options)
-    asked_for_sizes = shots is not None or any(change.startswith("fewshot.sizes") for change in overrides or ())
+    strict_shots = shots is not None or any(change.startswith("fewshot.sizes") for change in overrides or ())
     if dry_run:
-        _show_plan(plan(found, loaded, output_dir or found.path, asked_for_sizes), as_json)
+        _show_plan(plan(found, loaded, output_dir or found.path, strict_shots), as_json)
         return
     if not found.path.is_dir():
-        _complain_of_missing_run(found.path, recipe or DEFAULT_RECIPE)
+        _refuse_missing_run(found.path, recipe or DEFAULT_RECIPE)
+    from hyperformer_cli.cli.progress import LineObserver
     from hyperformer_cli.fewshot.run_fewshot import run_fewshot
+    from hyperformer_cli.runs.opened import OpenedRun
 
-    summary = run_fewshot(found, loaded, output_dir or found.path, asked_for_sizes, backbone, _say)
+    trained = OpenedRun(found.path, backbone=backbone)
+    summary = run_fewshot(trained, loaded, output_dir or found.path, strict_shots, LineObserver())
     if not is_main_process():
         return
     if as_json:
@@ -72,16 +77,12 @@ def fewshot(
     typer.echo(str((output_dir or found.path) / "fewshot.json"))
 
 
-def _complain_of_missing_run(path: Path, recipe: str) -> None:
+def _refuse_missing_run(path: Path, recipe: str) -> None:
     from hyperformer_cli.config.loading import shipped_recipes
     from hyperformer_cli.errors import InputError
 
     trained = path.name if path.name in shipped_recipes() else recipe
     raise InputError(f"no run at {path}; train it first (hyperformer train {trained}), or give another RUN")
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
 
 
 def _numbers(text: str | None, option: str) -> list[int] | None:
@@ -105,7 +106,9 @@ def _show_plan(found: dict[str, Any], as_json: bool) -> None:
     ]
     console, protocol = stdout_console(), found["protocol"]
     done = found["cells"] - found["cells_to_do"]
-    title = f"{found['recipe']}: {found['cells']} cells{f', {done} of them done' * bool(done)} ({found['sizes']} sizes)"
+    title = (
+        f"{found['recipe']}: {found['cells']} trials{f', {done} of them done' * bool(done)} ({found['sizes']} sizes)"
+    )
     console.print(table(title, ("target", "similar to", "examples", "train", "test"), rows, left=3))
     console.print(
         f"starts: {protocol['init_from']}; trains {protocol['train']} for {protocol['max_steps']} steps, "

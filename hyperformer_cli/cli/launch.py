@@ -1,4 +1,4 @@
-"""Several processes: started here with torchrun's own engine, or found in the environment that SLURM made."""
+"""Several processes: started here with torchrun's own engine, or described by the environment variables of SLURM."""
 
 import logging
 import os
@@ -10,15 +10,15 @@ import typer
 
 
 def become_launcher(processes: int) -> None:
-    """Starts this same command once a process, waits, and ends with the exit code of the first that failed.
+    """Starts this command in several processes, waits, and exits with the code of the first process that failed.
 
-    Signals are passed on; the processes have 30 seconds to save.
+    Signals are passed on to the processes, which then have 30 seconds to save.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # the processes say themselves what was wrong
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # the processes report their own errors
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     _import_as_here()
     config = LaunchConfig(
@@ -40,14 +40,14 @@ def become_launcher(processes: int) -> None:
 
 
 def _import_as_here() -> None:
-    """Has `python -m` import this very package, and nothing of the folder it is run in, such as an `evaluate.py`."""
+    """Makes `python -m` import this very package, and nothing from the current folder, such as an `evaluate.py`."""
     package = str(Path(__file__).parents[2])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), package)))
     os.environ["PYTHONSAFEPATH"] = "1"
 
 
 def adopt_slurm_environment() -> None:
-    """Gives `srun`'s processes the names that torch reads, unless a launcher gave them already."""
+    """Sets the environment variables that torch reads in the processes of `srun`, unless a launcher has set them."""
     environment = os.environ
     if "RANK" in environment or "SLURM_STEP_ID" not in environment or int(environment.get("SLURM_NTASKS", "1")) < 2:
         return
@@ -58,7 +58,7 @@ def adopt_slurm_environment() -> None:
 
 
 def first_host(nodes: str) -> str:
-    """The first of a list as SLURM writes it: `gpu[03-05,9],login1` gives `gpu03`."""
+    """The first host of a list as SLURM writes it: `gpu03` of `gpu[03-05,9],login1`."""
     name = re.match(r"([^,\[]+)(?:\[([^,\]-]+))?", nodes)
     return name[1] + (name[2] or "")
 

@@ -23,31 +23,30 @@ A line of output: {"id": 7, "task": "mrpc", "prediction": "1", "label": "equival
 def predict(
     run: Annotated[Path, typer.Argument(help="A run folder, or an export.")],
     file: Annotated[
-        Path | None, typer.Argument(help="Rows as .jsonl, .json, .csv or .tsv; stdin by default, or for -.")
+        Path | None, typer.Argument(help="Rows as .jsonl, .json, .csv or .tsv; by default (or for -) stdin.")
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="The task of every row; by default the column `task` tells, row by row.")
+        str | None, typer.Option(help="The task of every row; by default each row's column `task` names it.")
     ] = None,
     input_format: Annotated[
         str | None, typer.Option(help="jsonl, csv or tsv; by default the file's suffix, and jsonl for stdin.")
     ] = None,
     backbone: Backbone = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows at a time; the run's by default.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows at a time; by default the run's.")] = None,
     no_scores: Annotated[bool, typer.Option("--no-scores", help="Leave the labels' scores out.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row, with exit code 2.")] = False,
 ) -> None:
     """Predict rows from a file or stdin; JSON lines to stdout, in the rows' order.
 
     Rows have the columns of the task's data set, or a ready-made `text`. The id is a row's `id` or `idx`, else its
-    number from 0. Bad rows are reported on stderr and skipped; the exit code stays 0 unless none was good.
+    number from 0. Bad rows are reported on stderr and skipped; the exit code is 0 unless every row was bad.
     """
     from hyperformer_cli.errors import InputError
     from hyperformer_cli.prediction.rows import RowStream, format_of
 
     with contextlib.ExitStack() as opened:
         if file is None or str(file) == "-":
-            stream, origin = typer.get_binary_stream("stdin"), "stdin"
-            rows = RowStream(stream, origin, input_format or "jsonl")
+            rows = RowStream(typer.get_binary_stream("stdin"), "stdin", input_format or "jsonl")
         else:
             chosen = input_format or format_of(str(file))
             try:
@@ -55,11 +54,12 @@ def predict(
             except OSError as error:
                 raise InputError(f"{file}: cannot be read: {error.strerror}") from error
             rows = RowStream(stream, str(file), chosen)
-        from hyperformer_cli.prediction.run import TrainedRun
+        from hyperformer_cli.cli.progress import LineObserver
         from hyperformer_cli.prediction.stream import predict_stream
+        from hyperformer_cli.runs.opened import OpenedRun
 
-        trained = TrainedRun(run, batch_size, not no_scores, backbone)
-        out = typer.get_binary_stream("stdout")
-        for predictions in predict_stream(trained, rows, task, strict, lambda line: typer.echo(line, err=True)):
+        overrides = [] if batch_size is None else [f"evaluation.batch_size={batch_size}"]
+        trained, out = OpenedRun(run, backbone=backbone, overrides=overrides), typer.get_binary_stream("stdout")
+        for predictions in predict_stream(trained, rows, task, strict, not no_scores, LineObserver()):
             out.write(b"".join(json.dumps(found, ensure_ascii=False).encode() + b"\n" for found in predictions))
             out.flush()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -28,6 +29,13 @@ def make_observer(live: bool = True) -> Iterator[Observer]:
         return
     with LiveProgress(console) as observer:
         yield observer
+
+
+class LineObserver(Observer):
+    """Only what is reported, as plain lines: for commands whose lines a live panel would push away."""
+
+    def reported(self, line: str) -> None:
+        typer.echo(line, err=True)
 
 
 QUIET_SECONDS = 30.0

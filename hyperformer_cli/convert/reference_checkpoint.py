@@ -1,6 +1,5 @@
 """Checkpoints of the reference code (https://github.com/rabeehk/hyperformer) as run folders."""
 
-import hashlib
 import os
 import pickle
 from pathlib import Path
@@ -19,6 +18,7 @@ from hyperformer_cli.errors import InputError
 from hyperformer_cli.runs.environment import describe_environment
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.storage.atomic import atomic_folder, write_json, write_text
+from hyperformer_cli.storage.hashing import sha256_of_file
 
 
 def convert_checkpoint(file: Path, recipe: Recipe, to: Path | None = None) -> RunFolder:
@@ -125,5 +125,4 @@ def _renamed(parameter: str, tasks: dict[str, str]) -> str:
 
 
 def _described(file: Path) -> dict[str, str]:
-    with file.open("rb") as content:
-        return {"file": file.name, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
+    return {"file": file.name, "sha256": sha256_of_file(file)}

@@ -14,6 +14,7 @@ from pyarrow import json as arrow_json
 from hyperformer_cli.backbones import hub
 from hyperformer_cli.bundled import BUNDLED, data_folder
 from hyperformer_cli.errors import InputError, did_you_mean
+from hyperformer_cli.storage.hashing import sha256_of_file
 from hyperformer_cli.tasks.task import Task
 
 CONVERTED = "refs/convert/parquet"  # the hub's own conversion of what was a loading script
@@ -104,8 +105,7 @@ def _from_file(task: Task, path: Path) -> Rows:
         table = _read(path, task)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
-    with path.open("rb") as file:
-        return Rows(table, str(path), hashlib.file_digest(file, "sha256").hexdigest())
+    return Rows(table, str(path), sha256_of_file(path))
 
 
 def _read(path: Path, task: Task) -> pa.Table:

@@ -1,6 +1,5 @@
 """How likely the model finds each label text of a task."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,11 +41,3 @@ def label_log_likelihoods(
         found += (-batch_losses(model, batch, [task_ids[row] for row in chosen])).tolist()
     ends = iter(found)
     return [[next(ends) for _ in own] for own in labels]
-
-
-def softmax(values: Sequence[float]) -> list[float]:
-    """Log-likelihoods as shares of 1."""
-    highest = max(values)
-    weights = [math.exp(value - highest) for value in values]
-    total = sum(weights)
-    return [weight / total for weight in weights]

@@ -1,1 +1,1 @@
-"""Floor 3: predictions and metrics of every task, while training and afterwards."""
+"""Floor 3: evaluation of finished runs."""

@@ -4,18 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hyperformer_cli.config.loading import load_recipe
-from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.config.recipe_tasks import recipe_tasks
 from hyperformer_cli.config.section import SPLITS
 from hyperformer_cli.data.loading import load_splits
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.engine.scoring import Evaluator, averages
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.observer import SILENT, Observer
-from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.runs.opened import OpenedRun
 from hyperformer_cli.runs.results import merge_cells
-from hyperformer_cli.runs.trained import load_trained_run
 
 _EVALUATED_KEYS = ("data.", "evaluation.", "training.precision")
 
@@ -37,51 +33,48 @@ def evaluate_run(
         tasks: by default all of the model's.
         overrides: changes to its recipe, such as `data.source=...` or `evaluation.max_examples=64`.
         weights: `best` or `last`.
-        backbone: a folder with the model it was trained on, where that is no longer where it was.
-        observer: hears of every batch.
+        backbone: a folder with the model the run was trained on, if that model has moved.
+        observer: is told of every evaluated batch.
 
     Returns:
-        `results` and `average` as in results.json.
+        `results` and `average` as in `results.json`, and the run's `name` and `weights`.
 
     Raises:
-        InputError: not a run, a task it was not trained on, or a split that does not exist.
+        InputError: the folder is not a run, it was not trained on a task, or a split or an override is not valid.
     """
-    run = RunFolder(folder)
-    run.recipe()  # says what is wrong with the folder, before its recipe is read with overrides
     for override in overrides:
         if not override.startswith(_EVALUATED_KEYS):
             raise InputError(
                 f"override '{override}': eval uses {', '.join(_EVALUATED_KEYS)} only; the rest is the run's"
             )
-    recipe = load_recipe(run.recipe_file, overrides)
-    splits, tasks = (list(dict.fromkeys(names)) if names else None for names in (splits, tasks))
-    for split in splits or ():
+    run = OpenedRun(folder, weights, backbone, overrides)
+    splits = list(dict.fromkeys(splits or run.recipe.evaluation.splits))
+    for split in splits:
         if split not in SPLITS:
             raise InputError(f"unknown split '{split}'; {did_you_mean(split, SPLITS)}")
-    if not recipe.joint:
-        return _evaluate_cells(run, recipe, splits, tasks, overrides, weights, backbone, observer)
-    model, tokenizer = load_trained_run(run, weights, backbone)
-    for task in tasks or ():
-        model.task_id(task)
-    declared = [task for task in recipe_tasks(recipe) if task.name in (tasks or model.tasks)]
-    accelerator = make_accelerator(recipe.training.precision)
-    evaluator = Evaluator(model.to(accelerator.device), tokenizer, accelerator, recipe.evaluation, observer)
+    found = []
+    for part in run.parts(tasks or None).values():
+        found.append(_evaluate_model(part, splits, tasks, observer))
+        part.unload()
+    if run.has_one_model:
+        scores, average = found[0]
+    else:
+        scores, average = merge_cells([{"results": scores} for scores, _ in found], splits)
+    return {"name": run.recipe.name, "weights": weights, "results": scores, "average": average}
+
+
+def _evaluate_model(
+    run: OpenedRun, splits: Sequence[str], tasks: Sequence[str] | None, observer: Observer
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, float]]]:
+    """The scores of one model on each split, and their averages."""
+    chosen = [task for name, task in run.tasks.items() if not tasks or name in tasks]
+    accelerator = make_accelerator(run.recipe.training.precision)
+    model = run.model.to(accelerator.device)
+    evaluator = Evaluator(model, run.tokenizer, accelerator, run.recipe.evaluation, observer)
     scores, average = [], {}
-    for split in splits or recipe.evaluation.splits:
-        data = load_splits(recipe, declared, split, tokenizer)
-        found = evaluator.evaluate(declared, split, data)
+    for split in splits:
+        data = load_splits(run.recipe, chosen, split, run.tokenizer)
+        found = evaluator.evaluate(chosen, split, data)
         scores += [score.as_dict() for score in found]
         average[split] = {key: round(value, 4) for key, value in averages(found).items()}
-    return {"name": recipe.name, "weights": weights, "results": scores, "average": average}
-
-
-def _evaluate_cells(
-    run: RunFolder, recipe: Recipe, splits: Sequence[str] | None, tasks: Sequence[str] | None, *settings: Any
-) -> dict[str, Any]:
-    """The same for tasks that were trained each alone."""
-    for task in tasks or ():
-        if task not in recipe.task_names:
-            raise InputError(f"the run has no task '{task}'; {did_you_mean(task, recipe.task_names)}")
-    cells = [evaluate_run(run.cell(task=task).path, splits, [task], *settings) for task in tasks or recipe.task_names]
-    scores, average = merge_cells(cells, splits or recipe.evaluation.splits)
-    return {"name": recipe.name, "weights": cells[0]["weights"], "results": scores, "average": average}
+    return scores, average

@@ -1,58 +1,49 @@
-"""What a transfer does before any of it is done: cells, the examples each draws, the task each starts from."""
+"""What a transfer will do, before any of it is done: its trials, the examples and the starting task of each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from hyperformer_cli.config.fewshot import AUTO, PAPER, RANDOM, FewshotSection
 from hyperformer_cli.config.recipe import DataSection, Recipe
 from hyperformer_cli.data.splits import permutation, source_split_of, split_rows
 from hyperformer_cli.errors import InputError, did_you_mean
+from hyperformer_cli.runs.fewshot_files import FewShotTrial
 from hyperformer_cli.tasks.task import Task
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One training: so many examples of a task, drawn and trained with a seed."""
-
-    task: str
-    shots: int
-    seed: int
-
-
-def cells_of(task: Task, settings: FewshotSection, available: int, strict: bool) -> list[Cell]:
-    """The cells of one target, sizes outside, seeds inside.
+def trials_of(task: Task, settings: FewshotSection, available: int, strict: bool) -> list[FewShotTrial]:
+    """The trials of one target, ordered by shots, then by seed.
 
     Args:
         task: the target.
-        settings: sizes and seeds.
-        available: its training examples.
-        strict: refuse sizes above that; otherwise one of them remains, with all there are, as in the paper for CB.
+        settings: gives the numbers of shots (`sizes`) and the seeds.
+        available: the number of the target's training examples.
+        strict: refuse more shots than that; otherwise one trial per seed takes all there are, as in the paper for CB.
 
     Raises:
-        InputError: more examples are asked for than there are.
+        InputError: with `strict`, there are fewer examples than shots.
     """
-    sizes = [size for size in settings.sizes if size <= available]
-    if strict and len(sizes) < len(settings.sizes):
+    shots = [size for size in settings.sizes if size <= available]
+    if strict and len(shots) < len(settings.sizes):
         raise InputError(f"'{task.name}' has {available} training examples, fewer than {max(settings.sizes)}")
-    if len(sizes) < len(settings.sizes) and available not in sizes:
-        sizes.append(available)
-    return [Cell(task.name, size, seed) for size in sizes for seed in settings.seeds]
+    if len(shots) < len(settings.sizes) and available not in shots:
+        shots.append(available)
+    return [FewShotTrial(task.name, size, seed) for size in shots for seed in settings.seeds]
 
 
 def training_rows(task: Task, data: DataSection, rows: int) -> Sequence[int]:
-    """Row numbers that training may use, of a data set's training split with `rows` rows."""
+    """The numbers of the rows that training may use, out of the `rows` of a data set's training split."""
     chosen = split_rows(task, "train", {source_split_of(task, "train"): rows}, data.protocol).indices
     return range(rows) if chosen is None else chosen
 
 
-def draw(available: Sequence[int], cell: Cell) -> list[int]:
-    """The rows of a cell: the same for every method and start; a smaller cell's are among a larger one's."""
-    return [available[i] for i in permutation(len(available), cell.seed)[: cell.shots]]
+def draw(available: Sequence[int], trial: FewShotTrial) -> list[int]:
+    """The rows of a trial: the same for every method and start; of one seed, fewer shots are among more shots."""
+    return [available[i] for i in permutation(len(available), trial.seed)[: trial.shots]]
 
 
 def starting_task(task: Task, init_from: str, trained: Sequence[str]) -> str | None:
-    """The trained task a target starts from; None for a new embedding. `auto` is not decided here.
+    """The trained task that a target starts from; None for a new embedding. `auto` is not decided here.
 
     Raises:
         InputError: the run has no such task, or the paper names none.
@@ -72,7 +63,7 @@ def starting_task(task: Task, init_from: str, trained: Sequence[str]) -> str | N
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
-    """What a cell's outcome depends on besides the run, its task, size and seed."""
+    """What the outcome of a trial depends on, besides the run, the task, the shots and the seed."""
     fewshot, training, evaluation = recipe.fewshot, recipe.training, recipe.evaluation
     return {
         "start": fewshot.init_from,

@@ -11,12 +11,12 @@ from hyperformer_cli.config.recipe_tasks import target_tasks
 from hyperformer_cli.config.task_entries import entry_name
 from hyperformer_cli.data.sizes import sizes_are, split_size
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.fewshot.protocol import cells_of, settings_of
-from hyperformer_cli.fewshot.results import check_settings, read_cells
+from hyperformer_cli.fewshot.protocol import settings_of, trials_of
+from hyperformer_cli.runs.fewshot_files import check_settings, read_trials
 from hyperformer_cli.runs.folder import RunFolder
 
 DEFAULT_RECIPE = "fewshot"
-# What of a recipe a transfer goes by, besides `fewshot`.
+# The keys that a transfer uses, besides `fewshot`.
 _USED_KEYS = {
     "data": ("source", "protocol", "max_source_length", "max_target_length"),
     "evaluation": ("batch_size", "num_beams", "max_examples"),
@@ -28,10 +28,10 @@ _OPTIONS = {"sizes": "--shots"}
 def resolve(
     folder: Path | None, recipe: str | None, overrides: Sequence[str], options: Mapping[str, Any]
 ) -> tuple[RunFolder, Recipe]:
-    """The run to start from, and what to do with it.
+    """The run to start from, and the recipe of its transfer.
 
-    The recipe is the given one; without one the run's own, with the default recipe's protocol if it has none; with
-    neither it is the default recipe, and the run is the one that its training would leave.
+    Without a recipe it is the run's own, with the default recipe's `fewshot` section if it has none. Without a run it
+    is the default recipe, and the run is the one that training this recipe would make.
 
     Args:
         folder: the run, or None.
@@ -40,19 +40,13 @@ def resolve(
         options: keys of `fewshot` given as options of their own; None where not given. Targets are names.
 
     Raises:
-        InputError: the recipe is wrong, or an override that a transfer has no use for.
+        InputError: the recipe is wrong, or an override that a transfer does not use.
     """
     for override in overrides:
         _check_used(override)
     run = None if folder is None else RunFolder(folder)
     if recipe is None and run is not None:
-        values, origins = run.recipe().given()
-        for key in ("sampling", "samples_per_task"):  # of the run's training, not of a transfer's
-            values.get("data", {}).pop(key, None)
-        if values.get("fewshot") is None:
-            default, default_origins = load_recipe(DEFAULT_RECIPE).given()
-            values["fewshot"] = default["fewshot"]
-            origins |= {key: where for key, where in default_origins.items() if key.startswith("fewshot")}
+        values, origins = _protocol_of(run)
         loaded = build_recipe(*override_values(values, origins, overrides))
     else:
         loaded = load_recipe(recipe or DEFAULT_RECIPE, overrides)
@@ -62,8 +56,20 @@ def resolve(
         at = loaded.where("data.samples_per_task")
         raise InputError(f"{at}: data.samples_per_task: a transfer goes by fewshot.sizes; leave it out")
     loaded = _with_options(loaded, options)
-    target_tasks(loaded)  # says which are unknown before anything is loaded
+    target_tasks(loaded)  # names unknown tasks before anything is loaded
     return run or RunFolder(Path(loaded.output_dir)), loaded
+
+
+def _protocol_of(run: RunFolder) -> tuple[dict[str, Any], dict[str, str]]:
+    """The values of a run's own recipe, as far as a transfer uses them, and where each came from."""
+    values, origins = run.recipe().given()
+    for key in ("sampling", "samples_per_task"):  # of the run's training, not of a transfer's
+        values.get("data", {}).pop(key, None)
+    if values.get("fewshot") is None:
+        default, default_origins = load_recipe(DEFAULT_RECIPE).given()
+        values["fewshot"] = default["fewshot"]
+        origins |= {key: where for key, where in default_origins.items() if key.startswith("fewshot")}
+    return values, origins
 
 
 def _check_used(override: str) -> None:
@@ -81,32 +87,31 @@ def _with_options(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
     values, origins = recipe.given()
     entries = {entry_name(entry): entry for entry in values["fewshot"].get("target_tasks", [])}
     for key, value in options.items():
-        if value is None:
-            continue
-        if key == "target_tasks":  # a name may be that of a definition in the recipe
+        if key == "target_tasks" and value is not None:  # a name may be that of a definition in the recipe
             value = [entries.get(name, name) for name in value]
-        set_value(values, origins, ["fewshot", key], value, _OPTIONS.get(key, f"--{key.replace('_', '-')}"))
+        if value is not None:
+            set_value(values, origins, ["fewshot", key], value, _OPTIONS.get(key, f"--{key.replace('_', '-')}"))
     return build_recipe(values, origins)
 
 
-def plan(run: RunFolder, recipe: Recipe, output: Path, strict_sizes: bool) -> dict[str, Any]:
+def plan(run: RunFolder, recipe: Recipe, output: Path, strict_shots: bool) -> dict[str, Any]:
     """What `run_fewshot` would do; sizes as in a training's plan. The run need not exist yet.
 
     Raises:
-        InputError: as the transfer would, as far as it can be seen without the run.
+        InputError: as the transfer would, as far as this can be known without the run.
     """
-    finished = read_cells(output)
+    finished = read_trials(output)
     check_settings(output, finished, settings_of(recipe), {})
-    targets, todo, tasks = {}, 0, target_tasks(recipe)
+    targets, to_do, tasks = {}, 0, target_tasks(recipe)
     for task in tasks:
         available = split_size(recipe, task, "train")
-        cells = cells_of(task, recipe.fewshot, available, strict_sizes)
-        todo += sum(cell not in finished for cell in cells)
+        trials = trials_of(task, recipe.fewshot, available, strict_shots)
+        to_do += sum(trial not in finished for trial in trials)
         targets[task.name] = {
             "train": available,
             "test": split_size(recipe, task, "test"),
-            "shots": list(dict.fromkeys(cell.shots for cell in cells)),
-            "cells": len(cells),
+            "shots": list(dict.fromkeys(trial.shots for trial in trials)),
+            "cells": len(trials),
             "similar_to": task.similar_to,
         }
     return {
@@ -117,5 +122,5 @@ def plan(run: RunFolder, recipe: Recipe, output: Path, strict_sizes: bool) -> di
         "sizes": sizes_are(recipe, tasks),
         "targets": targets,
         "cells": sum(target["cells"] for target in targets.values()),
-        "cells_to_do": todo,
+        "cells_to_do": to_do,
     }

@@ -20,7 +20,7 @@ from hyperformer_cli.engine.optimizer import make_optimizer
 from hyperformer_cli.engine.scoring import Evaluator, limited
 from hyperformer_cli.engine.step import LossFunction, OptimizerStep, micro_batches
 from hyperformer_cli.errors import HyperformerError
-from hyperformer_cli.fewshot.protocol import Cell
+from hyperformer_cli.runs.fewshot_files import FewShotTrial
 from hyperformer_cli.tasks.task import Task
 
 
@@ -38,14 +38,14 @@ class Target:
     """
 
     task: Task
-    cells: dict[Cell, list[int]]
+    cells: dict[FewShotTrial, list[int]]
     numbers: list[int]
     train: TokenizedSplit
     fingerprint: str
     test: TokenizedSplit
     validation: TokenizedSplit | None = None
 
-    def examples(self, cell: Cell) -> TokenizedSplit:
+    def examples(self, cell: FewShotTrial) -> TokenizedSplit:
         return self.train.select(np.searchsorted(self.numbers, self.cells[cell]))
 
 
@@ -68,8 +68,8 @@ class Transfer:
         self._evaluator = Evaluator(model, tokenizer, accelerator, recipe.evaluation)
         self._initial = {name: p.detach().clone() for name, p in model.trained_parameters().items()}
 
-    def run(self, target: Target, cell: Cell, init_from: str | None) -> dict[str, Any]:
-        """Trains and tests one cell, then restores the run's weights.
+    def run(self, target: Target, cell: FewShotTrial, init_from: str | None) -> dict[str, Any]:
+        """Trains and tests one cell, and puts the run's weights back.
 
         Args:
             target: the task and its data.
@@ -115,7 +115,7 @@ class Transfer:
                 for parameter_name, parameter in self.model.trained_parameters().items():
                     parameter.copy_(self._initial[parameter_name])
 
-    def _train(self, examples: TokenizedSplit, cell: Cell) -> None:
+    def _train(self, examples: TokenizedSplit, cell: FewShotTrial) -> None:
         task_id = len(self.model.tasks) - 1
         # A batch of all examples where they are fewer than a batch: repeating them would change nothing but the time.
         size = min(self.settings.batch_size, len(examples))

@@ -1,17 +1,21 @@
-"""Predictions of one set of weights: batches of any of its tasks, sorted by length, answered in the order asked."""
+"""Predictions of one model: batches of its tasks, sorted by length, answered in the order of the requests."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from scipy.special import softmax
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.recipe import EvaluationSection
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.data.tokenization import Tokenization
-from hyperformer_cli.engine.likelihood import label_log_likelihoods, softmax
+from hyperformer_cli.engine.devices import make_accelerator
+from hyperformer_cli.engine.likelihood import label_log_likelihoods
+from hyperformer_cli.errors import InputError
 from hyperformer_cli.prediction.requests import Request
+from hyperformer_cli.runs.opened import OpenedRun
 from hyperformer_cli.tasks.task import Task
 
 Prediction = dict[str, Any]  # one line of output
@@ -22,8 +26,8 @@ class Predictor:
 
     Args:
         model: on the accelerator's device.
-        tasks: by name; all of them the model's.
-        how: the tokenisation of training.
+        tasks: tasks of the model, by name.
+        tokenization: that of training.
         accelerator: gives device and precision.
         settings: batch size and beams.
         with_scores: whether labels get scores.
@@ -33,19 +37,19 @@ class Predictor:
         self,
         model: AdaptedModel,
         tasks: Mapping[str, Task],
-        how: Tokenization,
+        tokenization: Tokenization,
         accelerator: Accelerator,
         settings: EvaluationSection,
         with_scores: bool,
     ):
-        self.model, self.tasks, self.how = model.eval(), tasks, how
+        self.model, self.tasks, self.tokenization = model.eval(), tasks, tokenization
         self.accelerator, self.settings = accelerator, settings
-        self._new_tokens = longest_target(tasks.values(), how.tokenizer)
+        self._new_tokens = longest_target(tasks.values(), tokenization.tokenizer)
         self._label_ids = {name: self._encode_labels(task) if with_scores else [] for name, task in tasks.items()}
         self._with_scores = with_scores
 
     def predict(self, requests: Sequence[Request]) -> list[Prediction]:
-        """One prediction a request, in their order; batches mix tasks whose decoding is limited alike."""
+        """One prediction per request, in their order. Batches mix tasks whose decoding has the same limits."""
         inputs = self._encode([request.text for request in requests])
         found: list[Prediction | None] = [None] * len(requests)
         with self.model.frozen_adapters(), torch.inference_mode(), self.accelerator.autocast():
@@ -56,9 +60,9 @@ class Predictor:
         return found
 
     def _batches(self, requests: Sequence[Request], lengths: Sequence[int]) -> Iterator[tuple[list[int], dict]]:
-        """Numbers of the requests of each batch, longest inputs first, and the limits of its decoding.
+        """The numbers of each batch's requests, longest inputs first, and the limits of its decoding.
 
-        A prediction must not depend on what else is in the batch, and with beams it depends on the limit.
+        A prediction must not depend on what else is in the batch, and with beams it depends on the limits.
         """
         groups: dict[tuple[int, int], list[int]] = {}
         for i, request in enumerate(requests):
@@ -74,7 +78,7 @@ class Predictor:
         self, tasks: Sequence[str], inputs: Sequence[Sequence[int]], **limits: int
     ) -> tuple[list[str], list[list[float]]]:
         """Generated texts, and the log-likelihoods of every row's labels, over one pass of the inputs."""
-        tokenizer, layout = self.how.tokenizer, self.model.family.layout
+        tokenizer, layout = self.tokenization.tokenizer, self.model.family.layout
         task_ids = [self.model.task_id(task) for task in tasks]
         batch = layout.generation_batch(inputs, tokenizer.pad_token_id)
         batch = {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
@@ -91,17 +95,38 @@ class Predictor:
         if task.labels:
             found["label"] = None if value is None else task.label_names[value]
             if self._with_scores:
-                shares = [round(share, 4) for share in softmax(log_likelihoods)]
-                found["scores"] = dict(zip(task.label_names, shares, strict=True))
+                found["scores"] = label_scores(task, log_likelihoods)
         elif task.is_regression:
             found |= {"label": None, "value": value}
         return found
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        return self.how.tokenizer(list(texts), max_length=self.how.max_source_length, truncation=True)["input_ids"]
+        tokenizer, limit = self.tokenization.tokenizer, self.tokenization.max_source_length
+        return tokenizer(list(texts), max_length=limit, truncation=True)["input_ids"]
 
     def _encode_labels(self, task: Task) -> list[list[int]]:
         if not task.labels:
             return []
-        limit = task.max_target_length or self.how.max_target_length
-        return self.how.tokenizer(text_target=list(task.label_texts), max_length=limit, truncation=True)["input_ids"]
+        limit = task.max_target_length or self.tokenization.max_target_length
+        return self.tokenization.tokenizer(text_target=list(task.label_texts), max_length=limit, truncation=True)[
+            "input_ids"
+        ]
+
+
+def make_predictor(run: OpenedRun, with_scores: bool = True) -> Predictor:
+    """The predictor of a run with one model, on the machine's device.
+
+    Raises:
+        InputError: the run cannot be loaded, or there are several processes.
+    """
+    accelerator = make_accelerator(run.recipe.training.precision)
+    if accelerator.num_processes > 1:
+        raise InputError("predict runs in one process; give each its own part of the rows")
+    model = run.model.to(accelerator.device)
+    return Predictor(model, run.tasks, run.tokenization, accelerator, run.recipe.evaluation, with_scores)
+
+
+def label_scores(task: Task, log_likelihoods: Sequence[float]) -> dict[str, float]:
+    """The labels' shares of the probability of all labels, by name."""
+    shares = softmax(log_likelihoods).tolist()
+    return {name: round(share, 4) for name, share in zip(task.label_names, shares, strict=True)}

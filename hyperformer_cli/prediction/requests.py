@@ -1,8 +1,8 @@
-"""From a row to what is asked of the model: an id, a task, and the encoder's text as in training."""
+"""From a row to a request of the model: an id, a task, and the input text as in training."""
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 from typing import Any
@@ -22,7 +22,7 @@ class Request:
     Attributes:
         id: the row's `id`, else its `idx`, else its number from 0.
         task: name of the task.
-        text: the encoder's input.
+        text: the model's input.
     """
 
     id: str | int | float
@@ -31,12 +31,12 @@ class Request:
 
 
 class RequestReader:
-    """Makes requests of rows.
+    """Turns rows into requests.
 
     Args:
         tasks: the run's, by name.
-        task: the task of every row; None reads it from the column `task`, which a run of one task can do without.
-        with_prefix: whether inputs begin with the task's name, as plain fine-tuning has them.
+        task: the task of every row. None reads it from the column `task`, which a run of one task does not need.
+        with_prefix: whether inputs begin with the task's name, as in plain fine-tuning.
 
     Raises:
         InputError: the run does not have the task.
@@ -44,30 +44,26 @@ class RequestReader:
 
     def __init__(self, tasks: Mapping[str, Task], task: str | None, with_prefix: bool):
         self._tasks, self._with_prefix = tasks, with_prefix
-        self._given = task
-        self._default = next(iter(tasks)) if len(tasks) == 1 else None
-        if task is not None:
-            self._known(task)
+        self._given = None if task is None else self._known(task)
 
     def check_header(self, columns: Sequence[str]) -> None:
-        """Refuses a table that lacks what every row needs.
+        """Refuses a table without the columns that every row needs.
 
         Raises:
-            InputError: with the columns there are.
+            InputError: naming the columns that were found.
         """
-        found = f"; found: {', '.join(columns)}"
-        if self._given is None and "task" not in columns:
-            if self._default is None:
-                raise InputError(f"no column 'task', and no --task ({', '.join(self._tasks)}){found}")
-            _check_columns(self._tasks[self._default], columns, found)
-        elif self._given is not None:
-            _check_columns(self._tasks[self._given], columns, found)
+        if self._given is None and "task" in columns:  # then what a row needs depends on its task
+            return
+        try:
+            _check_columns(self._tasks[self._task_of({})], columns)
+        except InputError as error:
+            raise InputError(f"{error}; found: {', '.join(columns)}") from None
 
     def __call__(self, row: Row) -> Request:
         """The request of a row.
 
         Raises:
-            InputError: no task or one the run does not have; a column that is missing, null or of another type.
+            InputError: no task, or one the run does not have; a column that is missing, null or of another type.
         """
         task = self._tasks[self._task_of(row.values)]
         return Request(_id_of(row), task.name, self._text(task, row.values))
@@ -75,11 +71,11 @@ class RequestReader:
     def _task_of(self, values: Mapping[str, Any]) -> str:
         if self._given is not None:
             return self._given
-        if "task" not in values:
-            if self._default is None:
-                raise InputError(f"no column 'task', and no --task ({', '.join(self._tasks)})")
-            return self._default
-        return self._known(values["task"])
+        if "task" in values:
+            return self._known(values["task"])
+        if len(self._tasks) != 1:
+            raise InputError(f"no column 'task', and no --task ({', '.join(self._tasks)})")
+        return next(iter(self._tasks))
 
     def _known(self, task: object) -> str:
         if not isinstance(task, str) or task not in self._tasks:
@@ -87,11 +83,8 @@ class RequestReader:
         return task
 
     def _text(self, task: Task, values: Mapping[str, Any]) -> str:
-        _check_columns(task, values)
-        if any(column not in values for column in _columns(task)):
-            task = task.model_copy(
-                update={"template": f"{{{_READY_TEXT}}}"}
-            )  # what is ready takes the place of the filled template
+        if not _check_columns(task, values):
+            task = task.model_copy(update={"template": f"{{{_READY_TEXT}}}"})  # in place of the filled template
         for field in _fields(task):
             _check_field(field, values)
         text = task.input_text(values, self._with_prefix)
@@ -100,19 +93,21 @@ class RequestReader:
         return text
 
 
-def _check_columns(task: Task, present: Sequence[str] | Mapping[str, Any], ending: str = "") -> None:
-    missing = [column for column in _columns(task) if column not in present]
+def _check_columns(task: Task, present: Collection[str]) -> bool:
+    """Whether all columns of the task's template are present; if not, a ready-made text must be.
+
+    Raises:
+        InputError: it is not.
+    """
+    missing = [_column(field) for field in _fields(task) if _column(field) not in present]
     if missing and _READY_TEXT not in present:
-        raise InputError(f"no column '{missing[0]}', which task '{task.name}' needs (or '{_READY_TEXT}'){ending}")
+        raise InputError(f"no column '{missing[0]}', which task '{task.name}' needs (or '{_READY_TEXT}')")
+    return not missing
 
 
 def _fields(task: Task) -> list[str]:
-    """What stands in the template's braces: `sentence1`, `choices[text][0]`."""
+    """What is in the braces of the template: `sentence1`, `choices[text][0]`."""
     return [name for _, name, _, _ in Formatter().parse(task.template) if name]
-
-
-def _columns(task: Task) -> list[str]:
-    return [_column(field) for field in _fields(task)]
 
 
 def _column(field: str) -> str:
@@ -120,7 +115,7 @@ def _column(field: str) -> str:
 
 
 def _check_field(field: str, values: Mapping[str, Any]) -> None:
-    """Formatting would write whatever it finds: a null as `None`, the first letter of a text as its first item."""
+    """Refuses what formatting would write all the same: a null as `None`, a text's first letter as its first item."""
     column = _column(field)
     value = values[column]
     if value is None:

@@ -1,9 +1,9 @@
-"""Rows of a stream, one at a time: JSON lines, CSV or TSV. A line that cannot be read is a fault and not the end."""
+"""Rows of a stream, one at a time: JSON lines, CSV or TSV. A line that cannot be read does not end the stream."""
 
 import codecs
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal, get_args
 
@@ -19,9 +19,9 @@ class Row:
     """One row.
 
     Attributes:
-        line: where it begins in the stream, from 1, as editors count.
-        number: its number among the rows, from 0; a faulty row has one too, a header or a blank line has none.
-        values: by column; all of them text in CSV and TSV.
+        line: the line on which it begins, from 1.
+        number: its number among the rows, from 0. Rows that cannot be read count too; a header and blank lines do not.
+        values: by column; in CSV and TSV all of them are text.
     """
 
     line: int
@@ -31,7 +31,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Fault:
-    """Lines from which nothing can be predicted, and why: one, but where a quote is not closed.
+    """Lines from which nothing can be predicted: one, or more if a quote is not closed.
 
     Attributes:
         line: the first, from 1.
@@ -48,14 +48,16 @@ class Fault:
         return f"line {self.line}" if self.lines == 1 else f"lines {self.line} to {self.line + self.lines - 1}"
 
 
-Cells = tuple[int, int, list[str]]  # first line, number of lines, cells
+# The first line, the number of lines, and what they hold: values by column, or the cells of a table.
+_Record = tuple[int, int, Any]
+_Parse = Callable[[str], Any]
 
 
 class RowStream:
-    """The rows of one stream, read as they are asked for.
+    """The rows of one stream, read as they are used.
 
     Attributes:
-        origin: what messages call the stream.
+        origin: the stream's name in messages.
         columns: the header of CSV and TSV; None for JSON lines.
     """
 
@@ -63,7 +65,7 @@ class RowStream:
         """Reads the header, if there is one.
 
         Raises:
-            InputError: an unknown format; a header that is missing, damaged, or has a column twice.
+            InputError: an unknown format; a header that is missing, damaged, or has a duplicate column.
         """
         if input_format not in FORMATS:
             raise InputError(f"input format '{input_format}': {did_you_mean(input_format, FORMATS)}")
@@ -71,32 +73,46 @@ class RowStream:
         self.columns: list[str] | None = None
         lines = _without_byte_order_mark(stream)
         if input_format == "jsonl":
-            self._rows = _json_rows(lines)
+            self._records = _line_records(lines, json.loads, blank=None)
             return
-        cells = _tsv_cells(lines) if input_format == "tsv" else _csv_cells(lines)
-        self.columns = self._header(next(cells, None))
-        self._rows = _table_rows(cells, self.columns)
+        if input_format == "tsv":  # GLUE's own TSV files know no quotes, and neither does training
+            self._records = _line_records(lines, lambda text: text.split("\t"), blank=b"\r\n")
+        else:
+            self._records = _csv_records(lines)
+        self.columns = self._header()
 
     def __iter__(self) -> Iterator[Row | Fault]:
-        return self._rows
+        number = 0
+        for record in self._records:
+            row = record if isinstance(record, Fault) else self._row(number, *record)
+            yield row
+            number += 1 if isinstance(row, Row) else row.lines
 
-    def _header(self, first: Cells | Fault | None) -> list[str]:
+    def _header(self) -> list[str]:
+        first = next(self._records, None)
         if first is None:
             raise InputError(f"{self.origin}: is empty")
         if isinstance(first, Fault):
             raise InputError(f"{self.origin}: {first.place}: {first.reason}")
         columns = first[-1]
-        twice = [column for column in columns if columns.count(column) > 1]
-        if twice:
-            raise InputError(f"{self.origin}: column '{twice[0]}' stands twice")
+        for column in columns:
+            if columns.count(column) > 1:
+                raise InputError(f"{self.origin}: duplicate column '{column}'")
         return columns
+
+    def _row(self, number: int, line: int, lines: int, content: Any) -> Row | Fault:
+        if self.columns is None:
+            return Row(line, number, content) if isinstance(content, dict) else Fault(line, "not a JSON object")
+        if len(content) != len(self.columns):
+            return Fault(line, f"has {len(content)} cells where the header has {len(self.columns)}", lines)
+        return Row(line, number, dict(zip(self.columns, content, strict=True)))
 
 
 def format_of(name: str) -> InputFormat:
     """The format that a file's name ends in.
 
     Raises:
-        InputError: none of them.
+        InputError: it ends in none of them.
     """
     suffix = name[name.rfind(".") :].lower() if "." in name else ""
     if suffix not in _BY_SUFFIX:
@@ -109,37 +125,24 @@ def _without_byte_order_mark(stream: BinaryIO) -> Iterator[bytes]:
         yield line if number else line.removeprefix(codecs.BOM_UTF8)
 
 
-def _json_rows(lines: Iterator[bytes]) -> Iterator[Row | Fault]:
-    number = 0
+def _line_records(
+    lines: Iterator[bytes], parse: Callable[[str], Any], blank: bytes | None
+) -> Iterator[_Record | Fault]:
+    """Records of one line each, without lines that hold nothing but `blank`: None stands for all white space."""
     for line, content in enumerate(lines, 1):
-        if content.isspace():
+        if not content.strip(blank):
             continue
         try:
-            values = json.loads(content.rstrip(b"\r\n").decode())
+            yield line, 1, parse(content.rstrip(b"\r\n").decode())
         except UnicodeDecodeError:
             yield Fault(line, "not UTF-8")
         except json.JSONDecodeError as error:
             yield Fault(line, f"not valid JSON ({error.msg}, column {error.colno})")
         except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end
             yield Fault(line, f"not readable JSON ({error})")
-        else:
-            yield Row(line, number, values) if isinstance(values, dict) else Fault(line, "not a JSON object")
-        number += 1
 
 
-def _tsv_cells(lines: Iterator[bytes]) -> Iterator[Cells | Fault]:
-    """GLUE's own TSV files know no quotes, and neither does training."""
-    for line, content in enumerate(lines, 1):
-        content = content.rstrip(b"\r\n")
-        if not content:
-            continue
-        try:
-            yield line, 1, content.decode().split("\t")
-        except UnicodeDecodeError:
-            yield Fault(line, "not UTF-8")
-
-
-def _csv_cells(lines: Iterator[bytes]) -> Iterator[Cells | Fault]:
+def _csv_records(lines: Iterator[bytes]) -> Iterator[_Record | Fault]:
     """A quoted cell may hold line ends. One whose quote is never closed ends at the csv module's limit for a cell."""
     reader = csv.reader((line.decode(errors="surrogateescape") for line in lines), strict=True)
     while True:
@@ -151,31 +154,15 @@ def _csv_cells(lines: Iterator[bytes]) -> Iterator[Cells | Fault]:
         except csv.Error as error:
             yield Fault(line, f"not valid CSV ({error})", max(1, reader.line_num - line + 1))
             continue
-        if not cells:
-            continue
         read = reader.line_num - line + 1
-        yield (line, read, cells) if is_text(*cells) else Fault(line, "not UTF-8", read)
-
-
-def _table_rows(found: Iterator[Cells | Fault], columns: list[str]) -> Iterator[Row | Fault]:
-    number = 0
-    for row in found:
-        if not isinstance(row, Fault):
-            line, lines, cells = row
-            if len(cells) == len(columns):
-                yield Row(line, number, dict(zip(columns, cells, strict=True)))
-                number += 1
-                continue
-            row = Fault(line, f"has {len(cells)} cells where the header has {len(columns)}", lines)
-        yield row
-        number += row.lines
+        if cells:
+            yield (line, read, cells) if is_text(*cells) else Fault(line, "not UTF-8", read)
 
 
 def is_text(*values: str) -> bool:
-    """Whether UTF-8 can write all values: a lone surrogate is half a character."""
+    """Whether all values can be written as UTF-8, which a lone surrogate (half a character) cannot."""
     try:
-        for value in values:
-            value.encode()
+        "".join(values).encode()
     except UnicodeEncodeError:
         return False
     return True

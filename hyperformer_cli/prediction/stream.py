@@ -1,88 +1,91 @@
-"""A stream of rows in, their predictions out, a window at a time."""
+"""A stream of rows in, their predictions out, one window at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from itertools import islice
 
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.prediction.predictor import Prediction, Predictor
+from hyperformer_cli.observer import SILENT, Observer
+from hyperformer_cli.prediction.predictor import Prediction, Predictor, make_predictor
 from hyperformer_cli.prediction.requests import Request, RequestReader
 from hyperformer_cli.prediction.rows import Fault, Row, RowStream
-from hyperformer_cli.prediction.run import TrainedRun
+from hyperformer_cli.runs.opened import OpenedRun
 
-WINDOW = 16  # batches: what is sorted by length, and held in memory
+WINDOW = 16  # batches that are sorted by length, and held in memory, together
 
 
 def predict_stream(
-    run: TrainedRun,
+    run: OpenedRun,
     rows: RowStream,
     task: str | None = None,
     strict: bool = False,
-    report: Callable[[str], None] = lambda line: None,
+    with_scores: bool = True,
+    observer: Observer = SILENT,
 ) -> Iterator[list[Prediction]]:
-    """Predicts the rows of a stream.
+    """Predicts the rows of a stream, `evaluation.batch_size` of the run's recipe at a time.
 
-    The first window is one batch, so that a reader soon sees whether this is what was wanted; the others are `WINDOW`.
+    The first window is one batch, so that the first predictions appear soon; every other has `WINDOW` batches.
 
     Args:
-        run: what predicts.
+        run: answers the rows; its parts are loaded when a row first needs them.
         rows: the stream.
-        task: of every row; by default the column `task` tells, or the run has only one.
-        strict: stop at the first row from which nothing can be predicted.
-        report: called with a line for each such row, and once more at the end if there were any.
+        task: the task of every row; by default the column `task` names it, or the run has only one.
+        strict: stop at the first row that cannot be predicted.
+        with_scores: whether labels get scores.
+        observer: is told of every row that cannot be predicted, and at the end of their number.
 
     Yields:
-        The predictions of each window, in the rows' order, without those of bad rows.
+        The predictions of each window, in the order of the rows, without those that cannot be predicted.
 
     Raises:
-        InputError: an unknown task; a table without the columns; a bad row, if strict (those before it have been
-            yielded); no rows, or none but bad ones.
+        InputError: an unknown task; a table without the columns; with `strict` a bad row, after the predictions of
+            the rows before it; no rows; only bad rows.
     """
-    read = RequestReader(run.tasks, task, run.with_prefix)
+    predictor_of = cache(partial(make_predictor, with_scores=with_scores))
+    read = RequestReader(run.tasks, task, run.recipe.adapter.needs_task_prefix)
     if rows.columns is not None:
         try:
             read.check_header(rows.columns)
         except InputError as error:
             raise InputError(f"{rows.origin}: {error}") from None
-    size = 1
-    total = bad = 0
-    incoming = iter(rows)
-    while window := list(islice(incoming, size * run.batch_size)):
-        size = WINDOW
+    incoming, size = iter(rows), run.recipe.evaluation.batch_size
+    batches, total, bad = 1, 0, 0
+    while window := list(islice(incoming, batches * size)):
+        batches = WINDOW
         requests: list[Request] = []
-        stopped = None
-        for row in window:
-            request = _request(read, row)
+        for request in map(partial(_request, read), window):
             if isinstance(request, Request):
                 total += 1
                 requests.append(request)
                 continue
             total += request.lines
             bad += request.lines
-            stopped = f"{rows.origin}: {request.place}: {request.reason}"
+            complaint = f"{rows.origin}: {request.place}: {request.reason}"
             if strict:
                 break
-            report(f"{stopped}; skipped")
+            observer.reported(f"{complaint}; skipped")
         if requests:
-            yield predict_window(run.predictor, requests)
-        if strict and stopped:
-            raise InputError(stopped)
+            yield _predict_window(run, predictor_of, requests)
+        if strict and bad:
+            raise InputError(complaint)
     if not total:
         raise InputError(f"{rows.origin}: has no rows")
     if bad == total:
         raise InputError(f"{rows.origin}: nothing could be predicted from any of its {total:,} rows")
     if bad:
-        report(f"{rows.origin}: {bad:,} of {total:,} rows skipped")
+        observer.reported(f"{rows.origin}: {bad:,} of {total:,} rows skipped")
 
 
-def predict_window(predictor_of: Callable[[str], Predictor], requests: Sequence[Request]) -> list[Prediction]:
-    """Predictions in the order of the requests, whichever weights answer them."""
-    shares: dict[int, tuple[Predictor, list[int]]] = {}
+def _predict_window(
+    run: OpenedRun, predictor_of: Callable[[OpenedRun], Predictor], requests: Sequence[Request]
+) -> list[Prediction]:
+    """Predictions in the order of the requests, each by the model of its task."""
+    by_part: dict[OpenedRun, list[int]] = {}
     for i, request in enumerate(requests):
-        predictor = predictor_of(request.task)
-        shares.setdefault(id(predictor), (predictor, []))[1].append(i)
+        by_part.setdefault(run.part(request.task), []).append(i)
     found: dict[int, Prediction] = {}
-    for predictor, members in shares.values():
-        found |= zip(members, predictor.predict([requests[i] for i in members]), strict=True)
+    for part, members in by_part.items():
+        found |= zip(members, predictor_of(part).predict([requests[i] for i in members]), strict=True)
     return [found[i] for i in range(len(requests))]
 
 

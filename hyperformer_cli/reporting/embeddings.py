@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.fewshot.results import read_cells
 from hyperformer_cli.reporting.collect import FewShot, Run
 from hyperformer_cli.reporting.groups import Group, distinct_names
+from hyperformer_cli.runs.fewshot_files import read_trials
 from hyperformer_cli.runs.folder import RunFolder
 
 _TENSOR = "bank.task_embedding"
@@ -103,10 +103,10 @@ def _target_vectors(fewshot: Sequence[FewShot]) -> dict[str, list[float]]:
     """Of each target the vector learned from the most examples, with the first seed."""
     learned: dict[str, list[float]] = {}
     for found in fewshot:
-        cells = read_cells(found.folder)
+        trials = read_trials(found.folder)
         for task in dict.fromkeys(score.task for score in found.scores):
-            own = [cell for cell in cells if cell.task == task and cells[cell].get("task_embedding")]
+            own = [trial for trial in trials if trial.task == task and trials[trial].get("task_embedding")]
             if own:
-                first = min(own, key=lambda cell: (-cell.shots, cell.seed))
-                learned.setdefault(task, [float(value) for value in cells[first]["task_embedding"]])
+                first = min(own, key=lambda trial: (-trial.shots, trial.seed))
+                learned.setdefault(task, [float(value) for value in trials[first]["task_embedding"]])
     return learned

@@ -1,1 +1,1 @@
-"""Floor 2: the run folder. Layout, atomic writes, lock, checkpoints, results, environment."""
+"""Floor 2: run folders. Their layout, lock, checkpoints, results and environment; and `OpenedRun`."""

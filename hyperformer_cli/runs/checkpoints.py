@@ -1,10 +1,9 @@
-"""Checkpoints: folders of safetensors and JSON that are whole or not there, and known by their hashes.
+"""Checkpoints: folders of safetensors and JSON files, verified by their hashes.
 
-A checkpoint is written under a temporary name, its `manifest.json` with the SHA-256 of every file last, and renamed.
-What cannot be verified is not resumed from.
+A checkpoint is written under a temporary name, `manifest.json` with the SHA-256 of every file last, and then renamed.
+A run is never resumed from a checkpoint that cannot be verified.
 """
 
-import hashlib
 import json
 import re
 import shutil
@@ -18,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hyperformer_cli.storage.atomic import atomic_path, sync, write_json
+from hyperformer_cli.storage.hashing import sha256_of_file
 
 MANIFEST = "manifest.json"
 STATE = "state.json"
@@ -43,13 +43,13 @@ class Checkpoint:
 
 
 def pending_folder(run: Path, step: int) -> Path:
-    """Where the parts of a checkpoint are gathered before it exists."""
+    """The folder in which the files of a checkpoint are collected before it exists."""
     return run / f".checkpoint-{step}.tmp"
 
 
 @contextmanager
 def fresh_pending_folder(run: Path, step: int) -> Iterator[Path]:
-    """An empty folder for the parts of a checkpoint; removed if the block fails."""
+    """An empty folder for the files of a checkpoint; it is removed if the block fails."""
     folder = pending_folder(run, step)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -67,11 +67,11 @@ def write_part(folder: Path, name: str, tensors: dict[str, Tensor]) -> None:
 
 
 def commit(run: Path, step: int, state: dict[str, Any], keep: int) -> Checkpoint:
-    """Makes a checkpoint of the pending parts, then removes all but the newest `keep`."""
+    """Turns the pending folder into a checkpoint, then removes all checkpoints but the newest `keep`."""
     folder, final = pending_folder(run, step), run / f"checkpoint-{step}"
     write_json(folder / STATE, state)
     files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
-    hashes = {path.name: _sha256(path) for path in files}
+    hashes = {path.name: sha256_of_file(path) for path in files}
     write_json(folder / MANIFEST, {"format_version": FORMAT_VERSION, "step": step, "sha256": hashes})
     shutil.rmtree(final, ignore_errors=True)
     folder.rename(final)
@@ -82,7 +82,7 @@ def commit(run: Path, step: int, state: dict[str, Any], keep: int) -> Checkpoint
 
 
 def newest(run: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest checkpoint that verifies, and why newer ones do not; leftovers of a killed write are removed."""
+    """The newest valid checkpoint, and what is wrong with newer ones. Removes what a killed process left behind."""
     for leftover in run.glob(".checkpoint-*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
     faults = []
@@ -95,7 +95,7 @@ def newest(run: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 def remove_after(run: Path, step: int) -> None:
-    """Removes checkpoints of later steps, which a resumed run will write again."""
+    """Removes the checkpoints of later steps, which a resumed run will write again."""
     for folder in _folders(run):
         if Checkpoint(folder).step > step:
             shutil.rmtree(folder)
@@ -107,7 +107,7 @@ def _folders(run: Path) -> list[Path]:
 
 
 def _fault(folder: Path) -> str | None:
-    """Why a folder is not a checkpoint to resume from."""
+    """Why a run cannot be resumed from a folder; None if it can."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest["format_version"] != FORMAT_VERSION:
@@ -116,13 +116,8 @@ def _fault(folder: Path) -> str | None:
         if missing:
             return f"{min(missing)} is not in the manifest"
         for name, expected in manifest["sha256"].items():
-            if _sha256(folder / name) != expected:
+            if sha256_of_file(folder / name) != expected:
                 return f"{name} is damaged"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"unreadable ({error})"
     return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, hardware, commit."""
+"""The versions, the hardware and the commit that a run was trained with."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ _PACKAGES = (
 
 
 def describe_environment(world_size: int) -> dict[str, Any]:
-    """Facts for environment.json; none of them identifies a person or a path."""
+    """The content of `environment.json`, which names no person and no path."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "python": platform.python_version(),
@@ -38,7 +38,7 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout the package runs from, if it is one."""
+    """The commit of the checkout that the package runs from; None if it is installed."""
     checkout = Path(__file__).resolve().parents[2]
     if not (checkout / ".git").exists():
         return None

@@ -1,4 +1,4 @@
-"""The run folder: what lies where, who may write, and whether it belongs to this recipe.
+"""The run folder: where its files are, which process may write to it, and which recipe it belongs to.
 
 recipe.yaml  environment.json  best/  last/  checkpoint-N/  metrics.jsonl  results.json  cells/
 """
@@ -6,7 +6,7 @@ recipe.yaml  environment.json  best/  last/  checkpoint-N/  metrics.jsonl  resul
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.storage.atomic import write_text
 
-# What may differ when a run is started again: none of it changes the weights that come out.
+# These keys may differ when a run is started again: none of them changes the trained weights.
 _FREE_TO_CHANGE = (
     "name", "paper", "output_dir", "fewshot", "training.save_every", "training.keep_checkpoints", "training.log_every",
     "training.report_to",
@@ -56,10 +56,10 @@ class RunFolder:
         return self.path / "last"
 
     def weights(self, name: str = "best") -> Path:
-        """The folder of trained weights: `best/` or `last/`, or the folder itself where it is an export.
+        """The folder of the trained weights: `best/` or `last/`, or for an export the folder itself.
 
         Raises:
-            InputError: there are none.
+            InputError: there are no such weights.
         """
         for folder in (self.path / name, *([self.path] if name == "best" else ())):
             if (folder / "hyperformer.json").is_file():
@@ -70,20 +70,23 @@ class RunFolder:
         """The run of one combination of values, such as `cells/task=cola`."""
         return RunFolder(cell_folder(self.path, values))
 
-    def recipe(self) -> Recipe:
-        """The resolved recipe the run was started with.
+    def recipe(self, overrides: Iterable[str] = ()) -> Recipe:
+        """The resolved recipe that the run was started with.
+
+        Args:
+            overrides: `dotted.key=value` changes to it.
 
         Raises:
-            InputError: the folder is not a run.
+            InputError: the folder is not a run, its recipe is damaged, or an override does not fit.
         """
         if not self.recipe_file.is_file() and (self.path / "sweep.json").is_file():
             raise InputError(f"{self.path}: a sweep; give the run of one of its cells, such as {self.path}/cells/...")
         if not self.recipe_file.is_file():
             raise InputError(f"{self.path}: not a run folder (it has no recipe.yaml)")
-        return load_recipe(self.recipe_file)
+        return load_recipe(self.recipe_file, overrides)
 
     def is_complete(self) -> bool:
-        """Whether there are results, and whole ones."""
+        """Whether the results are there and can be read."""
         try:
             json.loads(self.results_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -91,7 +94,7 @@ class RunFolder:
         return True
 
     def remove_leftovers(self) -> None:
-        """Removes temporary files of a process that was killed while it wrote."""
+        """Removes the temporary files of a process that was killed while writing."""
         for folder in (self.path, self.best, self.last):
             for leftover in folder.glob(".*.tmp"):
                 if leftover.is_file():
@@ -102,7 +105,7 @@ class RunFolder:
         return self.recipe_file.is_file() and not _differences(self.recipe().as_dict(), recipe.as_dict())
 
     def claim(self, recipe: Recipe) -> None:
-        """Writes the recipe into a new folder, or checks that an old one was started with the same.
+        """Writes the recipe into a new folder, or checks that an existing run was started with the same one.
 
         Raises:
             InputError: the folder holds a run of another recipe.
@@ -120,10 +123,11 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keeps a second process from writing here; the kernel releases the lock however this one ends.
+        """Keeps a second process from writing to the folder. The kernel releases the lock however this process ends.
 
         Raises:
-            HyperformerError: another process has it.
+            HyperformerError: another process holds the lock.
+            InputError: the folder cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -148,7 +152,7 @@ class RunFolder:
             file.write(json.dumps(record) + "\n")
 
     def forget_metrics_after(self, step: int) -> None:
-        """Drops lines of steps that a resumed run will do again, and a line that was cut off."""
+        """Removes the lines of steps that a resumed run will repeat, and a line that was cut off."""
         if not self.metrics_file.is_file():
             return
         kept = []
@@ -162,7 +166,7 @@ class RunFolder:
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """Dotted keys whose values differ, except those that are free to change."""
+    """The values of the dotted keys that differ, except of those that are free to change."""
     found: dict[str, tuple[Any, Any]] = {}
     for key in there.keys() | here.keys():
         dotted, old, new = f"{prefix}{key}", there.get(key), here.get(key)

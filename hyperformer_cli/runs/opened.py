@@ -1,7 +1,7 @@
 """`OpenedRun`: the one way in which a run is opened.
 
-A run folder, an export that holds a model of ours, or a run whose tasks were trained each alone (`joint: false`): that
-one has a model per task, each in a run folder of its own, its parts.
+It may be a run folder, an export that holds a model of ours, or a run with one model per task (`joint: false`). The
+models of the last kind are its parts: each has a run folder of its own.
 """
 
 from collections.abc import Sequence
@@ -12,38 +12,38 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
-from hyperformer_cli.config.loading import load_recipe
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
 from hyperformer_cli.data.loading import tokenization
 from hyperformer_cli.data.tokenization import Tokenization
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.storage.static import STATIC
+from hyperformer_cli.storage.trained import read_description
 from hyperformer_cli.tasks.task import Task
 
 
 class OpenedRun:
-    """A run, opened. Recipe and tasks are read at once; model and tokenizer are loaded when they are first asked for.
+    """A run, opened. Its recipe is read at once; model and tokenizer are loaded when they are first used.
 
     Args:
         path: the run folder, or an export.
         weights: `best` or `last`.
-        backbone: a folder with the model it was trained on, where that is no longer where it was.
-        overrides: `dotted.key=value` changes to its recipe.
+        backbone: a folder with the model the run was trained on, if that model has moved.
+        overrides: `dotted.key=value` changes to the recipe.
 
     Attributes:
-        folder: its paths.
-        recipe: resolved.
+        folder: the paths of its files.
+        recipe: the resolved recipe, with the overrides.
         declared: all tasks of the recipe, by name.
 
     Raises:
-        InputError: the folder is no run, or its recipe is damaged.
+        InputError: the folder is not a run, or its recipe is damaged.
     """
 
     def __init__(self, path: Path, weights: str = "best", backbone: Path | None = None, overrides: Sequence[str] = ()):
         self.folder = RunFolder(path)
-        self.folder.recipe()  # says what is wrong with the folder, before its recipe is read with overrides
-        self.recipe: Recipe = load_recipe(self.folder.recipe_file, overrides)
+        self.recipe: Recipe = self.folder.recipe(overrides)
         self.declared: dict[str, Task] = {task.name: task for task in recipe_tasks(self.recipe)}
         self._weights, self._backbone, self._overrides = weights, backbone, overrides
         self._parts: dict[str, OpenedRun] = {}
@@ -52,24 +52,23 @@ class OpenedRun:
     def path(self) -> Path:
         return self.folder.path
 
+    # Parts
+
     @property
     def has_one_model(self) -> bool:
-        """Whether one model answers all tasks; False for tasks that were trained each alone."""
+        """Whether one model answers all tasks; False if each task was trained alone."""
         return self.recipe.joint
-
-    # Its models
 
     def part(self, task: str) -> "OpenedRun":
         """The run whose model answers a task: this one, or the run of that task alone.
 
         Raises:
-            InputError: the run has no such task, or that part is missing or damaged.
+            InputError: the run has no such task, or its part is missing or damaged.
         """
+        if task not in self.tasks:
+            raise InputError(f"the run has no task '{task}'; {did_you_mean(task, self.tasks)}")
         if self.has_one_model:
-            self.model.task_id(task)
             return self
-        if task not in self.declared:
-            raise InputError(f"the run has no task '{task}'; {did_you_mean(task, self.declared)}")
         if task not in self._parts:
             path = self.folder.cell(task=task).path
             self._parts[task] = OpenedRun(path, self._weights, self._backbone, self._overrides)
@@ -79,19 +78,15 @@ class OpenedRun:
         """The runs that hold the models: this one under the name "", or one per task under the task's name.
 
         Args:
-            tasks: only the parts of these tasks.
+            tasks: only the parts of these tasks, which stay in the recipe's order.
 
         Raises:
-            InputError: the run has no such task.
+            InputError: the run has no such task, or a part is missing or damaged.
         """
+        chosen = {task: self.part(task) for task in tasks or ()}
         if self.has_one_model:
-            for task in tasks or ():
-                self.model.task_id(task)
             return {"": self}
-        for task in tasks or ():
-            if task not in self.declared:
-                raise InputError(f"the run has no task '{task}'; {did_you_mean(task, self.declared)}")
-        return {task: self.part(task) for task in self.declared if tasks is None or task in tasks}
+        return {task: self.part(task) for task in self.declared if tasks is None or task in chosen}
 
     def with_one_model(self) -> "OpenedRun":
         """This run, if one model answers all its tasks.
@@ -104,17 +99,34 @@ class OpenedRun:
             raise InputError(f"{self.path}: holds one model per task; give one of them, such as {first}")
         return self
 
-    # What is loaded when it is asked for
+    # What is loaded when it is first used
+
+    @property
+    def weights_folder(self) -> Path:
+        """The folder of the trained weights.
+
+        Raises:
+            InputError: there are none yet, or the run has one model per task.
+        """
+        return self.with_one_model().folder.weights(self._weights)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether it is an export whose adapters were generated before, to which no task can be added."""
+        return read_description(self.weights_folder).weights == STATIC
 
     @cached_property
     def model(self) -> AdaptedModel:
-        """The trained model, on the CPU, in evaluation mode.
+        """The trained model, loaded on the CPU in evaluation mode; the same object every time.
 
         Raises:
             InputError: there are no weights yet, they are damaged, or the backbone is not the one they belong to.
         """
-        weights = self.with_one_model().folder.weights(self._weights)
-        return AdaptedModel.from_pretrained(weights, self.new_backbone()).eval()
+        return AdaptedModel.from_pretrained(self.weights_folder, self.new_backbone()).eval()
+
+    def unload(self) -> None:
+        """Forgets the model, so that the models of many parts need not be in memory together."""
+        self.__dict__.pop("model", None)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -123,7 +135,7 @@ class OpenedRun:
         Raises:
             InputError: it cannot be loaded.
         """
-        folder = self.with_one_model().folder.weights(self._weights)
+        folder = self.weights_folder
         try:
             return AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # OSError, ValueError, and what the tokenizers library raises of its own
@@ -132,16 +144,16 @@ class OpenedRun:
 
     @cached_property
     def tasks(self) -> dict[str, Task]:
-        """What it can be asked, by name: the recipe's tasks; of one model those that it has, in its order."""
+        """The tasks it can answer, by name, in the recipe's order; an export may have fewer than the recipe."""
         if not self.has_one_model:
             return self.declared
         return {name: task for name, task in self.declared.items() if name in self.model.tasks}
 
     @property
     def tokenization(self) -> Tokenization:
-        """How its text becomes token ids."""
+        """How text becomes token ids."""
         return tokenization(self.recipe, self.tokenizer)
 
     def new_backbone(self) -> PreTrainedModel | None:
-        """The given backbone, loaded anew; None where it is loaded from where it was."""
+        """The given backbone, loaded anew; None if none was given, and the model loads the one it was trained on."""
         return None if self._backbone is None else load_backbone(BackboneSource(str(self._backbone)))

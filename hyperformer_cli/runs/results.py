@@ -1,4 +1,4 @@
-"""results.json: every final figure of a run."""
+"""`results.json`: the final figures of a run."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ FORMAT_VERSION = 1
 def merge_cells(
     cells: Sequence[Mapping[str, Any]], splits: Sequence[str]
 ) -> tuple[list[dict[str, Any]], dict[str, dict[str, float]]]:
-    """The scores of runs of one task each, split by split, and their averages."""
+    """The scores of runs of one task each, split by split, and both averages of each split."""
     scores = [score for split in splits for cell in cells for score in cell["results"] if score["split"] == split]
     average = {
         split: mean_of_metrics_and_tasks([(s["task"], s["metric"], s["value"]) for s in scores if s["split"] == split])
@@ -29,7 +29,7 @@ def build_results(
     average: Mapping[str, Mapping[str, float]],
     best: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The content of results.json; metrics in per cent."""
+    """The content of `results.json`: metrics in per cent, times in seconds."""
     return {
         "format_version": FORMAT_VERSION,
         "name": recipe.name,

@@ -1,34 +1,17 @@
-"""What training left: the model of a run folder and its tokenizer."""
+"""A run's model and tokenizer; `OpenedRun` is the way to get them."""
 
 from pathlib import Path
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.adapters.model import AdaptedModel
-from hyperformer_cli.backbones.source import BackboneSource, load_backbone
-from hyperformer_cli.errors import InputError
 from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.runs.opened import OpenedRun
 
 
 def load_trained_run(
     run: RunFolder, weights: str = "best", backbone: Path | None = None
 ) -> tuple[AdaptedModel, PreTrainedTokenizerBase]:
-    """Loads a run's weights, on the CPU, in evaluation mode, and its tokenizer.
-
-    Args:
-        run: the folder, or an export that holds a model of ours.
-        weights: `best` or `last`.
-        backbone: a folder with the model it was trained on, where that is no longer where it was.
-
-    Raises:
-        InputError: there are none yet, they are damaged, or the backbone is not the one they were trained on.
-    """
-    folder = run.weights(weights)
-    elsewhere = None if backbone is None else load_backbone(BackboneSource(str(backbone)))
-    model = AdaptedModel.from_pretrained(folder, elsewhere).eval()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # OSError, ValueError, and what the tokenizers library raises of its own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{folder}: no tokenizer that can be loaded ({reason})") from error
-    return model, tokenizer
+    """The model and the tokenizer of an `OpenedRun`."""
+    opened = OpenedRun(run.path, weights, backbone)
+    return opened.model, opened.tokenizer

@@ -37,27 +37,27 @@ def test_as_typed(trained: Callable, tmp_path: Path) -> None:
     assert [(row["task"], row["shots"], row["n"]) for row in summary["results"]] == [
         ("imdb", 4, 2), ("imdb", 6, 2), ("paws", 4, 2), ("paws", 6, 2)
     ]  # fmt: skip
-    cells = {path: json.loads(path.read_text()) for path in (folder / "fewshot").glob("*/*-shot/seed-*.json")}
-    assert len(cells) == 8
-    for path, cell in cells.items():
-        assert path == folder / "fewshot" / cell["task"] / f"{cell['shots']}-shot" / f"seed-{cell['seed']}.json"
-        assert len(cell["indices"]) == cell["shots"] and len(cell["task_embedding"]) == 64
-        assert cell["init_from"] == "mrpc"
-        assert cell["results"][0]["examples"] == {"paws": 14, "imdb": 10}[cell["task"]]
+    trials = {path: json.loads(path.read_text()) for path in (folder / "fewshot").glob("*/*-shot/seed-*.json")}
+    assert len(trials) == 8
+    for path, trial in trials.items():
+        assert path == folder / "fewshot" / trial["task"] / f"{trial['shots']}-shot" / f"seed-{trial['seed']}.json"
+        assert len(trial["indices"]) == trial["shots"] and len(trial["task_embedding"]) == 64
+        assert trial["init_from"] == "mrpc"
+        assert trial["results"][0]["examples"] == {"paws": 14, "imdb": 10}[trial["task"]]
     for row in summary["results"]:
         values = [
-            c["results"][0]["value"] for c in cells.values() if (c["task"], c["shots"]) == (row["task"], row["shots"])
+            t["results"][0]["value"] for t in trials.values() if (t["task"], t["shots"]) == (row["task"], row["shots"])
         ]
         assert row["mean"] == pytest.approx(statistics.fmean(values), abs=1e-3)
         assert row["std"] == pytest.approx(statistics.stdev(values), abs=1e-3)
 
-    before = {path: path.stat().st_mtime_ns for path in cells}
+    before = {path: path.stat().st_mtime_ns for path in trials}
     more = run(*command, "--seeds", "1,2,3")
-    assert "8 are done already" in more.stderr and more.stdout.strip().endswith(str(folder / "fewshot.json"))
-    assert {path: path.stat().st_mtime_ns for path in cells} == before
+    assert "4 of 12 trials to do" in more.stderr and more.stdout.strip().endswith(str(folder / "fewshot.json"))
+    assert {path: path.stat().st_mtime_ns for path in trials} == before
     assert [row["n"] for row in json.loads((folder / "fewshot.json").read_text())["results"]] == [3, 3, 3, 3]
 
-    assert "12 cells, 12 of them done" in run(*command, "--seeds", "1,2,3", "--dry-run").stdout
+    assert "12 trials, 12 of them done" in run(*command, "--seeds", "1,2,3", "--dry-run").stdout
     for mode in ((), ("--dry-run",)):
         changed = run(*command, "--set", "fewshot.max_steps=4", *mode)
         assert changed.exit_code == 2 and "max_steps 3, now 4" in changed.stderr
@@ -94,7 +94,7 @@ def test_auto_starts_from_the_lowest_validation_loss(trained: Callable, data_fol
     [
         (("--target-tasks", "pawz"), "unknown task 'pawz'; did you mean 'paws'"),
         (("--target-tasks", "mrpc"), "'mrpc' is a task the run was trained on"),
-        (("--target-tasks", "paws,paws"), "'paws' stands twice"),
+        (("--target-tasks", "paws,paws"), "duplicate target 'paws'"),
         (("--target-tasks", "boolq", "--init-from", "cola"), "no folder 'boolq'"),
         (("--target-tasks", "paws", "--init-from", "mrpx"), "did you mean 'mrpc'"),
         (("--target-tasks", "paws"), "'paws' starts from 'qqp', which the run was not trained on"),
@@ -141,7 +141,7 @@ def test_a_static_export_is_not_a_start(trained: Callable) -> None:
 
 def test_models_of_one_task_each_are_not_a_start(trained: Callable) -> None:
     refused = run("fewshot", trained(joint=False), "--target-tasks", "paws", "--init-from", "mrpc")
-    assert refused.exit_code == 2 and "a model a task" in refused.stderr
+    assert refused.exit_code == 2 and "one model per task" in refused.stderr
 
 
 def test_the_default_run_is_that_of_glue_hyperpp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +176,7 @@ def test_a_target_defined_in_a_recipe(trained: Callable, write_recipe: Callable,
     for split, file in task["files"].items():
         task["files"][split] = str(Path(file).rename(tmp_path / "moved" / f"{split}.tsv"))
     again = run("fewshot", folder, "--recipe", write_recipe(values), "--target-tasks", "mine")
-    assert again.exit_code == 0 and "0 cells to do" in again.stderr
+    assert again.exit_code == 0 and "0 of 1 trials to do" in again.stderr
 
 
 def test_a_run_of_a_low_resource_curve_is_a_start_like_any_other(trained: Callable, recipe_values: dict) -> None:

@@ -1,4 +1,4 @@
-"""The few-shot protocol: which cells, which rows each draws, which task each starts from."""
+"""The few-shot protocol: which trials, which rows each draws, which task each starts from."""
 
 import pytest
 import torch
@@ -6,22 +6,25 @@ import torch
 from hyperformer_cli.config.fewshot import FewshotSection
 from hyperformer_cli.config.recipe import DataSection
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.fewshot.protocol import Cell, cells_of, draw, starting_task, training_rows
+from hyperformer_cli.fewshot.protocol import draw, starting_task, training_rows, trials_of
+from hyperformer_cli.runs.fewshot_files import FewShotTrial
 from hyperformer_cli.tasks.registry import get_task
 
 
 def test_sizes_above_what_there_is_become_all_of_it_as_in_the_paper_for_cb() -> None:
     settings = FewshotSection()
-    sizes = [cell.shots for cell in cells_of(get_task("cb"), settings, 250, strict=False)]
+    sizes = [trial.shots for trial in trials_of(get_task("cb"), settings, 250, strict=False)]
     assert sizes == [size for size in (4, 16, 32, 100, 250) for _ in range(5)]
-    assert [cell.seed for cell in cells_of(get_task("cb"), settings, 250, strict=False)][:5] == [1, 2, 3, 4, 5]
-    assert {cell.shots for cell in cells_of(get_task("paws"), settings, 49401, strict=False)} == set(settings.sizes)
+    assert [trial.seed for trial in trials_of(get_task("cb"), settings, 250, strict=False)][:5] == [1, 2, 3, 4, 5]
+    assert {trial.shots for trial in trials_of(get_task("paws"), settings, 49401, strict=False)} == set(settings.sizes)
     with pytest.raises(InputError, match="'cb' has 250 training examples, fewer than 2000"):
-        cells_of(get_task("cb"), settings, 250, strict=True)
+        trials_of(get_task("cb"), settings, 250, strict=True)
 
 
 def test_examples_are_drawn_by_seed_and_nested() -> None:
-    few, many, other = (draw(range(100), Cell("paws", shots, seed)) for shots, seed in ((4, 1), (16, 1), (16, 2)))
+    few, many, other = (
+        draw(range(100), FewShotTrial("paws", shots, seed)) for shots, seed in ((4, 1), (16, 1), (16, 2))
+    )
     assert few == many[:4] and len(set(many)) == 16 and many != other
     generator = torch.Generator().manual_seed(1)
     assert many == torch.randperm(100, generator=generator)[:16].tolist()

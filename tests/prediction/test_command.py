@@ -17,11 +17,11 @@ from answering_runs import TASKS, json_lines, make_backbone, make_run, mixed_row
 from conftest import example_rows
 
 from hyperformer_cli.data.metrics import score
-from hyperformer_cli.prediction.predictor import Predictor
+from hyperformer_cli.prediction.predictor import Predictor, make_predictor
 from hyperformer_cli.prediction.requests import Request
 from hyperformer_cli.prediction.rows import RowStream
-from hyperformer_cli.prediction.run import TrainedRun
 from hyperformer_cli.prediction.stream import predict_stream
+from hyperformer_cli.runs.opened import OpenedRun
 from hyperformer_cli.tasks.registry import get_task
 
 
@@ -91,9 +91,9 @@ def test_mixed_batches_say_what_each_task_says_alone(joint: Path) -> None:
 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_what_else_is_in_the_stream_lengthens_no_answer(joint: Path, beams: int) -> None:
-    run = TrainedRun(joint)
-    whole = run.predictor("cola")
-    tokenizer = whole.how.tokenizer
+    run = OpenedRun(joint)
+    whole = make_predictor(run)
+    tokenizer = whole.tokenization.tokenizer
     words = [piece.removeprefix("▁") for piece in sorted(tokenizer.get_vocab()) if piece.startswith("▁")]
     short = [word for word in words if len(tokenizer(word)["input_ids"]) == 2][:2]  # a piece and the end of sequence
     tasks = {
@@ -101,7 +101,7 @@ def test_what_else_is_in_the_stream_lengthens_no_answer(joint: Path, beams: int)
         "cola": get_task("cola").model_copy(update={"labels": short}),
     }  # the other tasks' labels may have more pieces
     settings = run.recipe.evaluation.model_copy(update={"num_beams": beams})
-    predictor = Predictor(whole.model, tasks, whole.how, whole.accelerator, settings, with_scores=True)
+    predictor = Predictor(whole.model, tasks, whole.tokenization, whole.accelerator, settings, with_scores=True)
     requests = [
         Request(i, row["task"], tasks[row["task"]].input_text(row, False)) for i, row in enumerate(mixed_rows(24))
     ]
@@ -112,16 +112,18 @@ def test_what_else_is_in_the_stream_lengthens_no_answer(joint: Path, beams: int)
 
 
 def test_long_label_texts_are_scored_whole(joint: Path) -> None:
-    run = TrainedRun(joint)
-    predictor, labels = run.predictor("cola"), ["the old cat sees", "the old cat finds"]
-    short = replace(predictor.how, max_target_length=3)
+    run = OpenedRun(joint)
+    predictor, labels = make_predictor(run), ["the old cat sees", "the old cat finds"]
+    short = replace(predictor.tokenization, max_target_length=3)
     scores = []
-    for how, limit in ((predictor.how, None), (short, 20)):
+    for tokenization, limit in ((predictor.tokenization, None), (short, 20)):
         tasks = {
             **run.tasks,
             "cola": get_task("cola").model_copy(update={"labels": labels, "max_target_length": limit}),
         }
-        whole = Predictor(predictor.model, tasks, how, predictor.accelerator, run.recipe.evaluation, with_scores=True)
+        whole = Predictor(
+            predictor.model, tasks, tokenization, predictor.accelerator, run.recipe.evaluation, with_scores=True
+        )
         scores.append(whole.predict([Request(0, "cola", "sentence: the cat sees")])[0]["scores"])
     assert scores[0] == scores[1] and len(set(scores[0].values())) == 2
 
@@ -208,7 +210,7 @@ def test_an_export_predicts_as_its_run(joint: Path, tmp_path: Path) -> None:
 
 
 def test_tasks_trained_each_alone(train: Callable[..., Path]) -> None:
-    """A model a task; what one says is what its own folder says, which needs no --task."""
+    """One model per task; what one says is what its own folder says, which needs no --task."""
     folder = train("alone", "adapters", ["cola", "stsb"], joint=False)
     rows = [row for row in mixed_rows(40) if row["task"] in ("cola", "stsb")]
     mixed = predicted(folder, stdin=json_lines(rows))
@@ -239,7 +241,8 @@ def test_only_a_window_is_read_ahead(joint: Path) -> None:
                 read_lines += 1
                 yield json_lines([row])
 
-    windows = predict_stream(TrainedRun(joint, batch_size=2), RowStream(Endless(), "rows", "jsonl"), "cola")
+    trained = OpenedRun(joint, overrides=["evaluation.batch_size=2"])
+    windows = predict_stream(trained, RowStream(Endless(), "rows", "jsonl"), "cola")
     for expected in (2, 34, 66):
         next(windows)
         assert read_lines == expected

@@ -71,7 +71,7 @@ def test_csv_goes_on_after_a_wrong_quote() -> None:
 
 @pytest.mark.parametrize(
     ("content", "part"),
-    [(b"", "is empty"), (b"\n\n", "is empty"), (b"a,a\n1,2\n", "'a' stands twice"), (b"\xff\n", "UTF-8")],
+    [(b"", "is empty"), (b"\n\n", "is empty"), (b"a,a\n1,2\n", "duplicate column 'a'"), (b"\xff\n", "UTF-8")],
 )
 @pytest.mark.parametrize("input_format", ["csv", "tsv"])
 def test_a_header_must_be_good(content: bytes, part: str, input_format: str) -> None:

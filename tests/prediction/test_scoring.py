@@ -4,11 +4,13 @@ import math
 
 import pytest
 import torch
+from hyperformer_cli.data.declared import get_task
 from torch import Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 
 from hyperformer_cli import AdaptedModel, AdapterConfig
-from hyperformer_cli.engine.likelihood import label_log_likelihoods, softmax
+from hyperformer_cli.engine.likelihood import label_log_likelihoods
+from hyperformer_cli.prediction.predictor import label_scores
 
 TASKS = ["cola", "mnli", "stsb"]
 # By task: texts of different lengths, a different number of them, none.
@@ -60,5 +62,6 @@ def test_mixed_tasks_and_lengths(method: str, batch_size: int) -> None:
             assert found[row] == pytest.approx([by_hand(model, row, task, label) for label in LABELS[task]], abs=1e-4)
 
 
-def test_softmax_of_what_would_underflow() -> None:
-    assert softmax([-2000.0, -2000.0 + math.log(3)]) == pytest.approx([0.25, 0.75])
+def test_scores_of_what_would_underflow() -> None:
+    scores = label_scores(get_task("mrpc"), [-2000.0, -2000.0 + math.log(3)])
+    assert scores == {"not_equivalent": 0.25, "equivalent": 0.75}

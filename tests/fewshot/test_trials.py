@@ -1,4 +1,4 @@
-"""Cells of a transfer leave no trace in each other, and what fails or was made otherwise spoils no mean."""
+"""Trials of a transfer leave no trace in each other, and what fails or was made otherwise spoils no mean."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from transfer_runs import copy_of_trained, run, write_targets
 
 from hyperformer_cli import AdaptedModel
-from hyperformer_cli.fewshot.protocol import Cell
+from hyperformer_cli.runs.fewshot_files import FewShotTrial
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def trained(recipe_values: dict, data_folder: Path, tmp_path: Path) -> Callable[
 
 
 @pytest.mark.parametrize("method", ["finetune", "adapters", "hyperformer++"])
-def test_a_cell_does_not_see_those_before_it(method: str, trained: Callable, tmp_path: Path) -> None:
-    """One cell alone gives what it gives after three others; the run's own weights stay as they were."""
+def test_a_trial_does_not_see_those_before_it(method: str, trained: Callable, tmp_path: Path) -> None:
+    """One trial alone gives what it gives after three others; the run's own weights stay as they were."""
     adapter = {"method": method} if method == "finetune" else {"method": method, "reduction_factor": 4}
     folder = trained(adapter=adapter)
     weights = load_file(folder / "best" / "hyperformer.safetensors")
@@ -71,7 +71,7 @@ def test_training_the_task_embedding_alone(trained: Callable, monkeypatch: pytes
     assert not torch.allclose(seen[0]["bank.task_embedding"][2], embedding[1])
 
 
-def test_cells_made_in_different_ways_are_not_averaged(trained: Callable, data_folder: Path) -> None:
+def test_trials_made_in_different_ways_are_not_averaged(trained: Callable, data_folder: Path) -> None:
     folder = trained()
     common = ("fewshot", folder, "--target-tasks", "paws", "--shots", "4")
     assert run(*common, "--init-from", "mrpc", "--seeds", "1").exit_code == 0
@@ -91,42 +91,42 @@ def test_cells_made_in_different_ways_are_not_averaged(trained: Callable, data_f
     assert (folder / "fewshot.json").read_text() == before
 
 
-def test_a_damaged_cell_is_done_again_and_one_of_another_version_refused(trained: Callable) -> None:
+def test_a_damaged_trial_is_done_again_and_one_of_another_version_refused(trained: Callable) -> None:
     folder = trained()
     command = ("fewshot", folder, "--target-tasks", "paws", "--init-from", "mrpc", "--shots", "4")
     assert run(*command).exit_code == 0
-    cell = folder / "fewshot" / "paws" / "4-shot" / "seed-2.json"
-    whole = json.loads(cell.read_text())
-    leftovers = [folder / ".fewshot.json.1.tmp", cell.with_name(".seed-2.json.1.tmp")]
+    trial = folder / "fewshot" / "paws" / "4-shot" / "seed-2.json"
+    whole = json.loads(trial.read_text())
+    leftovers = [folder / ".fewshot.json.1.tmp", trial.with_name(".seed-2.json.1.tmp")]
     for leftover in leftovers:
         leftover.touch()
     assert run(*command).exit_code == 0 and not any(leftover.exists() for leftover in leftovers)
     for damaged in ("{", "[]", json.dumps({**whole, "results": []})):
-        cell.write_text(damaged)
+        trial.write_text(damaged)
         only_one = run(*command, "--seeds", "1", "--json")
         assert only_one.exit_code == 0 and json.loads(only_one.stdout)["results"][0]["n"] == 1
-        assert "1 cells to do, 1 are done already" in run(*command).stderr
-        assert json.loads(cell.read_text())["results"] == whole["results"]
-    cell.write_text(json.dumps({**whole, "format_version": 2}))
+        assert "1 of 2 trials to do" in run(*command).stderr
+        assert json.loads(trial.read_text())["results"] == whole["results"]
+    trial.write_text(json.dumps({**whole, "format_version": 2}))
     refused = run(*command, "--seeds", "1")
     assert refused.exit_code == 2 and "format version 2" in refused.stderr
 
 
-def test_a_cell_that_fails_loses_no_other(trained: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_that_fails_loses_no_other(trained: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     from hyperformer_cli.engine.step import LossFunction
     from hyperformer_cli.fewshot.transfer import Transfer
 
     folder, train = trained(), Transfer._train
 
-    def fail(self: Transfer, examples: Any, cell: Cell) -> None:
-        train(self, examples, cell)
-        if cell.seed == 1:
+    def fail(self: Transfer, examples: Any, trial: FewShotTrial) -> None:
+        train(self, examples, trial)
+        if trial.seed == 1:
             raise RuntimeError("out of memory")
 
     monkeypatch.setattr(Transfer, "_train", fail)
     command = ("fewshot", folder, "--target-tasks", "paws", "--init-from", "mrpc", "--shots", "4,6")
     result = run(*command)
-    assert result.exit_code == 1 and "2 of 4 cells failed: paws, 4 examples, seed 1; paws, 6" in result.stderr
+    assert result.exit_code == 1 and "2 of 4 trials failed: paws, 4 examples, seed 1; paws, 6" in result.stderr
     assert [row["seeds"] for row in json.loads((folder / "fewshot.json").read_text())["results"]] == [[2], [2]]
     monkeypatch.undo()
     assert run(*command, "--json").exit_code == 0
@@ -153,8 +153,8 @@ def test_a_cell_that_fails_loses_no_other(trained: Callable, monkeypatch: pytest
     with monkeypatch.context() as patched:
         patched.setattr(LossFunction, "__call__", fail_within_a_step)
         assert run(*common, "--shots", "6,4", "--seeds", "2", "--output-dir", after).exit_code == 1
-    cells = [json.loads((f / "fewshot" / "paws" / "4-shot" / "seed-2.json").read_text()) for f in (alone, after)]
-    assert cells[0]["task_embedding"] == cells[1]["task_embedding"]
+    trials = [json.loads((f / "fewshot" / "paws" / "4-shot" / "seed-2.json").read_text()) for f in (alone, after)]
+    assert trials[0]["task_embedding"] == trials[1]["task_embedding"]
 
     diverged = run(*command, "--output-dir", folder.parent / "o", "--set", "fewshot.learning_rate=1e30")
     assert diverged.exit_code == 1 and "the loss is not finite" in diverged.stderr

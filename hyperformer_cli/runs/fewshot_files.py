@@ -1,0 +1,122 @@
+"""The files of few-shot transfer: one per trial, and `fewshot.json` with mean and standard deviation over seeds."""
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hyperformer_cli.errors import InputError
+from hyperformer_cli.storage.atomic import write_json
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class FewShotTrial:
+    """One training of a transfer: `shots` examples of a task, which are drawn and trained on with a seed."""
+
+    task: str
+    shots: int
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.task}, {self.shots} examples, seed {self.seed}"
+
+
+def trial_file(folder: Path, trial: FewShotTrial) -> Path:
+    return folder / "fewshot" / trial.task / f"{trial.shots}-shot" / f"seed-{trial.seed}.json"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the temporary files of a process that was killed while writing."""
+    for leftover in [*folder.glob(".fewshot.json.*.tmp"), *(folder / "fewshot").rglob(".seed-*.tmp")]:
+        leftover.unlink()
+
+
+def read_trials(folder: Path) -> dict[FewShotTrial, dict[str, Any]]:
+    """The files of all trials that are done. A damaged file counts as missing.
+
+    Raises:
+        InputError: a file has another format version.
+    """
+    trials = {}
+    for file in sorted((folder / "fewshot").glob("*/*-shot/seed-*.json")):
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            version = content["format_version"]
+            trial = FewShotTrial(content["task"], int(content["shots"]), int(content["seed"]))
+            whole = version != FORMAT_VERSION or (content["results"] and isinstance(content["settings"], dict))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if version != FORMAT_VERSION:
+            raise InputError(f"{file}: format version {version}; this release reads {FORMAT_VERSION}")
+        if whole and file == trial_file(folder, trial):
+            trials[trial] = content
+    return trials
+
+
+def check_settings(
+    folder: Path,
+    trials: Mapping[FewShotTrial, Mapping[str, Any]],
+    common: Mapping[str, Any],
+    by_task: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Ensures that the trials in a folder were made like those to come: means are over equal trials only.
+
+    Args:
+        folder: that of the trials.
+        trials: as `read_trials` gives them.
+        common: settings of all trials to come.
+        by_task: further settings of the trials to come, by task.
+
+    Raises:
+        InputError: a trial was made in another way.
+    """
+    for trial, content in trials.items():
+        for key, value in {**common, **by_task.get(trial.task, {})}.items():
+            before = content["settings"].get(key)
+            if before != value:
+                what = "other data or another template" if key == "data_sha256" else f"{key} {before!r}, now {value!r}"
+                raise InputError(
+                    f"{trial_file(folder, trial)} was made with {what}; give another --output-dir, or remove the folder"
+                )
+
+
+def write_trial(folder: Path, trial: FewShotTrial, settings: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Writes a trial's file: its settings, and what `found` holds of its outcome."""
+    chosen = {key: settings[key] for key in ("init_from", "train")}
+    content = {"format_version": FORMAT_VERSION, **asdict(trial), **chosen, "settings": dict(settings), **found}
+    write_json(trial_file(folder, trial), content)
+
+
+def write_summary(folder: Path, head: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes `fewshot.json` over all trials in the folder, sorted by task and shots; returns its content."""
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for trial, content in read_trials(folder).items():
+        groups.setdefault((trial.task, trial.shots), []).append(content)
+    results = [row for key in sorted(groups) for row in _rows(groups[key])]
+    summary = {"format_version": FORMAT_VERSION, **head, "split": "test", "results": results}
+    write_json(folder / "fewshot.json", summary)
+    return summary
+
+
+def _rows(trials: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """One row per metric, over the seeds of one task and number of shots."""
+    trials = sorted(trials, key=lambda trial: trial["seed"])
+    first = trials[0]
+    for number, score in enumerate(first["results"]):
+        values = [trial["results"][number]["value"] for trial in trials]
+        yield {
+            "task": first["task"],
+            "shots": first["shots"],
+            "metric": score["metric"],
+            "mean": round(statistics.fmean(values), 4),
+            "std": round(statistics.stdev(values), 4) if len(values) > 1 else None,
+            "n": len(values),
+            "majority": score["majority"],
+            "init_from": first["init_from"],
+            "seeds": [trial["seed"] for trial in trials],
+            "values": values,
+        }
