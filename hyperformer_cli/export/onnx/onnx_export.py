@@ -1,26 +1,26 @@
-"""`--format onnx`: a task's encoder and decoder as ONNX graphs, its adapters and the trained layer norms constants.
+"""Writes a task's encoder and decoder as ONNX graphs, its adapters and the trained layer norms as constants.
 
     <task>.encoder.onnx  <task>.decoder.onnx   the graphs, with the task's adapters
     shared.weights                             what they have in common, once: all graphs point into it
     onnx.json  README.md  tokenizer files      what a program, and a person, needs to run them
 
-The graphs lie side by side because runtimes read no weights from above a graph's own folder.
+The graphs are not in folders of their own because runtimes read no weights from above a graph's folder.
 """
 
 import hashlib
 import json
-import re
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
 
-from hyperformer_cli.data.loading import longest_target, tokenization
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.export import onnx_graphs
+from hyperformer_cli.export.onnx import graphs
 from hyperformer_cli.export.source import ExportSource
-from hyperformer_cli.export.verification import NEW_TOKENS, Comparison, Outputs, compare, outputs
+from hyperformer_cli.export.templates import render
+from hyperformer_cli.export.verification import NEW_TOKENS, Outputs, TaskComparison, compare
 from hyperformer_cli.storage.atomic import write_json, write_text
 
 if TYPE_CHECKING:
@@ -32,51 +32,56 @@ _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _PAGE = 4096  # bytes; smaller tensors stay in the graph, larger ones start at a multiple, so that they can be mapped
 
 
-def export_onnx(source: ExportSource, folder: Path) -> list[Path]:
+def export_onnx(source: ExportSource, folder: Path) -> None:
     """Writes the graphs of the source's tasks.
 
-    Returns:
-        The files.
-
     Raises:
-        InputError: a package of the extra `onnx` is not installed.
+        InputError: a form of adapter or a family that the graphs do not know, or a package of the extra `onnx` is not
+            installed.
     """
-    _require_packages()
-    traced = onnx_graphs.trace(source.model, source.tasks[0])
+    _check(source)
+    traced = graphs.trace(source.model, source.first_task)
     with (folder / WEIGHTS_FILE).open("wb") as file:
         shared = _SharedWeights(file, folder)
         for graph in traced:
-            _share_weights(graph.model, shared)
+            shared.take_from(graph.model)
     for task in source.tasks:
         for graph in traced:
             _write_task(graph, source, folder / _graph_file(task, graph.stack), task)
     source.tokenizer.save_pretrained(folder)
     write_json(folder / DESCRIPTION_FILE, _description(source, traced))
-    write_text(folder / "README.md", _readme(source))
-    return sorted(path for path in folder.iterdir() if path.is_file())
+    readme = render(
+        "onnx/onnx_readme.md",
+        run=source.recipe.name,
+        task=source.first_task,
+        example=json.dumps(source.example_input(source.first_task)),
+        decoding=Path(__file__).with_name("onnx_model.py").read_text(encoding="utf-8"),
+    )
+    write_text(folder / "README.md", readme)
 
 
-def verify_onnx(source: ExportSource, folder: Path) -> Comparison:
+def verify_onnx(source: ExportSource, folder: Path) -> Iterator[TaskComparison]:
     """Runs the graphs as the export's README says, and compares logits and greedy ids with the run's."""
-    _require_packages()
     import onnx
 
-    from hyperformer_cli.export.onnx_model import OnnxModel
+    from hyperformer_cli.export.onnx.onnx_model import OnnxModel
 
-    compared: Comparison = {}
-    for task in source.tasks:
+    for task, samples in source.samples.items():
         for stack in ("encoder", "decoder"):
             onnx.checker.check_model(folder / _graph_file(task, stack), full_check=True)
-        model, samples = OnnxModel(folder, task), source.samples[task]
-        start = source.model.backbone.prepare_decoder_input_ids_from_labels(samples["labels"]).numpy()
-        inputs = [samples[name].numpy() for name in ("input_ids", "attention_mask")]
+        model, batch = OnnxModel(folder, task), samples.batch
+        start = source.model.backbone.prepare_decoder_input_ids_from_labels(batch["labels"]).numpy()
+        inputs = [batch[name].numpy() for name in ("input_ids", "attention_mask")]
         logits, _ = model.decode(start, inputs[1], model.encode(*inputs))
         found = Outputs(torch.from_numpy(logits), torch.from_numpy(model.generate(*inputs, NEW_TOKENS)))
-        compared[task] = compare(outputs(source.model, task, samples), found)
-    return compared
+        yield compare(source, task, found)
 
 
-def _require_packages() -> None:
+def _check(source: ExportSource) -> None:
+    if source.form not in (None, "bottleneck"):
+        raise InputError(f"--format onnx: knows bottleneck adapters, not {source.form}")
+    if source.family != "t5":
+        raise InputError(f"--format onnx: knows the T5 family, not {source.family}")
     missing = [package for package in _PACKAGES if find_spec(package) is None]
     if missing:
         raise InputError(f"--format onnx needs {', '.join(missing)}: pip install 'hyperformer[onnx]'")
@@ -87,14 +92,19 @@ def _graph_file(task: str, stack: str) -> str:
 
 
 class _SharedWeights:
-    """The file that all graphs point into; tensors of the same bytes, such as tied embeddings, are in it once."""
+    """The file that all graphs point into; it holds tensors of the same bytes, such as tied embeddings, once."""
 
     def __init__(self, file: BinaryIO, folder: Path):
         self._file, self._folder = file, folder
         self._offsets: dict[bytes, int] = {}
 
-    def add(self, tensor: "onnx_ir.TensorProtocol") -> "onnx_ir.ExternalTensor":
-        """The same tensor as a place in the file."""
+    def take_from(self, model: "onnx_ir.Model") -> None:
+        """Moves a graph's large tensors into the file."""
+        for value in model.graph.initializers.values():
+            if value.const_value.nbytes >= _PAGE:
+                value.const_value = self._add(value.const_value)
+
+    def _add(self, tensor: "onnx_ir.TensorProtocol") -> "onnx_ir.ExternalTensor":
         import onnx_ir
 
         data = tensor.tobytes()
@@ -109,19 +119,13 @@ class _SharedWeights:
         )  # fmt: skip
 
 
-def _share_weights(model: "onnx_ir.Model", shared: _SharedWeights) -> None:
-    for value in model.graph.initializers.values():
-        if value.const_value.nbytes >= _PAGE:
-            value.const_value = shared.add(value.const_value)
-
-
-def _write_task(traced: onnx_graphs.Traced, source: ExportSource, path: Path, task: str) -> None:
+def _write_task(traced: graphs.Traced, source: ExportSource, path: Path, task: str) -> None:
     """Writes a graph with a task's adapters as constants, in place of the inputs they were traced as."""
     import onnx_ir
 
     graph = traced.model.graph
     inputs = {value.name: value for value in graph.inputs}
-    for name, tensor in onnx_graphs.adapter_tensors(source.model, task, traced.stack).items():
+    for name, tensor in graphs.adapter_tensors(source.model, task, traced.stack).items():
         value = inputs.get(name) or graph.initializers[name]
         value.const_value = onnx_ir.tensor(tensor.contiguous().numpy(), name=name)
         if name in inputs:
@@ -130,10 +134,10 @@ def _write_task(traced: onnx_graphs.Traced, source: ExportSource, path: Path, ta
     onnx_ir.save(traced.model, path)
 
 
-def _description(source: ExportSource, traced: list[onnx_graphs.Traced]) -> dict[str, Any]:
+def _description(source: ExportSource, traced: list[graphs.Traced]) -> dict[str, Any]:
     backbone = source.model.backbone
     config, generation = backbone.config, backbone.generation_config
-    end = generation.eos_token_id if generation.eos_token_id is not None else config.eos_token_id
+    end = _first_given(generation.eos_token_id, config.eos_token_id)
     return {
         "format_version": FORMAT_VERSION,
         "run": source.recipe.name,
@@ -146,11 +150,11 @@ def _description(source: ExportSource, traced: list[onnx_graphs.Traced]) -> dict
         "heads": config.num_heads,
         "head_size": config.d_kv,
         "graphs": {graph.stack: _signature(graph.model) for graph in traced},
-        "tasks": {task: _task_description(source, task) for task in source.tasks},
+        "tasks": {task: _about(source, task) for task in source.tasks},
     }
 
 
-def _first_given(*values: int | None) -> int | None:
+def _first_given(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
 
 
@@ -162,48 +166,7 @@ def _signature(model: "onnx_ir.Model") -> dict[str, dict[str, list[int | str]]]:
     }
 
 
-def _task_description(source: ExportSource, task: str) -> dict[str, Any]:
-    declared = source.declared[task]
-    return {
-        "encoder": _graph_file(task, "encoder"),
-        "decoder": _graph_file(task, "decoder"),
-        "input": declared.input_template(tokenization(source.recipe, source.tokenizer).task_prefix),
-        "labels": list(declared.labels),
-        "label_names": list(declared.label_names),
-        "max_new_tokens": longest_target([declared], source.tokenizer)[task],
-    }
-
-
-def _readme(source: ExportSource) -> str:
-    task = source.tasks[0]
-    example = re.sub(r"{[^}]*}", "some text", _task_description(source, task)["input"])
-    decoding = Path(__file__).with_name("onnx_model.py").read_text(encoding="utf-8")
-    return _README.format(run=source.recipe.name, task=task, example=json.dumps(example), decoding=decoding)
-
-
-_README = """# {run} in ONNX
-
-For every task an encoder and a decoder, with the task's adapters and the trained layer norms in them. They need
-`shared.weights` beside them, which holds what the tasks have in common. To run them: onnxruntime and numpy; from text,
-tokenizers too. `onnx.json` says how each task's input is written (columns in braces), what its labels are (none: it
-answers with a number), and what goes into and comes out of the graphs; batch and lengths are free.
-
-Run in this folder:
-
-```python
-{decoding}```
-
-```python
-from tokenizers import Tokenizer
-
-model = OnnxModel(".", "{task}")
-tokenizer = Tokenizer.from_file("tokenizer.json")
-tokenizer.enable_padding(pad_id=model.settings["pad_token_id"])
-tokenizer.enable_truncation(model.settings["max_source_length"])
-encoded = tokenizer.encode_batch([{example}])
-ids = model.generate(
-    np.array([text.ids for text in encoded], np.int64), np.array([text.attention_mask for text in encoded], np.int64)
-)
-print(tokenizer.decode_batch(ids.tolist()))
-```
-"""
+def _about(source: ExportSource, task: str) -> dict[str, Any]:
+    about = source.about(task)
+    del about["metrics"]
+    return {"encoder": _graph_file(task, "encoder"), "decoder": _graph_file(task, "decoder"), **about}

@@ -1,8 +1,8 @@
-"""The two ONNX graphs of an adapted T5, with the adapters as inputs: traced once, whatever the number of tasks.
+"""The two ONNX graphs of a T5 with bottleneck adapters as inputs: traced once, whatever the number of tasks.
 
-Encoder: token ids to every decoder layer's cross-attention keys and values, which depend on the input alone.
-Decoder: some new tokens and the keys and values of those before to logits and to keys and values up to here. Before the
-first token there are none, so one graph does for all steps and for a whole target at once.
+The encoder maps token ids to every decoder layer's cross-attention keys and values, which depend on the input alone.
+The decoder maps new tokens, with the keys and values of those before, to logits and to the keys and values up to here.
+Before the first token there are none, so one graph serves all steps and a whole target at once.
 """
 
 import logging
@@ -24,7 +24,7 @@ from hyperformer_cli.adapters.weights import AdapterWeights
 if TYPE_CHECKING:
     import onnx_ir
 
-# Sizes that the tracer must not mistake for a constant: none of them 0 or 1, none like another.
+# Sizes that the tracer must not mistake for constants: none is 0 or 1, no two are equal.
 _BATCH, _SOURCE, _NEW, _PAST = 2, 7, 4, 3
 
 
@@ -42,7 +42,7 @@ class Traced:
 
 
 def adapter_tensors(model: AdaptedModel, task: str, stack: Stack) -> dict[str, Tensor]:
-    """A task's adapters in one stack, named `adapter.<layer>.<position>.<tensor>`; none where the method has none."""
+    """A task's adapters in one stack, named `adapter.<layer>.<position>.<tensor>`; empty without adapters."""
     return {
         f"adapter.{site.layer}.{site.position}.{name}": tensor.detach()
         for site, weights in model.adapter_weights(task).items()
@@ -57,7 +57,7 @@ def cache_names(kind: str, layers: int) -> list[str]:
 
 
 def trace(model: AdaptedModel, task: str) -> list[Traced]:
-    """Traces encoder and decoder.
+    """Traces the encoder and the decoder.
 
     Args:
         model: in evaluation mode, in float32, on the CPU.
@@ -97,7 +97,7 @@ class _Encoder(nn.Module):
     def __init__(self, model: AdaptedModel):
         super().__init__()
         self.backbone = model.backbone
-        self._model = [model]  # in a list it is no sub-module: its bank is no part of the graph
+        self._model = [model]  # a list keeps it from being a sub-module: its bank is no part of the graph
 
     def forward(self, adapters: dict[str, Tensor], input_ids: Tensor, attention_mask: Tensor) -> list[Tensor]:
         with self._model[0].using(_by_site(adapters, "encoder")):
@@ -130,7 +130,7 @@ class _Decoder(nn.Module):
             logits = self.backbone(
                 decoder_input_ids=decoder_input_ids,
                 decoder_attention_mask=_causal_mask(decoder_input_ids, past[0].shape[2]),
-                encoder_outputs=(cross[0][:, 0],),  # of it only the length is read: keys and values are cached
+                encoder_outputs=(cross[0][:, 0],),  # only its length is read: keys and values are cached
                 attention_mask=_padding_mask(attention_mask),
                 past_key_values=cache,
                 use_cache=True,
@@ -182,10 +182,10 @@ def _export(
 
     logger = logging.getLogger("torch.onnx")
     level = logger.level
-    logger.setLevel(logging.ERROR)  # it warns of an absent torchvision
+    logger.setLevel(logging.ERROR)  # it warns that torchvision is not installed
     try:
         with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # of deprecations within torch, and of axes that bear the same name
+            warnings.simplefilter("ignore")  # deprecations within torch, and axes of the same name
             program = torch.onnx.export(
                 module.eval(),
                 inputs,
