@@ -153,6 +153,25 @@ def test_missing_packages_are_named(run: Path, tmp_path: Path, monkeypatch: pyte
     assert not (tmp_path / "export").exists()
 
 
+def test_other_families_are_refused_by_name(tmp_path: Path, tokenizer_folder: Path, data_folder: Path) -> None:
+    values = random_recipe(tokenizer_folder, data_folder, {"method": "finetune"})
+    shape = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "d_model": 32}
+    values["model"]["config"] = {"model_type": "bart", "vocab_size": 320, **shape}
+    run = make_run(values, tmp_path / "run")
+    with pytest.raises(InputError, match="--format onnx: knows the T5 family, not bart"):
+        export_run(run, "onnx")
+    assert not (run / "export").exists()
+
+
+def test_other_forms_of_adapters_are_refused_by_name(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ExportSource, "form", "lora")
+    for format in ("onnx", "adapterhub"):
+        with pytest.raises(InputError, match=f"--format {format}: knows bottleneck adapters, not lora"):
+            export_run(run, format, tmp_path / format)
+
+
 def test_an_unknown_task_is_named(folder: Path) -> None:
     with pytest.raises(ValueError, match="no task 'rte' here; there are cola, mrpc"):
         OnnxModel(folder, "rte")

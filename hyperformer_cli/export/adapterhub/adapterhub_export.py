@@ -23,26 +23,18 @@ from transformers import AutoModelForSeq2SeqLM, GenerationConfig, PreTrainedMode
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.adapters.sites import layer_path
-from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.export.adapterhub.adapterhub_model import attached, backbone_outputs
+from hyperformer_cli.export.readme import write_readme
 from hyperformer_cli.export.source import ExportSource
-from hyperformer_cli.export.templates import render
 from hyperformer_cli.export.verification import TaskComparison, compare
-from hyperformer_cli.storage.atomic import atomic_path, write_json, write_text
+from hyperformer_cli.storage.atomic import atomic_path, write_json
 
 BACKBONE = "backbone"
 CONFIG_FILE, WEIGHTS_FILE, PICKLE_FILE = "adapter_config.json", "adapter.safetensors", "pytorch_adapter.bin"
 _VERSION = "adapters.1.3.0"  # without one it takes gelu for gelu_new
 _FORM, _MODEL_TYPES = "bottleneck", ("t5", "mt5")
 _KINDS = {"weight": "weight", "bias": "bias", "scale": "weight", "shift": "bias"}  # its name of our tensors
-_UNUSED_FIELDS = {
-    "factorized_phm_W": True, "factorized_phm_rule": False, "hypercomplex_nonlinearity": "glorot-uniform",
-    "init_weights": "bert", "init_weights_seed": None, "inv_adapter": None, "inv_adapter_reduction_factor": None,
-    "learn_phm": True, "leave_out": [], "phm_bias": True, "phm_c_init": "normal", "phm_dim": 4,
-    "phm_init_range": 0.0001, "phm_layer": False, "phm_rank": 1, "shared_W_phm": False, "shared_phm_rule": True,
-    "stochastic_depth": 0.0, "use_gating": False,
-}  # fmt: skip
 
 
 def export_adapterhub(source: ExportSource, folder: Path) -> None:
@@ -59,15 +51,7 @@ def export_adapterhub(source: ExportSource, folder: Path) -> None:
         write_json(folder / task / CONFIG_FILE, _adapter_config(source.model, task))
     _write_backbone(source.model.backbone, folder / BACKBONE)
     _write_tokenizer(source.tokenizer, folder / BACKBONE)
-    task = source.first_task
-    readme = render(
-        "adapterhub/adapterhub_readme.md",
-        run=source.recipe.name,
-        task=task,
-        example=json.dumps(source.example_input(task)),
-        max_new_tokens=source.about(task)["max_new_tokens"],
-    )
-    write_text(folder / "README.md", readme)
+    write_readme(source, folder, "adapterhub/adapterhub_readme.md")
 
 
 def verify_adapterhub(source: ExportSource, folder: Path) -> Iterator[TaskComparison]:
@@ -99,39 +83,24 @@ def _check(source: ExportSource) -> None:
             raise InputError(f"--format adapterhub: '{task}' cannot be the name of an adapter there")
 
 
-# What an adapter's folder holds
-
-
 def _adapter_config(model: AdaptedModel, task: str) -> dict[str, Any]:
     """The content of a task's `adapter_config.json`: a BnConfig of adapters 1.3, every field of it."""
-    return {
-        "config": _bottleneck_config(model.config),
-        "hidden_size": model.backbone.config.d_model,
-        "model_class": type(model.backbone).__name__,
-        "model_name": "",
-        "model_type": model.backbone.config.model_type,
-        "name": task,
-        "version": _VERSION,
-    }
-
-
-def _bottleneck_config(config: AdapterConfig) -> dict[str, Any]:
-    return {
-        "mh_adapter": True,
-        "output_adapter": True,
-        "cross_adapter": False,
+    stated = json.loads(Path(__file__).with_name("bottleneck_config.json").read_text(encoding="utf-8"))
+    config, shape = model.config, model.backbone.config
+    ours = {
         "reduction_factor": config.reduction_factor,
         "non_linearity": config.non_linearity,
         "ln_before": config.layer_norm_before,
         "ln_after": config.layer_norm_after,
-        "residual_before_ln": True,
-        "adapter_residual_before_ln": False,
-        "original_ln_before": False,
-        "original_ln_after": True,
-        "is_parallel": False,
-        "scaling": 1.0,
-        "dropout": 0.0,
-        **_UNUSED_FIELDS,
+    }
+    return {
+        "config": stated | ours,
+        "hidden_size": shape.d_model,
+        "model_class": type(model.backbone).__name__,
+        "model_name": "",
+        "model_type": shape.model_type,
+        "name": task,
+        "version": _VERSION,
     }
 
 
@@ -149,9 +118,6 @@ def adapter_tensors(model: AdaptedModel, task: str) -> dict[str, Tensor]:
                 tensors[f"{layer_path(site)}.adapters.{task}.{module}.{_KINDS[kind]}"] = tensor
     # They are views into the tensors of all tasks, whose whole memory a pickle would hold.
     return {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
-
-
-# What the backbone's folder holds
 
 
 def _write_backbone(backbone: PreTrainedModel, folder: Path) -> None:

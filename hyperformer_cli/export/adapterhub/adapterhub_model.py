@@ -4,7 +4,7 @@ The library itself (adapters 1.3) cannot be installed beside transformers 5.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -29,17 +29,13 @@ def attached(backbone: PreTrainedModel, described: dict[str, Any], tensors: dict
     for full, tensor in tensors.items():
         layer, inner = full.split(f".adapters.{described['name']}.")
         by_layer.setdefault(layer, {})[inner] = tensor
-    hooks = []
-    for layer, own in by_layer.items():
-        bottleneck = _Bottleneck(described["hidden_size"], described["config"]).eval()
-        bottleneck.load_state_dict(own)
-        dropout = backbone.get_submodule(layer).dropout
-        hooks.append(dropout.register_forward_hook(lambda _, __, output, bottleneck=bottleneck: bottleneck(output)))
-    try:
+    with ExitStack() as hooks:
+        for layer, own in by_layer.items():
+            bottleneck = _Bottleneck(described["hidden_size"], described["config"]).eval()
+            bottleneck.load_state_dict(own)
+            dropout = backbone.get_submodule(layer).dropout
+            hooks.enter_context(dropout.register_forward_hook(lambda _, __, out, adapt=bottleneck: adapt(out)))
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @torch.inference_mode()

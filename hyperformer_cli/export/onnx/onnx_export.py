@@ -8,20 +8,20 @@ The graphs are not in folders of their own because runtimes read no weights from
 """
 
 import hashlib
-import json
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
+from torch import Tensor
 
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.export.onnx import graphs
+from hyperformer_cli.export.readme import write_readme
 from hyperformer_cli.export.source import ExportSource
-from hyperformer_cli.export.templates import render
 from hyperformer_cli.export.verification import NEW_TOKENS, Outputs, TaskComparison, compare
-from hyperformer_cli.storage.atomic import write_json, write_text
+from hyperformer_cli.storage.atomic import write_json
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -43,21 +43,16 @@ def export_onnx(source: ExportSource, folder: Path) -> None:
     traced = graphs.trace(source.model, source.first_task)
     with (folder / WEIGHTS_FILE).open("wb") as file:
         shared = _SharedWeights(file, folder)
-        for graph in traced:
-            shared.take_from(graph.model)
+        for model in traced.values():
+            shared.take_from(model)
     for task in source.tasks:
-        for graph in traced:
-            _write_task(graph, source, folder / _graph_file(task, graph.stack), task)
+        for stack, model in traced.items():
+            adapters = graphs.adapter_tensors(source.model, task, stack)
+            _write_graph(model, adapters, folder / _graph_file(task, stack))
     source.tokenizer.save_pretrained(folder)
     write_json(folder / DESCRIPTION_FILE, _description(source, traced))
-    readme = render(
-        "onnx/onnx_readme.md",
-        run=source.recipe.name,
-        task=source.first_task,
-        example=json.dumps(source.example_input(source.first_task)),
-        decoding=Path(__file__).with_name("onnx_model.py").read_text(encoding="utf-8"),
-    )
-    write_text(folder / "README.md", readme)
+    decoding = Path(__file__).with_name("onnx_model.py").read_text(encoding="utf-8")
+    write_readme(source, folder, "onnx/onnx_readme.md", decoding=decoding)
 
 
 def verify_onnx(source: ExportSource, folder: Path) -> Iterator[TaskComparison]:
@@ -119,43 +114,40 @@ class _SharedWeights:
         )  # fmt: skip
 
 
-def _write_task(traced: graphs.Traced, source: ExportSource, path: Path, task: str) -> None:
+def _write_graph(model: "onnx_ir.Model", adapters: dict[str, Tensor], path: Path) -> None:
     """Writes a graph with a task's adapters as constants, in place of the inputs they were traced as."""
     import onnx_ir
 
-    graph = traced.model.graph
+    graph = model.graph
     inputs = {value.name: value for value in graph.inputs}
-    for name, tensor in graphs.adapter_tensors(source.model, task, traced.stack).items():
+    for name, tensor in adapters.items():
         value = inputs.get(name) or graph.initializers[name]
         value.const_value = onnx_ir.tensor(tensor.contiguous().numpy(), name=name)
         if name in inputs:
             graph.inputs.remove(value)
             graph.register_initializer(value)
-    onnx_ir.save(traced.model, path)
+    onnx_ir.save(model, path)
 
 
-def _description(source: ExportSource, traced: list[graphs.Traced]) -> dict[str, Any]:
+def _description(source: ExportSource, traced: "dict[str, onnx_ir.Model]") -> dict[str, Any]:
     backbone = source.model.backbone
-    config, generation = backbone.config, backbone.generation_config
-    end = _first_given(generation.eos_token_id, config.eos_token_id)
+    config, generation = backbone.config, backbone.generation_config.to_dict()
+    ids = config.to_dict() | {name: value for name, value in generation.items() if value is not None}
+    end = ids.get("eos_token_id")
     return {
         "format_version": FORMAT_VERSION,
         "run": source.recipe.name,
         "method": source.model.config.method,
-        "decoder_start_token_id": _first_given(generation.decoder_start_token_id, config.decoder_start_token_id),
-        "pad_token_id": _first_given(generation.pad_token_id, config.pad_token_id),
+        "decoder_start_token_id": ids.get("decoder_start_token_id"),
+        "pad_token_id": ids.get("pad_token_id"),
         "eos_token_ids": end if isinstance(end, list) else [end],
         "max_source_length": source.recipe.data.max_source_length,
         "layers": len(backbone.decoder.block),
         "heads": config.num_heads,
         "head_size": config.d_kv,
-        "graphs": {graph.stack: _signature(graph.model) for graph in traced},
+        "graphs": {stack: _signature(model) for stack, model in traced.items()},
         "tasks": {task: _about(source, task) for task in source.tasks},
     }
-
-
-def _first_given(*values: Any) -> Any:
-    return next((value for value in values if value is not None), None)
 
 
 def _signature(model: "onnx_ir.Model") -> dict[str, dict[str, list[int | str]]]:
