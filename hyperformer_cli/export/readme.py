@@ -24,7 +24,7 @@ def write_readme(source: ExportSource, folder: Path, template: str, **variables:
     Args:
         source: the run.
         folder: the export.
-        template: a path below `export/`, such as `onnx/onnx_readme.md`.
+        template: a path below `export/`, such as `onnx/onnx_readme.md.jinja`.
         **variables: what it names besides `name`, `tasks`, `task`, `about` and `example`.
     """
     task = source.first_task

@@ -51,7 +51,7 @@ def export_adapterhub(source: ExportSource, folder: Path) -> None:
         write_json(folder / task / CONFIG_FILE, _adapter_config(source.model, task))
     _write_backbone(source.model.backbone, folder / BACKBONE)
     _write_tokenizer(source.tokenizer, folder / BACKBONE)
-    write_readme(source, folder, "adapterhub/adapterhub_readme.md")
+    write_readme(source, folder, "adapterhub/adapterhub_readme.md.jinja")
 
 
 def verify_adapterhub(source: ExportSource, folder: Path) -> Iterator[TaskComparison]:

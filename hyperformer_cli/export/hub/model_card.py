@@ -35,7 +35,7 @@ def model_card(source: ExportSource, recipe: Recipe, results: Mapping[str, Any] 
     task = source.first_task
     card = ModelCard.from_template(
         _metadata(source, recipe, None if local else origin.name, scores),
-        template_path=str(Path(__file__).with_name("model_card.md")),
+        template_path=str(Path(__file__).with_name("model_card.md.jinja")),
         name=recipe.name,
         method=recipe.adapter.method,
         tasks=list(source.tasks.values()),

@@ -52,7 +52,7 @@ def export_onnx(source: ExportSource, folder: Path) -> None:
     source.tokenizer.save_pretrained(folder)
     write_json(folder / DESCRIPTION_FILE, _description(source, traced))
     decoding = Path(__file__).with_name("onnx_model.py").read_text(encoding="utf-8")
-    write_readme(source, folder, "onnx/onnx_readme.md", decoding=decoding)
+    write_readme(source, folder, "onnx/onnx_readme.md.jinja", decoding=decoding)
 
 
 def verify_onnx(source: ExportSource, folder: Path) -> Iterator[TaskComparison]:

@@ -44,7 +44,7 @@ def _write_readme(source: ExportSource, folder: Path) -> None:
     """Its code works as it stands where the backbone is a published model or a folder.
 
     How adapters are used with torch and transformers alone depends on their form and the family of the backbone:
-    `<form>_<family>.md` is that section, which the README lacks where there is no such file.
+    `<form>_<family>.md.jinja` is that section, which the README lacks where there is no such file.
     """
     origin = source.model.source
     named = None if origin.init == "random" or origin.name is None else folder_of(origin.name)
@@ -52,11 +52,11 @@ def _write_readme(source: ExportSource, folder: Path) -> None:
     write_readme(
         source,
         folder,
-        "static/static_readme.md",
+        "static/static_readme.md.jinja",
         config=source.model.config,
         shape=source.model.backbone.config,
         origin=origin,
         is_folder=is_folder,
         backbone=str(Path(named).resolve()) if is_folder else named or "path/to/backbone",
-        plain_use=f"static/{source.form}_{source.family}.md",
+        plain_use=f"static/{source.form}_{source.family}.md.jinja",
     )
