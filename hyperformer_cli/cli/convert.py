@@ -15,15 +15,15 @@ hyperformer convert pytorch_model.bin --recipe glue_hyperpp --to outputs/referen
 
 @reports_errors
 def convert(
-    file: Annotated[Path, typer.Argument(help="safetensors, or a pytorch_model.bin.")],
-    recipe: Annotated[str, typer.Option(help="What it was trained as: a recipe file, or a shipped recipe's name.")],
+    file: Annotated[Path, typer.Argument(help="A safetensors file, or a pytorch_model.bin.")],
+    recipe: Annotated[str, typer.Option(help="What was trained: a recipe file, or the name of a shipped recipe.")],
     to: Annotated[Path | None, typer.Option(help="A new folder; the recipe's output_dir by default.")] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a run folder of a checkpoint that the reference code (rabeehk/hyperformer) trained.
+    """Make a run folder from a checkpoint that the reference code (rabeehk/hyperformer) trained.
 
-    eval, export and fewshot take it like any run. Of a .bin nothing but tensors is read. The last line on stdout is
+    eval, export and fewshot take it like any run. Nothing but tensors is read from a .bin. The last line on stdout is
     the folder.
     """
     from hyperformer_cli.config.loading import load_recipe

@@ -1,1 +1,1 @@
-"""Weights that come in: checkpoints of other programs as run folders."""
+"""Floor 3: weights that come in. Checkpoints of other programs become run folders."""

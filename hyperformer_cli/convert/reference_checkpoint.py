@@ -22,15 +22,15 @@ from hyperformer_cli.storage.hashing import sha256_of_file
 
 
 def convert_checkpoint(file: Path, recipe: Recipe, to: Path | None = None) -> RunFolder:
-    """Makes a run folder of a checkpoint; like a trained one, but without results and without checkpoints.
+    """Makes a run folder from a checkpoint: like a trained one, but without results and checkpoints.
 
     Args:
-        file: safetensors, or a `pytorch_model.bin`, of which nothing but tensors is read.
-        recipe: says what the checkpoint is of: backbone, method, options and tasks.
+        file: safetensors, or a `pytorch_model.bin`, from which nothing but tensors is read.
+        recipe: what was trained: backbone, method, options and tasks.
         to: a folder that does not exist; the recipe's `output_dir` by default.
 
     Raises:
-        InputError: the file is damaged, is no state dict or holds code; it does not fit the recipe's method; its
+        InputError: the file is damaged, is not a state dict or holds code; it does not fit the recipe's method; its
             frozen weights are not those of the recipe's backbone; or the target exists.
     """
     run = RunFolder(to or Path(recipe.output_dir))
@@ -40,10 +40,13 @@ def convert_checkpoint(file: Path, recipe: Recipe, to: Path | None = None) -> Ru
         raise InputError(f"{run.path} exists; choose another folder with --to, or remove it")
     recipe = build_recipe({**recipe.as_dict(), "output_dir": str(run.path)})
     names = {task.prefix: task.name for task in recipe_tasks(recipe) if task.prefix}
-    state = {_renamed(name, names): tensor for name, tensor in read_state_dict(file).items()}
+    state = {_renamed(name, names): tensor for name, tensor in _read_state_dict(file).items()}
     tokenizer = load_tokenizer(recipe)
-    model = load_reference_model(state, recipe, str(file))
-    environment = {**describe_environment(world_size=1), "converted_from": _described(file)}
+    model = _load_model(state, recipe, str(file))
+    environment = {
+        **describe_environment(world_size=1),
+        "converted_from": {"file": file.name, "sha256": sha256_of_file(file)},
+    }
     try:
         with atomic_folder(run.path) as folder:
             made = RunFolder(folder)
@@ -57,17 +60,8 @@ def convert_checkpoint(file: Path, recipe: Recipe, to: Path | None = None) -> Ru
     return run
 
 
-def load_reference_model(state: dict[str, Tensor], recipe: Recipe, origin: str) -> AdaptedModel:
-    """The recipe's model with a reference checkpoint's weights.
-
-    Args:
-        state: tensors under the reference's names, the backbone's included.
-        recipe: backbone and method.
-        origin: what messages call the checkpoint.
-
-    Raises:
-        InputError: it does not fit the method, or its frozen weights are not the backbone's.
-    """
+def _load_model(state: dict[str, Tensor], recipe: Recipe, origin: str) -> AdaptedModel:
+    """The recipe's model with the tensors of a checkpoint, which messages call `origin`."""
     source = BackboneSource.from_recipe(recipe)
     backbone = load_backbone(source)
     model = AdaptedModel.attach(backbone, recipe.adapter, source.resolved(backbone)).eval()
@@ -86,17 +80,13 @@ def load_reference_model(state: dict[str, Tensor], recipe: Recipe, origin: str) 
         raise InputError(
             f"{origin}: was not trained on the recipe's backbone ({recipe.model.name or 'a random draw'}): "
             f"{len(other)} of {len(frozen)} frozen tensors differ, {other[0].removeprefix('backbone.')} by "
-            f"{difference:.3g}. A run folder holds only what was trained; give the recipe the model it was trained on"
+            f"{difference:.3g}. A run folder holds only what was trained; name its backbone in the recipe"
         )
     return model
 
 
-def read_state_dict(file: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint file; no code that a pickle may hold is run.
-
-    Raises:
-        InputError: there is no such file, it is damaged, or it holds something else.
-    """
+def _read_state_dict(file: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint file; no code that a pickle may hold is run."""
     if file.is_dir():
         raise InputError(f"{file}: a folder; give the file of weights in it, such as {file / 'pytorch_model.bin'}")
     if not file.is_file():
@@ -108,12 +98,12 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
             state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{file}: not read: it is damaged, or a pickle of more than tensors, which could run code of its author's. "
-            "Save the model's state_dict() alone, best as safetensors"
+            f"{file}: not read: it is damaged, or a pickle of more than tensors, which could run code. "
+            "Save the model's state_dict() alone, preferably as safetensors"
         ) from error
     except Exception as error:  # whatever torch's unpickler, zipfile and safetensors make of a damaged file
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{file}: damaged, or no file of weights ({reason})") from error
+        raise InputError(f"{file}: damaged, or not a file of weights ({reason})") from error
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{file}: not a state dict; expected parameter names and tensors")
     return state
@@ -122,7 +112,3 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
 def _renamed(parameter: str, tasks: dict[str, str]) -> str:
     """A parameter's name with the reference's names of tasks, such as `superglue-cb`, replaced by ours."""
     return ".".join(tasks.get(part, part) for part in parameter.split("."))
-
-
-def _described(file: Path) -> dict[str, str]:
-    return {"file": file.name, "sha256": sha256_of_file(file)}

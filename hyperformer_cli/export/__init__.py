@@ -1,1 +1,1 @@
-"""Floor 3: a trained run in other forms, each verified against the run before it is kept."""
+"""Floor 3: weights that go out. A trained run in other formats, each compared with the run before it is kept."""

@@ -2,66 +2,30 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hyperformer_cli.errors import HyperformerError, InputError, did_you_mean
-from hyperformer_cli.export.adapterhub import export_adapterhub, verify_adapterhub
-from hyperformer_cli.export.hub import check_push, export_hub, push, verify_hub
-from hyperformer_cli.export.onnx import export_onnx, verify_onnx
-from hyperformer_cli.export.source import EXAMPLES, ExportSource, open_run
-from hyperformer_cli.export.static import export_static, verify_static
-from hyperformer_cli.export.verification import Comparison
-from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.export.formats import FORMATS, Format
+from hyperformer_cli.export.hub.upload import check_push, push
+from hyperformer_cli.export.source import EXAMPLES, open_source
+from hyperformer_cli.export.verification import TaskComparison
+from hyperformer_cli.observer import Observer
+from hyperformer_cli.runs.opened import OpenedRun
 from hyperformer_cli.storage.atomic import atomic_folder
 
 
 @dataclass(frozen=True)
-class Format:
-    """A form of export.
-
-    Attributes:
-        write: fills an empty folder and returns the files it wrote.
-        verify: loads the folder again and compares it with the run.
-        tolerance: the largest difference of a logit that is no fault.
-        nests: whether a run of a model a task makes a folder of such folders; False asks for one of its models.
-    """
-
-    write: Callable[[ExportSource, Path], list[Path]]
-    verify: Callable[[ExportSource, Path], Comparison]
-    tolerance: float
-    nests: bool = True
-
-
-FORMATS: dict[str, Format] = {
-    "static": Format(export_static, verify_static, tolerance=1e-5),
-    "hub": Format(export_hub, verify_hub, tolerance=1e-5, nests=False),
-    "adapterhub": Format(export_adapterhub, verify_adapterhub, tolerance=1e-5),
-    "onnx": Format(export_onnx, verify_onnx, tolerance=1e-4),  # the runtime sums in another order
-}
-
-
-@dataclass(frozen=True)
-class TaskReport:
-    """How far one task's export is from the run: the largest difference of a logit, and on which inputs."""
-
-    task: str
-    difference: float
-    ids_identical: bool
-    inputs: str
-
-
-@dataclass(frozen=True)
 class ExportReport:
-    """What an export came to.
+    """An export that was written and agrees with its run.
 
     Attributes:
         format: its name.
         folder: where it lies.
-        tolerance: the largest difference of a logit that would have been no fault.
-        tasks: one comparison a task.
+        tolerance: the largest difference of a logit that would have been accepted.
+        tasks: one comparison per task.
         files: size in bytes by path within the folder.
         seconds: from opening the run to the last comparison.
         pushed_to: the address of the hub's repository it was uploaded to, if it was.
@@ -70,7 +34,7 @@ class ExportReport:
     format: str
     folder: Path
     tolerance: float
-    tasks: list[TaskReport]
+    tasks: list[TaskComparison]
     files: dict[str, int]
     seconds: float
     pushed_to: str | None = None
@@ -87,24 +51,24 @@ def export_run(
     examples: int = EXAMPLES,
     backbone: Path | None = None,
     push_to: str | None = None,
-    after_task: Callable[[TaskReport], None] = lambda report: None,
+    observer: Observer | None = None,
 ) -> ExportReport:
-    """Exports a run; one of a model a task (`joint: false`) into a folder a task.
+    """Exports a run; one with one model per task (`joint: false`) into one folder per task.
 
     Args:
-        path: the run folder.
+        path: the run folder, or an export that holds a model of ours.
         format: a key of `FORMATS`.
         to: a folder that does not exist; `RUN/export/<format>` by default.
         tasks: by default all of the run's.
-        examples: rows a task on which the export is compared with the run.
+        examples: rows per task on which the export is compared with the run.
         backbone: a folder with the model the run was trained on, where that is no longer where it was.
         push_to: `owner/name` on the hub to upload a `hub` folder to.
-        after_task: called with every comparison.
+        observer: hears of every comparison.
 
     Raises:
         InputError: an unknown format or task, not a run, damaged files, or a target that exists.
         HyperformerError: the export does not compute what the run computes, and nothing is left behind; or it does,
-            and was not pushed.
+            and could not be pushed.
     """
     if format not in FORMATS:
         raise InputError(f"unknown format '{format}'; {did_you_mean(format, FORMATS)}")
@@ -112,58 +76,42 @@ def export_run(
         if format != "hub":
             raise InputError(f"--push-to: only --format hub makes a folder for the hub, not '{format}'")
         check_push(push_to)
-    chosen, target = FORMATS[format], to or path / "export" / format
-    runs = _runs(RunFolder(path), tasks, chosen)
+    chosen, target, observer = FORMATS[format], to or path / "export" / format, observer or Observer()
     if os.path.lexists(target):
         raise InputError(f"{target} exists; choose another folder with --to, or remove it")
     start = time.perf_counter()
-    reports, sizes = [], {}
+    parts = _parts(OpenedRun(path, backbone=backbone), chosen, tasks)
+    comparisons: list[TaskComparison] = []
     try:
         with atomic_folder(target) as folder:
-            for name, (run, own_tasks) in runs.items():
-                source = open_run(run.path, own_tasks, examples, backbone)
+            for name in list(parts):
+                source = open_source(parts.pop(name), tasks, examples)  # one model in memory at a time
                 (folder / name).mkdir(exist_ok=True)
-                files = chosen.write(source, folder / name)
-                sizes |= {str(file.relative_to(folder)): file.stat().st_size for file in files}
-                for report in _verified(source, chosen, folder / name):
-                    reports.append(report)
-                    after_task(report)
-            _check(reports, chosen)
+                chosen.write(source, folder / name)
+                for comparison in chosen.verify(source, folder / name):
+                    comparisons.append(comparison)
+                    observer.reported(str(comparison))
+            _check(comparisons, chosen.tolerance)
+            files = sorted(file for file in folder.rglob("*") if file.is_file())
+            sizes = {str(file.relative_to(folder)): file.stat().st_size for file in files}
     except OSError as error:
         raise InputError(f"{target}: cannot be written: {error}") from error
     seconds = time.perf_counter() - start
     pushed = None if push_to is None else push(target, push_to)
-    return ExportReport(format, target, chosen.tolerance, reports, sizes, seconds, pushed)
+    return ExportReport(format, target, chosen.tolerance, comparisons, sizes, seconds, pushed)
 
 
-def _runs(
-    run: RunFolder, tasks: Sequence[str] | None, chosen: Format
-) -> dict[str, tuple[RunFolder, Sequence[str] | None]]:
-    """The runs to export and which of their tasks, by the sub-folder each goes to; "" is the folder itself."""
-    recipe = run.recipe()
-    if recipe.joint:
-        return {"": (run, tasks)}
-    cells = {task: run.cell(task=task) for task in recipe.task_names}
-    for task in tasks or ():
-        if task not in cells:
-            raise InputError(f"the run has no task '{task}'; {did_you_mean(task, cells)}")
-    if not chosen.nests:
-        first = next(iter(cells.values())).path
-        raise InputError(f"{run.path}: holds a model a task; export one of them, such as {first}")
-    return {task: (cell, None) for task, cell in cells.items() if tasks is None or task in tasks}
+def _parts(run: OpenedRun, chosen: Format, tasks: Sequence[str] | None) -> dict[str, OpenedRun]:
+    """The runs to export, by the sub-folder each goes to; "" is the folder itself."""
+    return (run if chosen.nests else run.with_one_model()).parts(tasks)
 
 
-def _verified(source: ExportSource, chosen: Format, folder: Path) -> list[TaskReport]:
-    found = chosen.verify(source, folder)
-    return [TaskReport(task, *found[task], source.origins[task]) for task in source.tasks]
-
-
-def _check(reports: Sequence[TaskReport], chosen: Format) -> None:
-    for report in reports:
-        if not report.difference <= chosen.tolerance or not report.ids_identical:
-            ids = "the same" if report.ids_identical else "other"
+def _check(comparisons: Sequence[TaskComparison], tolerance: float) -> None:
+    for comparison in comparisons:
+        if not comparison.difference <= tolerance or not comparison.ids_identical:
+            ids = "the same" if comparison.ids_identical else "other"
             raise HyperformerError(
-                f"the export does not compute what the run computes: task '{report.task}' differs by "
-                f"{report.difference:.3g} in a logit (allowed: {chosen.tolerance:g}) and decodes {ids} tokens; "
+                f"the export does not compute what the run computes: task '{comparison.task}' differs by "
+                f"{comparison.difference:.3g} in a logit (allowed: {tolerance:g}) and decodes {ids} tokens; "
                 "nothing was kept"
             )

@@ -1,6 +1,7 @@
 """Whether an export computes what its run computes."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -9,9 +10,7 @@ from torch import Tensor
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.export.source import ExportSource
 
-NEW_TOKENS = 8  # decoded greedily, of which all must be the same
-
-Comparison = dict[str, tuple[float, bool]]  # by task: largest difference of a logit, whether the greedy ids are equal
+NEW_TOKENS = 8  # decoded greedily; every one must be the same
 
 
 @dataclass(frozen=True)
@@ -27,27 +26,49 @@ class Outputs:
     ids: Tensor
 
 
-def outputs(model: AdaptedModel, task: str, samples: Mapping[str, Tensor]) -> Outputs:
-    """The outputs of a model of ours for one task."""
-    inputs = {name: samples[name] for name in ("input_ids", "attention_mask")}
+@dataclass(frozen=True)
+class TaskComparison:
+    """How far the export of one task is from the run.
+
+    Attributes:
+        task: its name.
+        difference: the largest difference of a logit; infinite where shapes differ or a value is not a number.
+        ids_identical: whether both decode the same tokens greedily.
+        inputs: what both were given, in words.
+    """
+
+    task: str
+    difference: float
+    ids_identical: bool
+    inputs: str
+
+    def __str__(self) -> str:
+        ids = "the same" if self.ids_identical else "OTHER"
+        return f"{self.task}: logits differ by at most {self.difference:.2g}, {ids} greedy tokens; on {self.inputs}"
+
+
+def outputs(model: AdaptedModel, task: str, batch: Mapping[str, Tensor]) -> Outputs:
+    """What a model of ours answers for one task."""
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
     with torch.inference_mode():
-        logits = model(**samples, task=task).logits
+        logits = model(**batch, task=task).logits
         ids = model.generate(**inputs, task=task, max_new_tokens=NEW_TOKENS, do_sample=False, num_beams=1)
     return Outputs(logits, ids)
 
 
-def compare(expected: Outputs, found: Outputs) -> tuple[float, bool]:
-    """The largest difference of a logit (infinite where shapes differ or a value is not finite), and equal ids."""
+def compare(source: ExportSource, task: str, found: Outputs) -> TaskComparison:
+    """Compares what an export answers to a task's samples with what the run answers."""
+    samples = source.samples[task]
+    expected = outputs(source.model, task, samples.batch)
     same_ids = expected.ids.shape == found.ids.shape and bool((expected.ids == found.ids).all())
-    if expected.logits.shape != found.logits.shape:
-        return float("inf"), same_ids
-    difference = float((expected.logits - found.logits).abs().max())
-    return difference if difference == difference else float("inf"), same_ids
+    difference = math.inf
+    if expected.logits.shape == found.logits.shape:
+        largest = float((expected.logits - found.logits).abs().max())
+        difference = math.inf if math.isnan(largest) else largest
+    return TaskComparison(task, difference, same_ids, samples.origin)
 
 
-def compare_models(source: ExportSource, model: AdaptedModel) -> Comparison:
-    """Compares the run's model with one loaded from an export, task by task."""
-    return {
-        task: compare(outputs(source.model, task, source.samples[task]), outputs(model, task, source.samples[task]))
-        for task in source.tasks
-    }
+def compare_models(source: ExportSource, model: AdaptedModel) -> Iterator[TaskComparison]:
+    """Compares the run's model with one of ours that was loaded from an export, task by task."""
+    for task, samples in source.samples.items():
+        yield compare(source, task, outputs(model, task, samples.batch))

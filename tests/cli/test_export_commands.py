@@ -54,9 +54,13 @@ def _data_of(trained: Path) -> list[str]:
 
 
 def test_a_failed_comparison_is_exit_code_1(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hyperformer_cli.export.export_run import FORMATS
+    from hyperformer_cli.export.formats import FORMATS
+    from hyperformer_cli.export.verification import TaskComparison
 
-    off = replace(FORMATS["static"], verify=lambda source, folder: {task: (0.5, False) for task in source.tasks})
+    off = replace(
+        FORMATS["static"],
+        verify=lambda source, folder: [TaskComparison(task, 0.5, False, "nothing") for task in source.tasks],
+    )
     monkeypatch.setitem(FORMATS, "static", off)
     result = run("export", trained, "--format", "static", "--json")
     assert (result.exit_code, result.stdout) == (1, "")

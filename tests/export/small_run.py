@@ -69,7 +69,7 @@ def make_run(values: dict[str, Any], folder: Path, evaluated: bool = True) -> Pa
 
 
 def make_cells(values: dict[str, Any], folder: Path) -> Path:
-    """A run of a model a task."""
+    """A run with one model per task."""
     for task in TASKS:
         make_run({**values, "tasks": [task]}, RunFolder(folder).cell(task=task).path)
     recipe = build_recipe({**values, "joint": False, "output_dir": str(folder)})

@@ -12,10 +12,11 @@ from safetensors.torch import load_file, save_file
 from small_run import make_run, random_recipe
 
 from hyperformer_cli.errors import HyperformerError, InputError
-from hyperformer_cli.export import adapterhub
+from hyperformer_cli.export.adapterhub import adapterhub_export
 from hyperformer_cli.export.export_run import export_run
-from hyperformer_cli.export.source import open_run
+from hyperformer_cli.export.source import open_source
 from hyperformer_cli.export.verification import outputs
+from hyperformer_cli.runs.opened import OpenedRun
 
 TASKS = ["cola", "mrpc"]
 ADAPTER_FILES = ("adapter_config.json", "adapter.safetensors", "pytorch_adapter.bin")
@@ -100,20 +101,21 @@ def test_a_tasks_files_hold_nothing_of_other_tasks(made_run) -> None:
 
 def test_verification_reads_the_files(made_run) -> None:
     path = made_run(PLAIN)
-    folder, source = export_run(path, "adapterhub").folder, open_run(path)
+    folder, source = export_run(path, "adapterhub").folder, open_source(OpenedRun(path))
     file = folder / "mrpc" / "adapter.safetensors"
     tensors = load_file(file)
     tensors["decoder.block.1.layer.2.adapters.mrpc.adapter_up.bias"] += 0.1 * torch.randn(32)
     save_file(tensors, file, metadata={"format": "pt"})
-    assert adapterhub.verify_adapterhub(source, folder)["mrpc"] == (math.inf, False)  # the two files differ
+    _, mrpc = adapterhub_export.verify_adapterhub(source, folder)
+    assert (mrpc.task, mrpc.difference, mrpc.ids_identical) == ("mrpc", math.inf, False)  # the two files differ
     torch.save(tensors, file.with_name("pytorch_adapter.bin"))
-    compared = adapterhub.verify_adapterhub(source, folder)
-    assert compared["cola"][0] < 1e-5 < 1e-3 < compared["mrpc"][0] < 1e3
+    cola, mrpc = adapterhub_export.verify_adapterhub(source, folder)
+    assert cola.difference < 1e-5 < 1e-3 < mrpc.difference < 1e3
 
 
 def test_a_wrong_export_is_refused_and_leaves_nothing(made_run, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = adapterhub.adapter_tensors
-    monkeypatch.setattr(adapterhub, "adapter_tensors", lambda model, task: {
+    right = adapterhub_export.adapter_tensors
+    monkeypatch.setattr(adapterhub_export, "adapter_tensors", lambda model, task: {
         name: tensor.flip(0) if name.endswith("adapter_up.bias") else tensor
         for name, tensor in right(model, task).items()
     })  # fmt: skip
@@ -126,7 +128,7 @@ def test_a_wrong_export_is_refused_and_leaves_nothing(made_run, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("adapter", "shape", "message"),
     [
-        ({"method": "finetune"}, {}, "no adapters to write .finetune trains all of T5"),
+        ({"method": "finetune"}, {}, "no adapters to write .finetune trains the whole backbone"),
         ({"method": "adapters", "adapter_blocks": False}, {}, "no adapters to write .adapter_blocks is false"),
         (PLAIN, {"model_type": "umt5"}, "AdapterHub knows t5 and mt5, not umt5"),
     ],
@@ -144,13 +146,13 @@ def test_the_library_adapters_gives_the_runs_logits_and_ids(
     """Within 1e-5, or a millionth of the largest logit; the library runs in an environment of its own."""
     adapter, shape = KINDS[kind]
     path = made_run(adapter, **shape)
-    folder, source = export_run(path, "adapterhub").folder, open_run(path)
+    folder, source = export_run(path, "adapterhub").folder, open_source(OpenedRun(path))
     tensors, texts = {}, {}
     for task, samples in source.samples.items():
-        found = outputs(source.model, task, samples)
-        named = {**samples, "logits": found.logits, "ids": found.ids}
+        found = outputs(source.model, task, samples.batch)
+        named = {**samples.batch, "logits": found.logits, "ids": found.ids}
         tensors |= {f"{task}/{name}": tensor.contiguous() for name, tensor in named.items()}
-        rows = source.tokenizer.batch_decode(samples["input_ids"], skip_special_tokens=True)
+        rows = source.tokenizer.batch_decode(samples.batch["input_ids"], skip_special_tokens=True)
         texts[task] = dict(zip(rows, source.tokenizer(rows)["input_ids"], strict=True))
     expected = tmp_path / "expected.safetensors"
     save_file(tensors, expected, metadata={"texts": json.dumps(texts)})

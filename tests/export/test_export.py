@@ -14,8 +14,12 @@ from small_run import change_recipe, make_backbone, make_cells, make_run, recipe
 
 from hyperformer_cli.data.loading import load_splits
 from hyperformer_cli.errors import HyperformerError, InputError
-from hyperformer_cli.export.export_run import FORMATS, export_run
-from hyperformer_cli.export.source import ExportSource, open_run
+from hyperformer_cli.export.export_run import export_run
+from hyperformer_cli.export.formats import FORMATS
+from hyperformer_cli.export.source import ExportSource, open_source
+from hyperformer_cli.export.verification import TaskComparison
+from hyperformer_cli.observer import Observer
+from hyperformer_cli.runs.opened import OpenedRun
 
 
 @pytest.fixture
@@ -29,19 +33,29 @@ def run(recipe_values: dict, backbone: Path, tmp_path: Path) -> Path:
 
 
 def test_real_rows_are_compared_where_there_are_any(run: Path, data_folder: Path) -> None:
-    source = open_run(run, ["mrpc"], examples=5)
-    assert source.tasks == ["mrpc"] and not source.model.training
-    samples = source.samples["mrpc"]
-    task = source.declared["mrpc"]
+    source = open_source(OpenedRun(run), ["mrpc"], examples=5)
+    assert list(source.tasks) == ["mrpc"] and not source.model.training
+    samples = source.samples["mrpc"].batch
+    task = source.tasks["mrpc"]
     split = load_splits(source.recipe, [task], "validation", source.tokenizer)["mrpc"]
     for row in range(5):
         found = samples["input_ids"][row][samples["attention_mask"][row].bool()]
         assert found.tolist() == split.input_ids(row).tolist()
         assert samples["labels"][row].tolist() == split.target_ids(row).tolist()
-    assert len(samples["labels"]) == 5 and "5 rows" in source.origins["mrpc"]
+    assert len(samples["labels"]) == 5 and "5 rows" in source.samples["mrpc"].origin
     change_recipe(run, lambda recipe: recipe["data"].update(source=str(data_folder / "nowhere")))
-    source = open_run(run, ["mrpc"])
-    assert "generated" in source.origins["mrpc"] and source.samples["mrpc"]["input_ids"].shape[0] == 4
+    generated = open_source(OpenedRun(run), ["mrpc"]).samples["mrpc"]
+    assert "generated" in generated.origin and generated.batch["input_ids"].shape[0] == 4
+
+
+class Lines(Observer):
+    """Keeps what is reported."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def reported(self, line: str) -> None:
+        self.lines.append(line)
 
 
 def spoil(folder: Path, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -63,22 +77,24 @@ def test_an_export_that_computes_something_else_is_not_kept(
 ) -> None:
     static = FORMATS["static"]
 
-    def write(source: ExportSource, folder: Path) -> list[Path]:
-        files = static.write(source, folder)
+    def write(source: ExportSource, folder: Path) -> None:
+        static.write(source, folder)
         spoil(folder, change)
-        return files
 
     monkeypatch.setitem(FORMATS, "static", replace(static, write=write))
     before = set(run.rglob("*"))
-    compared = []
+    heard = Lines()
     with pytest.raises(HyperformerError, match=message) as raised:
-        export_run(run, "static", after_task=compared.append)
-    assert raised.value.exit_code == 1 and len(compared) == 3
+        export_run(run, "static", observer=heard)
+    assert raised.value.exit_code == 1 and [line.split(":")[0] for line in heard.lines] == ["cola", "mrpc", "stsb"]
     assert set(run.rglob("*")) == before
 
 
 def test_other_greedy_tokens_alone_fail_an_export(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    format = replace(FORMATS["static"], verify=lambda source, folder: {task: (0.0, False) for task in source.tasks})
+    def verify(source: ExportSource, folder: Path) -> list[TaskComparison]:
+        return [TaskComparison(task, 0.0, False, "nothing") for task in source.tasks]
+
+    format = replace(FORMATS["static"], verify=verify)
     monkeypatch.setitem(FORMATS, "static", format)
     with pytest.raises(HyperformerError, match="decodes other tokens"):
         export_run(run, "static")
@@ -86,7 +102,7 @@ def test_other_greedy_tokens_alone_fail_an_export(run: Path, monkeypatch: pytest
 
 
 def test_an_interrupted_export_leaves_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(source: ExportSource, folder: Path) -> list[Path]:
+    def write(source: ExportSource, folder: Path) -> None:
         (folder / "half").write_text("")
         raise KeyboardInterrupt
 
@@ -157,8 +173,8 @@ def test_unknown_formats_and_tasks_are_refused(run: Path, recipe_values: dict, b
     cells = make_cells(recipe_for(recipe_values, backbone, "adapters"), tmp_path / "cells")
     with pytest.raises(InputError, match="did you mean 'mrpc'"):
         export_run(cells, "static", tasks=["mrcp"])
-    with pytest.raises(InputError, match=r"a model a task; give one of them, such as .*task=cola"):
-        open_run(cells)
+    with pytest.raises(InputError, match=r"one model per task; give one of them, such as .*task=cola"):
+        open_source(OpenedRun(cells))
 
 
 def test_inputs_are_documented_with_the_prefix_that_tells_tasks_apart(

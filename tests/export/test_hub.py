@@ -26,8 +26,9 @@ from hyperformer_cli import AdaptedModel
 from hyperformer_cli.backbones import hub
 from hyperformer_cli.config.loading import build_recipe, load_recipe
 from hyperformer_cli.errors import HyperformerError, InputError
-from hyperformer_cli.export import hub as hub_export
 from hyperformer_cli.export.export_run import export_run
+from hyperformer_cli.export.hub import upload
+from hyperformer_cli.export.hub.without_paths import published_recipe, published_tokenizer_settings
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_only_the_whole_model_of_a_joint_run_is_published(
     with pytest.raises(InputError, match="--tasks"):
         export_run(run, "hub", tasks=["mrpc"])
     cells = make_cells(recipe_for(recipe_values, backbone, "adapters"), tmp_path / "cells")
-    with pytest.raises(InputError, match=r"export one of them, such as .*task=cola"):
+    with pytest.raises(InputError, match=r"one model per task; give one of them, such as .*task=cola"):
         export_run(cells, "hub")
     assert export_run(cells / "cells" / "task=cola", "hub").tasks[0].difference <= 1e-6
 
@@ -151,7 +152,7 @@ class Hub:
 
 def test_a_folder_is_pushed_when_asked(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     api = Hub()
-    monkeypatch.setattr(hub_export, "HfApi", lambda: api)
+    monkeypatch.setattr(upload, "HfApi", lambda: api)
     monkeypatch.setattr(hub, "is_reachable", lambda: True)
     report = export_run(run, "hub", push_to="someone/glue")
     assert report.pushed_to == "https://hub.example/someone/glue"
@@ -160,7 +161,7 @@ def test_a_folder_is_pushed_when_asked(run: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_refused_push_keeps_the_folder(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_export, "HfApi", lambda: Hub("401 Client Error"))
+    monkeypatch.setattr(upload, "HfApi", lambda: Hub("401 Client Error"))
     monkeypatch.setattr(hub, "is_reachable", lambda: True)
     with pytest.raises(HyperformerError, match=r"not pushed to someone/glue: 401 Client Error.*hf upload") as raised:
         export_run(run, "hub", push_to="someone/glue")
@@ -187,11 +188,11 @@ def test_paths_lose_their_folders_and_texts_nothing(tmp_path: Path, recipe_value
         "labels": {"a": "/r/politics", "b": "~/home"},
     }
     gone = {**recipe_for(recipe_values, tmp_path / "gone" / "t5"), "tasks": [own]}
-    found = hub_export.published_recipe(build_recipe(gone)).as_dict()
+    found = published_recipe(build_recipe(gone)).as_dict()
     assert found["tasks"][0]["files"] == {"train": "train.csv", "test": "test.csv"}
     assert {key: found["tasks"][0][key] for key in ("template", "labels")} == {
         key: own[key] for key in ("template", "labels")
     }
     assert found["model"]["name"] == "t5" and str(tmp_path) not in yaml.safe_dump(found)
     settings = {"name_or_path": "/models/t5", "tokenizer_file": None, "eos_token": "/s", "model_max_length": 3}
-    assert hub_export.without_paths(settings) == {**settings, "name_or_path": "t5"}
+    assert published_tokenizer_settings(settings) == {**settings, "name_or_path": "t5"}

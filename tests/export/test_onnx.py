@@ -13,10 +13,11 @@ import torch
 from small_run import make_run, random_recipe
 
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.export import onnx
 from hyperformer_cli.export.export_run import export_run
-from hyperformer_cli.export.onnx_model import OnnxModel
-from hyperformer_cli.export.source import ExportSource, open_run
+from hyperformer_cli.export.onnx import onnx_export
+from hyperformer_cli.export.onnx.onnx_model import OnnxModel
+from hyperformer_cli.export.source import ExportSource, open_source
+from hyperformer_cli.runs.opened import OpenedRun
 
 TASKS = ["cola", "mrpc"]
 # Where these are imported the program fails: what it needs is onnxruntime, numpy and, for text, tokenizers.
@@ -35,7 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path, data_f
 
 @pytest.fixture(scope="module")
 def source(run: Path) -> ExportSource:
-    return open_run(run)
+    return open_source(OpenedRun(run))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_a_target_in_pieces_gives_the_logits_of_the_whole(folder: Path) -> None:
 
 
 def test_decoding_pads_after_the_end(folder: Path, source: ExportSource, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, samples = OnnxModel(folder, "cola"), source.samples["cola"]
+    model, samples = OnnxModel(folder, "cola"), source.samples["cola"].batch
     inputs = [samples[name].numpy() for name in ("input_ids", "attention_mask")]
     free = model.generate(*inputs, 6)
     end = int(free[0, 2])  # as if what the first row says in second place were the end of a text
@@ -94,7 +95,7 @@ def test_the_readmes_code_runs_where_there_is_no_torch(folder: Path, source: Exp
     code = "\n".join(re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL))
     done = subprocess.run([sys.executable, "-c", BLOCKED + code], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    inputs = source.tokenizer("sentence: some text", return_tensors="pt")
+    inputs = source.tokenizer("sentence: A cat sat on the mat.", return_tensors="pt")
     limit = json.loads((folder / "onnx.json").read_text())["tasks"]["cola"]["max_new_tokens"]
     ids = source.model.generate(**inputs, task="cola", max_new_tokens=limit)
     assert done.stdout.strip() == str(source.tokenizer.batch_decode(ids, skip_special_tokens=True))
@@ -121,7 +122,7 @@ def test_adapters_are_constants_and_the_rest_is_shared(folder: Path) -> None:
 def test_files_name_no_path_of_this_machine(folder: Path) -> None:
     for file in folder.iterdir():
         content = file.read_bytes()
-        for path in (Path(torch.__file__).parent, Path(onnx.__file__).parent):
+        for path in (Path(torch.__file__).parent, Path(onnx_export.__file__).parents[1]):
             assert str(path).encode() not in content, file.name
 
 
@@ -140,16 +141,35 @@ def test_verification_finds_a_wrong_adapter(folder: Path, source: ExportSource, 
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "mrpc.encoder.onnx").write_bytes((folder / "cola.encoder.onnx").read_bytes())
-    compared = onnx.verify_onnx(source, tmp_path)
-    assert compared["cola"][0] < 1e-4
-    assert compared["mrpc"][0] > 1e-2
+    cola, mrpc = onnx_export.verify_onnx(source, tmp_path)
+    assert cola.difference < 1e-4
+    assert mrpc.difference > 1e-2
 
 
 def test_missing_packages_are_named(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx, "find_spec", lambda name: None if name == "onnxscript" else find_spec(name))
+    monkeypatch.setattr(onnx_export, "find_spec", lambda name: None if name == "onnxscript" else find_spec(name))
     with pytest.raises(InputError, match=r"needs onnxscript: pip install 'hyperformer\[onnx\]'"):
         export_run(run, "onnx", tmp_path / "export")
     assert not (tmp_path / "export").exists()
+
+
+def test_other_families_are_refused_by_name(tmp_path: Path, tokenizer_folder: Path, data_folder: Path) -> None:
+    values = random_recipe(tokenizer_folder, data_folder, {"method": "finetune"})
+    shape = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "d_model": 32}
+    values["model"]["config"] = {"model_type": "bart", "vocab_size": 320, **shape}
+    run = make_run(values, tmp_path / "run")
+    with pytest.raises(InputError, match="--format onnx: knows the T5 family, not bart"):
+        export_run(run, "onnx")
+    assert not (run / "export").exists()
+
+
+def test_other_forms_of_adapters_are_refused_by_name(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ExportSource, "form", "lora")
+    for format in ("onnx", "adapterhub"):
+        with pytest.raises(InputError, match=f"--format {format}: knows bottleneck adapters, not lora"):
+            export_run(run, format, tmp_path / format)
 
 
 def test_an_unknown_task_is_named(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Static exports: the same outputs as the run, here and in plain torch; one file a task; nothing can be added."""
+"""Static exports: the same outputs as the run, here and in plain torch; one file per task; nothing can be added."""
 
 import json
 from pathlib import Path
@@ -25,6 +25,7 @@ from hyperformer_cli import AdaptedModel
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.evaluation.evaluate_run import evaluate_run
 from hyperformer_cli.export.export_run import export_run
+from hyperformer_cli.export.source import ExportSource
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "adapters": {"method": "adapters"},
@@ -93,6 +94,13 @@ def test_a_tasks_file_holds_the_adapter_of_every_site(run: Path) -> None:
     assert about["input"] == "sentence1: {sentence1} sentence2: {sentence2}" and about["labels"] == ["0", "1"]
 
 
+def test_plain_code_is_left_out_where_none_is_written_for_the_form(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ExportSource, "form", "lora")
+    readme = (export_run(run, "static").folder / "README.md").read_text()
+    assert readme.count("```python") == 1 and "AdaptedModel.from_pretrained" in readme
+    assert readme.rstrip().endswith("add them to the run it was exported from.")
+
+
 def test_only_the_chosen_tasks_are_exported(run: Path) -> None:
     report = export_run(run, "static", tasks=["stsb", "cola"])
     assert {path.stem for path in (report.folder / "adapters").iterdir()} == {"cola", "stsb"}
@@ -152,7 +160,9 @@ def test_a_decoder_deeper_than_the_encoder(
     assert (logits_of(plain["model"]) - logits_of(trained, task="cola")).abs().max() <= 1e-6
 
 
-def test_a_run_of_a_model_a_task_makes_a_folder_a_task(recipe_values: dict, backbone: Path, tmp_path: Path) -> None:
+def test_a_run_with_one_model_per_task_makes_one_folder_per_task(
+    recipe_values: dict, backbone: Path, tmp_path: Path
+) -> None:
     run = make_cells(recipe_for(recipe_values, backbone, "adapters"), tmp_path / "run")
     report = export_run(run, "static", tmp_path / "static", ["cola", "stsb"])
     assert {path.name for path in report.folder.iterdir()} == {"cola", "stsb"}

@@ -1,4 +1,4 @@
-"""Greedy decoding with onnxruntime and numpy alone: an export's README.md holds this file."""
+"""Greedy decoding with onnxruntime and numpy alone. The README.md of an export contains this file."""
 
 import json
 from pathlib import Path
@@ -11,8 +11,8 @@ class OnnxModel:
     """One task of an export.
 
     Attributes:
-        settings: what onnx.json says: special token ids, names and shapes of inputs and outputs.
-        task: what it says of this task: how its input is written, its labels, its longest answer in tokens.
+        settings: the content of onnx.json: special token ids, names and shapes of inputs and outputs.
+        task: its entry for this task: how the input is written, the labels, the longest answer in tokens.
     """
 
     def __init__(self, folder, task, providers=("CPUExecutionProvider",)):
@@ -27,13 +27,13 @@ class OnnxModel:
         )
 
     def encode(self, input_ids, attention_mask):
-        """Runs the encoder, once for an input.
+        """Runs the encoder, once per input.
 
         Args:
             input_ids, attention_mask: (batch, source length), int64.
 
         Returns:
-            By name, every decoder layer's cross-attention keys and values: (batch, heads, source length, head size).
+            Every decoder layer's cross-attention keys and values by name: (batch, heads, source length, head size).
         """
         return _run(self._encoder, {"input_ids": input_ids, "attention_mask": attention_mask})
 
@@ -44,10 +44,10 @@ class OnnxModel:
             new_ids: (batch, new tokens), int64.
             attention_mask: the encoder's.
             cross: what `encode` returned.
-            past: what the last call returned; None at the first.
+            past: what the last call returned; None in the first call.
 
         Returns:
-            Logits (batch, new tokens, vocabulary), and by name the keys and values of all tokens up to here.
+            Logits (batch, new tokens, vocabulary), and the keys and values of all tokens up to here by name.
         """
         if past is None:
             shape = (len(new_ids), self.settings["heads"], 0, self.settings["head_size"])
@@ -62,7 +62,7 @@ class OnnxModel:
 
         Args:
             input_ids, attention_mask: (batch, source length), int64.
-            max_new_tokens: by default as many as the task's longest answer has.
+            max_new_tokens: by default the length of the task's longest answer.
 
         Returns:
             Token ids (batch, 1 + new tokens): the start token, the answer, and padding after its end.

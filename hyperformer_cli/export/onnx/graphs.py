@@ -1,15 +1,14 @@
-"""The two ONNX graphs of an adapted T5, with the adapters as inputs: traced once, whatever the number of tasks.
+"""The two ONNX graphs of a T5 with bottleneck adapters as inputs: traced once, whatever the number of tasks.
 
-Encoder: token ids to every decoder layer's cross-attention keys and values, which depend on the input alone.
-Decoder: some new tokens and the keys and values of those before to logits and to keys and values up to here. Before the
-first token there are none, so one graph does for all steps and for a whole target at once.
+The encoder maps token ids to every decoder layer's cross-attention keys and values, which depend on the input alone.
+The decoder maps new tokens, with the keys and values of those before, to logits and to the keys and values up to here.
+Before the first token there are none, so one graph serves all steps and a whole target at once.
 """
 
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,25 +24,12 @@ from hyperformer_cli.backbones.family import Stack
 if TYPE_CHECKING:
     import onnx_ir
 
-# Sizes that the tracer must not mistake for a constant: none of them 0 or 1, none like another.
+# Sizes that the tracer must not mistake for constants: none is 0 or 1, no two are equal.
 _BATCH, _SOURCE, _NEW, _PAST = 2, 7, 4, 3
 
 
-@dataclass(frozen=True)
-class Traced:
-    """A traced graph.
-
-    Attributes:
-        model: adapters are inputs of it, named as in `adapter_tensors`.
-        stack: whose adapters they are.
-    """
-
-    model: "onnx_ir.Model"
-    stack: Stack
-
-
 def adapter_tensors(model: AdaptedModel, task: str, stack: Stack) -> dict[str, Tensor]:
-    """A task's adapters in one stack, named `adapter.<layer>.<position>.<tensor>`; none where the method has none."""
+    """A task's adapters in one stack, named `adapter.<layer>.<position>.<tensor>`; empty without adapters."""
     return {
         f"adapter.{site.layer}.{site.position}.{name}": tensor.detach()
         for site, weights in model.adapter_weights(task).items()
@@ -52,13 +38,13 @@ def adapter_tensors(model: AdaptedModel, task: str, stack: Stack) -> dict[str, T
     }
 
 
-def cache_names(kind: str, layers: int) -> list[str]:
+def _cache_names(kind: str, layers: int) -> list[str]:
     """`<kind>.<layer>.key` and `<kind>.<layer>.value` for every decoder layer; kind is cross, past or present."""
     return [f"{kind}.{layer}.{part}" for layer in range(layers) for part in ("key", "value")]
 
 
-def trace(model: AdaptedModel, task: str) -> list[Traced]:
-    """Traces encoder and decoder.
+def trace(model: AdaptedModel, task: str) -> dict[Stack, "onnx_ir.Model"]:
+    """Traces the encoder and the decoder; the adapters are inputs, named as in `adapter_tensors`.
 
     Args:
         model: in evaluation mode, in float32, on the CPU.
@@ -70,7 +56,7 @@ def trace(model: AdaptedModel, task: str) -> list[Traced]:
     mask = torch.ones(_BATCH, _SOURCE, dtype=torch.long)
     keys = [torch.zeros(_BATCH, config.num_heads, length, config.d_kv) for length in (_SOURCE, _PAST)]
     cross, seen = ([tensor.clone() for _ in range(2 * layers)] for tensor in keys)
-    cross_names = cache_names("cross", layers)
+    cross_names = _cache_names("cross", layers)
     adapters = {stack: adapter_tensors(model, task, stack) for stack in ("encoder", "decoder")}
     fixed = {stack: dict.fromkeys(adapters[stack]) for stack in adapters}
     with _eager_attention(model.backbone):
@@ -84,22 +70,24 @@ def trace(model: AdaptedModel, task: str) -> list[Traced]:
         decoder = _export(
             _Decoder(model),
             (adapters["decoder"], torch.ones(_BATCH, _NEW, dtype=torch.long), mask, cross, seen),
-            [*adapters["decoder"], "decoder_input_ids", "attention_mask", *cross_names, *cache_names("past", layers)],
-            ["logits", *cache_names("present", layers)],
+            [*adapters["decoder"], "decoder_input_ids", "attention_mask", *cross_names, *_cache_names("past", layers)],
+            ["logits", *_cache_names("present", layers)],
             (
                 fixed["decoder"], {0: batch, 1: new}, {0: batch, 1: source}, [{0: batch, 2: source}] * len(cross),
                 [{0: batch, 2: past}] * len(seen),
             ),
         )  # fmt: skip
-    return [Traced(encoder, "encoder"), Traced(decoder, "decoder")]
+    return {"encoder": encoder, "decoder": decoder}
 
 
-class _Encoder(nn.Module):
+class _Stack(nn.Module):
     def __init__(self, model: AdaptedModel):
         super().__init__()
         self.backbone = model.backbone
-        self._model = [model]  # in a list it is no sub-module: its bank is no part of the graph
+        self._model = [model]  # a list keeps it from being a sub-module: its bank is no part of the graph
 
+
+class _Encoder(_Stack):
     def forward(self, adapters: dict[str, Tensor], input_ids: Tensor, attention_mask: Tensor) -> list[Tensor]:
         with self._model[0].using(_by_site(adapters, "encoder")):
             encoded = self.backbone.encoder(input_ids=input_ids, attention_mask=_padding_mask(attention_mask))
@@ -112,12 +100,7 @@ class _Encoder(nn.Module):
         ]
 
 
-class _Decoder(nn.Module):
-    def __init__(self, model: AdaptedModel):
-        super().__init__()
-        self.backbone = model.backbone
-        self._model = [model]
-
+class _Decoder(_Stack):
     def forward(
         self,
         adapters: dict[str, Tensor],
@@ -131,7 +114,7 @@ class _Decoder(nn.Module):
             logits = self.backbone(
                 decoder_input_ids=decoder_input_ids,
                 decoder_attention_mask=_causal_mask(decoder_input_ids, past[0].shape[2]),
-                encoder_outputs=(cross[0][:, 0],),  # of it only the length is read: keys and values are cached
+                encoder_outputs=(cross[0][:, 0],),  # only its length is read: keys and values are cached
                 attention_mask=_padding_mask(attention_mask),
                 past_key_values=cache,
                 use_cache=True,
@@ -176,27 +159,29 @@ def _eager_attention(backbone: PreTrainedModel) -> Iterator[None]:
         backbone.set_attn_implementation(before)
 
 
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Silences deprecations within torch, axes of the same name, and a torchvision that is not installed."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
 def _export(
     module: nn.Module, inputs: tuple, input_names: list[str], output_names: list[str], dynamic_shapes: Any
 ) -> "onnx_ir.Model":
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # it warns of an absent torchvision
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # of deprecations within torch, and of axes that bear the same name
-            program = torch.onnx.export(
-                module.eval(),
-                inputs,
-                input_names=input_names,
-                output_names=output_names,
-                dynamic_shapes=dynamic_shapes,
-                dynamo=True,
-                verbose=False,
-            )
-    finally:
-        logger.setLevel(level)
+    names = {"input_names": input_names, "output_names": output_names}
+    with _without_warnings(), torch.no_grad():
+        program = torch.onnx.export(
+            module.eval(), inputs, **names, dynamic_shapes=dynamic_shapes, dynamo=True, verbose=False
+        )
     ClearMetadataAndDocStringPass()(program.model)  # paths of this machine, among others
     return program.model

@@ -1,0 +1,40 @@
+"""What anyone may read: paths of this machine are reduced to their last part."""
+
+from pathlib import Path
+from typing import Any
+
+from hyperformer_cli.backbones.source import BackboneSource
+from hyperformer_cli.bundled import BUNDLED
+from hyperformer_cli.config.loading import build_recipe
+from hyperformer_cli.config.recipe import Recipe
+
+
+def is_folder(origin: BackboneSource) -> bool:
+    """Whether a backbone lies in a folder of this machine and has no name that others could load."""
+    path = Path(origin.name or BUNDLED)
+    return origin.name not in (None, BUNDLED) and (path.is_absolute() or path.is_dir())
+
+
+def published_name(name: str | None) -> str | None:
+    """The name of a model or tokenizer; of a folder only its last part."""
+    return Path(name).resolve().name if is_folder(BackboneSource(name)) else name
+
+
+def published_recipe(recipe: Recipe) -> Recipe:
+    """The recipe without paths."""
+    values = recipe.as_dict()
+    for key in ("name", "tokenizer"):
+        values["model"][key] = published_name(values["model"][key])
+    for entry in [*values["tasks"], *(values["fewshot"] or {}).get("target_tasks", ())]:
+        if isinstance(entry, dict) and entry["files"]:
+            entry["files"] = {split: Path(file).name for split, file in entry["files"].items()}
+    if values["data"]["source"] not in ("hub", BUNDLED):
+        values["data"]["source"] = Path(values["data"]["source"]).name or "data"
+    values["output_dir"] = str(Path("outputs") / Path(values["output_dir"]).name)
+    return build_recipe(values)
+
+
+def published_tokenizer_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """A tokenizer's settings without paths."""
+    paths = {key for key, value in settings.items() if key.endswith(("_path", "_file")) and isinstance(value, str)}
+    return {key: Path(value).name if key in paths else value for key, value in settings.items()}

@@ -1,0 +1,1 @@
+"""`--format onnx`: encoder and decoder graphs of the T5 family."""

@@ -1,0 +1,39 @@
+"""README.md of an export, filled in from the template beside the code of its format."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from hyperformer_cli.export.source import ExportSource
+from hyperformer_cli.storage.atomic import write_text
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("hyperformer_cli", "export"),
+    undefined=StrictUndefined,
+    keep_trailing_newline=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def write_readme(source: ExportSource, folder: Path, template: str, **variables: Any) -> None:
+    """Writes an export's README, whose code asks the first task.
+
+    Args:
+        source: the run.
+        folder: the export.
+        template: a path below `export/`, such as `onnx/onnx_readme.md.jinja`.
+        **variables: what it names besides `name`, `tasks`, `task`, `about` and `example`.
+    """
+    task = source.first_task
+    text = _TEMPLATES.get_template(template).render(
+        name=source.recipe.name,
+        tasks=list(source.tasks),
+        task=task,
+        about=source.about(task),
+        example=json.dumps(source.example_input(task)),
+        **variables,
+    )
+    write_text(folder / "README.md", text)

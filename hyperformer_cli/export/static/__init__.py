@@ -1,0 +1,1 @@
+"""`--format static`: plain adapters per task, without the hypernetwork that generated them."""
