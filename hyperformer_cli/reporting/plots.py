@@ -1,4 +1,4 @@
-"""The figures: drawn first, all of them, then written; one that cannot be drawn leaves nothing behind."""
+"""The figures: all are drawn before any is written, so one that cannot be drawn leaves nothing behind."""
 
 import io
 from collections.abc import Sequence
@@ -23,17 +23,14 @@ _STYLE = {
 def write_plots(
     groups: Sequence[Group], fewshot: Sequence[FewShot], split: str, folder: Path, plot_format: str
 ) -> list[Path]:
-    """Draws what the runs allow: low-resource, few-shot, training and embeddings.
+    """Draws what the runs allow (low-resource, few-shot, training, embeddings) and returns the files.
 
     Args:
         groups: runs by experiment.
         fewshot: few-shot results.
         split: of the low-resource scores.
-        folder: made if it is not there.
+        folder: made if it does not exist.
         plot_format: `png` or `svg`.
-
-    Returns:
-        The files.
 
     Raises:
         InputError: matplotlib is not installed, there is nothing to draw, or the folder cannot be written.
@@ -67,7 +64,7 @@ def write_plots(
 
 
 def check_can_plot(folder: Path, plot_format: str) -> None:
-    """Refuses what cannot be drawn or written, before anything is read.
+    """Checks the options before anything is read.
 
     Raises:
         InputError: an unknown format, a file in the folder's place, or no matplotlib.
@@ -84,7 +81,6 @@ def _import_matplotlib() -> Any:
         import matplotlib
     except ImportError:
         raise InputError("--plots needs matplotlib: pip install 'hyperformer[plots]'") from None
-    matplotlib.use("Agg")
     return matplotlib
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A figure over seeds.
 
     Args:
@@ -29,18 +29,18 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name in parts (a task and a metric), and how its numbers are written."""
+    """A column: the parts of its name (such as task and metric), and how its numbers are written."""
 
     names: tuple[str, ...]
-    form: str = "{:.2f}"
+    number_format: str = "{:.2f}"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row: its name in parts, a cell (or None) a column, and the folders its figures come from."""
+    """A row: the parts of its name, a cell (or None) per column, and the folders its figures come from."""
 
     names: tuple[str, ...]
-    cells: tuple[Cell | None, ...]
+    cells: tuple[TableCell | None, ...]
     folders: tuple[str, ...] = ()
 
 
@@ -50,39 +50,38 @@ class Table:
 
     Args:
         kind: `glue`, `few-shot`, `low-resource`, `ablation` or `parameters`.
-        title: what a reader sees above it.
-        heads: what the parts of a row's name are.
+        title: printed above it.
+        row_heads: what the parts of a row's name are.
         column_heads: what the parts of a column's name are.
         columns: of numbers.
         rows: with as many cells as there are columns.
         notes: sentences below it.
-        lay_down: whether text puts the columns below each other, because they are many.
+        transpose_text: whether text shows columns as rows, because there are many columns.
     """
 
     kind: str
     title: str
-    heads: tuple[str, ...]
+    row_heads: tuple[str, ...]
     column_heads: tuple[str, ...]
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
-    lay_down: bool = False
+    transpose_text: bool = False
 
     def transposed(self) -> "Table":
-        """Rows as columns. All columns must be written alike."""
-        columns = tuple(Column(row.names, self.columns[0].form) for row in self.rows)
-        rows = tuple(
-            Row(column.names, tuple(row.cells[i] for row in self.rows)) for i, column in enumerate(self.columns)
-        )
-        return replace(self, heads=self.column_heads, column_heads=self.heads, columns=columns, rows=rows)
+        """Rows as columns. All columns must have the same number format."""
+        columns = tuple(Column(row.names, self.columns[0].number_format) for row in self.rows)
+        cells = zip(*(row.cells for row in self.rows), strict=True)
+        rows = tuple(Row(column.names, own) for column, own in zip(self.columns, cells, strict=True))
+        return replace(self, row_heads=self.column_heads, column_heads=self.row_heads, columns=columns, rows=rows)
 
     @property
     def has_spread(self) -> bool:
-        """Whether a figure is of several seeds."""
+        """Whether any figure is over several seeds."""
         return any(cell is not None and cell.n > 1 for row in self.rows for cell in row.cells)
 
 
-def over_seeds(values: Sequence[float], printed: float | None = None) -> Cell:
-    """Mean and sample standard deviation of one value a seed."""
+def over_seeds(values: Sequence[float], printed: float | None = None) -> TableCell:
+    """Mean and sample standard deviation of one value per seed."""
     std = statistics.stdev(values) if len(values) > 1 else None
-    return Cell(statistics.fmean(values), std, len(values), printed)
+    return TableCell(statistics.fmean(values), std, len(values), printed)

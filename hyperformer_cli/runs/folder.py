@@ -69,6 +69,10 @@ class RunFolder:
         """The run of one combination of values, such as `cells/task=cola`."""
         return RunFolder(self.path / "cells" / ",".join(f"{key}={value}" for key, value in values.items()))
 
+    def parts(self, recipe: Recipe) -> dict[str, "RunFolder"]:
+        """The folders that hold the models: this one under the name "", or one per task under the task's name."""
+        return {"": self} if recipe.joint else {task: self.cell(task=task) for task in recipe.task_names}
+
     def recipe(self) -> Recipe:
         """The resolved recipe the run was started with.
 
