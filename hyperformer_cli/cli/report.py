@@ -46,7 +46,7 @@ def report(
     if plots is not None:
         from hyperformer_cli.reporting.plots import write_plots
 
-        drawn = write_plots(groups, found.fewshot, split, plots, plot_format)
+        drawn = write_plots(tables, groups, found.fewshot, plots, plot_format)
     unscored = [str(run.folder) for group in groups if not group.metrics(split) for run in group.runs]
     for line in [
         *(f"{folder}: not finished; left out" for folder in found.missing),

@@ -1,13 +1,12 @@
 """Few-shot results, the paper's Table 2: one row per target and number of examples, one column per method."""
 
+import itertools
 from collections.abc import Sequence
 
-from hyperformer_cli.reporting.collect import FewShot, FewShotScore
+from hyperformer_cli.reporting.collect import FewShot
 from hyperformer_cli.reporting.groups import differing, override, set_apart, without_sweep_cell
 from hyperformer_cli.reporting.table import Column, Row, Table, TableCell, over_seeds
 
-MAJORITY = "majority"
-Point = tuple[str, str, int]  # task, metric, shots
 _WORDS = {"method": "{}", "train": "train {}", "init_from": "from {}"}
 
 
@@ -17,31 +16,19 @@ def fewshot_tables(fewshot: Sequence[FewShot]) -> list[Table]:
     return [_table([found for found in fewshot if found.split == split], split) for split in splits]
 
 
-def scores_by_point(found: FewShot) -> dict[Point, FewShotScore]:
-    return {(score.task, score.metric, score.shots): score for score in found.scores}
-
-
-def points(fewshot: Sequence[FewShot]) -> list[Point]:
-    """Everything that was scored: targets in the order of their first results, the fewest examples first."""
-    found = dict.fromkeys(point for own in fewshot for point in scores_by_point(own))
-    targets = list(dict.fromkeys(point[:2] for point in found))
-    return sorted(found, key=lambda point: (targets.index(point[:2]), point[2]))
-
-
-def fewshot_names(fewshot: Sequence[FewShot]) -> list[str]:
-    """A name for each, with what sets results of one name apart."""
-    return set_apart(
+def _table(fewshot: Sequence[FewShot], split: str) -> Table:
+    names = set_apart(
         [without_sweep_cell(found.name) for found in fewshot],
         [{key: getattr(found, key) for key in _WORDS} for found in fewshot],
         [found.folder for found in fewshot],
         write=lambda key, value: _WORDS[key].format(value),
     )
-
-
-def _table(fewshot: Sequence[FewShot], split: str) -> Table:
-    names, rows = fewshot_names(fewshot), []
-    for point in points(fewshot):
-        scores = [scores_by_point(own).get(point) for own in fewshot]
+    by_point = [{(score.task, score.metric, score.shots): score for score in found.scores} for found in fewshot]
+    points = list(dict.fromkeys(itertools.chain(*by_point)))
+    targets = list(dict.fromkeys(point[:2] for point in points))
+    rows = []
+    for point in sorted(points, key=lambda point: (targets.index(point[:2]), point[2])):  # the fewest examples first
+        scores = [own.get(point) for own in by_point]
         majorities = {score.majority for score in scores if score}
         majority = TableCell(majorities.pop()) if len(majorities) == 1 else None
         cells = (majority, *(over_seeds(score.values) if score else None for score in scores))
@@ -60,7 +47,7 @@ def _table(fewshot: Sequence[FewShot], split: str) -> Table:
         title=f"Few-shot transfer, {split}, per cent",
         row_heads=("task", "metric", "examples"),
         column_heads=("method",),
-        columns=tuple(Column((name,)) for name in (MAJORITY, *names)),
+        columns=tuple(Column((name,)) for name in ("majority", *names)),
         rows=tuple(rows),
         notes=tuple(notes),
     )

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
-from hyperformer_cli.reporting.collect import FewShot
-from hyperformer_cli.reporting.fewshot import fewshot_names, points, scores_by_point
-from hyperformer_cli.reporting.groups import Group, distinct_names, low_resource_curves
-from hyperformer_cli.reporting.table import TableCell, over_seeds
-from hyperformer_cli.reporting.tables import curve_names, families, table_1_groups
+from hyperformer_cli.reporting.groups import Group, distinct_names
+from hyperformer_cli.reporting.table import Table, TableCell
+from hyperformer_cli.reporting.tables import table_1_groups
 from hyperformer_cli.reporting.training_curves import training_losses
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -24,44 +22,43 @@ _LOOKS = list(cycler(linestyle=("-", "--", ":", "-.")) * cycler(color=COLOURS)) 
 _MARKERS = "osD^vPX"
 
 
-def draw_low_resource(groups: Sequence[Group], split: str) -> Figure | None:
-    """Mean of metrics against training examples per task, with the standard deviation over seeds as a band.
+def draw_low_resource(tables: Sequence[Table]) -> Figure | None:
+    """One panel per low-resource table: mean of metrics against training examples per task.
 
-    One panel per set of metrics: means over other metrics do not compare.
+    The standard deviation over seeds is a band. Results on all of the data have no place on the axis.
     """
-    curves_of = [low_resource_curves(family) for family in families([g for g in groups if g.metrics(split)], split)]
-    # Points on all of the data have no place on the axis.
-    sized = [[tuple(group for group in curve if group.size is not None) for curve in curves] for curves in curves_of]
-    drawn = [own for curves in sized if (own := [curve for curve in curves if curve])]
+    tables = [table for table in tables if table.kind == "low-resource"]
+    sizes = [{i: int(c.names[0]) for i, c in enumerate(table.columns) if c.names != ("all",)} for table in tables]
+    drawn = [(table, own) for table, own in zip(tables, sizes, strict=True) if own]
     if not drawn:
         return None
     figure, panels = panels_for(len(drawn), (5.2, 3.6))
-    for panel, curves in zip(panels, drawn, strict=True):
-        for number, (curve, name) in enumerate(zip(curves, curve_names(curves), strict=True)):
-            _line(panel, {group.size: group.average(split) for group in curve}, number, name)
-        _examples_axis(panel, [group.size for curve in curves for group in curve])
-        panel.set_xlabel("training examples per task")
-        panel.set_ylabel(f"mean of {len(curves[0][0].metrics(split))} metrics, {split} (%)")
+    for panel, (table, own) in zip(panels, drawn, strict=True):
+        for number, row in enumerate(table.rows):
+            _line(panel, {size: row.cells[i] for i, size in own.items()}, number, row.names[0])
+        _examples_axis(panel, own.values())
+        panel.set_xlabel(table.column_heads[0])
+        panel.set_ylabel(table.figures)
         panel.legend(frameon=False, fontsize=SMALL)
     return figure
 
 
-def draw_few_shot(fewshot: Sequence[FewShot]) -> Figure | None:
+def draw_few_shot(tables: Sequence[Table]) -> Figure | None:
     """One panel per target: score against examples with the standard deviation over seeds, the majority dashed."""
-    all_points = points(fewshot)
-    targets = list(dict.fromkeys(point[:2] for point in all_points))
+    tables = [table for table in tables if table.kind == "few-shot"]
+    targets = [(table, target) for table in tables for target in dict.fromkeys(row.names[:2] for row in table.rows)]
     if not targets:
         return None
     figure, panels = panels_for(len(targets))
-    for panel, target in zip(panels, targets, strict=True):
-        own = [point for point in all_points if point[:2] == target]
-        for number, (found, name) in enumerate(zip(fewshot, fewshot_names(fewshot), strict=True)):
-            scores = scores_by_point(found)
-            _line(panel, {point[2]: over_seeds(scores[point].values) for point in own if point in scores}, number, name)
-        majority = next(score.majority for found in fewshot for p, score in scores_by_point(found).items() if p in own)
-        panel.axhline(majority, color="grey", linewidth=1, linestyle=(0, (4, 3)), label="majority", zorder=1)
-        _examples_axis(panel, [shots for _, _, shots in own])
-        _describe(panel, target[0], "training examples", f"{target[1]} (%)")
+    for panel, (table, (task, metric)) in zip(panels, targets, strict=True):
+        rows = {int(row.names[2]): row.cells for row in table.rows if row.names[:2] == (task, metric)}
+        for number, column in enumerate(table.columns[1:]):
+            _line(panel, {shots: cells[number + 1] for shots, cells in rows.items()}, number, column.names[0])
+        majority = next((cells[0].mean for cells in rows.values() if cells[0]), None)
+        if majority is not None:
+            panel.axhline(majority, color="grey", linewidth=1, linestyle=(0, (4, 3)), label="majority", zorder=1)
+        _examples_axis(panel, rows)
+        _describe(panel, task, "training examples", f"{metric} (%)")
     _shared_legend(figure, panels)
     return figure
 
@@ -91,8 +88,9 @@ def draw_training(groups: Sequence[Group]) -> Figure | None:
     return figure
 
 
-def _line(panel: Axes, cells: Mapping[int, TableCell], number: int, name: str) -> None:
+def _line(panel: Axes, cells: Mapping[int, TableCell | None], number: int, name: str) -> None:
     """Means by number of examples, with their standard deviations as a band."""
+    cells = {examples: cell for examples, cell in cells.items() if cell}
     look, marker = _LOOKS[number % len(_LOOKS)], _MARKERS[number % len(_MARKERS)]
     means = np.array([cell.mean for cell in cells.values()])
     spread = np.array([cell.std or 0 for cell in cells.values()])  # one seed has no band
@@ -101,9 +99,9 @@ def _line(panel: Axes, cells: Mapping[int, TableCell], number: int, name: str) -
         panel.fill_between(list(cells), means - spread, means + spread, alpha=0.18, linewidth=0, color=look["color"])
 
 
-def _examples_axis(panel: Axes, examples: Sequence[int]) -> None:
+def _examples_axis(panel: Axes, examples: Iterable[int]) -> None:
     panel.set_xscale("log")
-    panel.xaxis.set_major_locator(FixedLocator(sorted(set(examples))))
+    panel.xaxis.set_major_locator(FixedLocator(sorted(examples)))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 1000 else f"{value:g}")
 

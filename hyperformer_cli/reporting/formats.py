@@ -126,7 +126,7 @@ def _rich_table(table: Table, columns: range) -> RichTable:
     made = RichTable(header_style="", box=None, pad_edge=False)
     texts: list[Sequence[str]] = []
     for number, head in enumerate(table.row_heads):
-        made.add_column(head, no_wrap=True)
+        made.add_column(head, overflow="fold")  # a long name gives way, a number never
         texts.append([row.names[number] for row in table.rows])
     for i in columns:
         column = table.columns[i]

@@ -14,21 +14,17 @@ from hyperformer_cli.reporting.table import TableCell
 _MOST_KEYS = 4  # named in a note
 
 
-def printed_scores(group: Group, split: str) -> Mapping[Metric, float]:
-    """Printed per cent by task and metric. The paper's tables are of test splits."""
-    return {
-        (task, metric): value
-        for task, metrics in _expected(group, split).items()
-        if isinstance(metrics, dict)
-        for metric, value in metrics.items()
-    }
+def printed_scores(group: Group, split: str) -> tuple[Mapping[Metric, float], float | None]:
+    """Printed per cent by task and metric, and the printed mean of metrics. The paper's tables are of test splits.
 
-
-def printed_average(group: Group, split: str) -> float | None:
-    """The printed mean of metrics; None where the run was scored on other tasks or metrics than the paper's row."""
-    average = _expected(group, split).get("average")
-    same = set(printed_scores(group, split)) == set(group.metrics(split))
-    return average if same and isinstance(average, int | float) else None
+    The mean is None where the run was scored on other tasks or metrics than the paper's row.
+    """
+    if split != "test" or group.paper is None or is_miniature(group.recipe):
+        return {}, None
+    expected = group.paper.expected or {}
+    by_task = {task: metrics for task, metrics in expected.items() if isinstance(metrics, dict)}
+    scores = {(task, metric): value for task, metrics in by_task.items() for metric, value in metrics.items()}
+    return scores, expected.get("average") if set(scores) == set(group.metrics(split)) else None
 
 
 def printed_parameters(group: Group) -> PrintedParameters | None:
@@ -56,7 +52,7 @@ def order_of_averages(groups: Sequence[Group], names: Sequence[str], split: str)
     """
     if split != "test":
         return None
-    whose, printed = "the paper's", [printed_average(group, split) for group in groups]
+    whose, printed = "the paper's", [printed_scores(group, split)[1] for group in groups]
     if sum(average is not None for average in printed) < 2:
         whose, base = "the paper's at T5-base", _averages_at_base()
         printed = [base.get(_method(group.paper.row)) if group.paper else None for group in groups]
@@ -83,12 +79,6 @@ def _caveat(ordered: Sequence[tuple[str, TableCell]]) -> str:
         if upper.mean - lower.mean < max(upper.std, lower.std)
     ]
     return f" Closer than a standard deviation: {'; '.join(near)}." if near else ""
-
-
-def _expected(group: Group, split: str) -> Mapping[str, float | dict[str, float]]:
-    if split != "test" or group.paper is None or is_miniature(group.recipe):
-        return {}
-    return group.paper.expected or {}
 
 
 def _averages_at_base() -> dict[str, float]:

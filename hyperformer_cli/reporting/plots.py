@@ -8,6 +8,7 @@ from typing import Any
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.reporting.collect import FewShot
 from hyperformer_cli.reporting.groups import Group
+from hyperformer_cli.reporting.table import Table
 from hyperformer_cli.storage.atomic import atomic_path
 
 PLOT_FORMATS = ("png", "svg")
@@ -21,14 +22,14 @@ _STYLE = {
 
 
 def write_plots(
-    groups: Sequence[Group], fewshot: Sequence[FewShot], split: str, folder: Path, plot_format: str
+    tables: Sequence[Table], groups: Sequence[Group], fewshot: Sequence[FewShot], folder: Path, plot_format: str
 ) -> list[Path]:
     """Draws what the runs allow (low-resource, few-shot, training, embeddings) and returns the files.
 
     Args:
+        tables: of the runs, which hold the low-resource and few-shot curves.
         groups: runs by experiment.
         fewshot: few-shot results.
-        split: of the low-resource scores.
         folder: made if it does not exist.
         plot_format: `png` or `svg`.
 
@@ -42,8 +43,8 @@ def write_plots(
 
     with matplotlib.rc_context(_STYLE):
         figures = {
-            "low-resource": draw_low_resource(groups, split),
-            "few-shot": draw_few_shot(fewshot),
+            "low-resource": draw_low_resource(tables),
+            "few-shot": draw_few_shot(tables),
             "training": draw_training(groups),
             "embeddings": draw_embeddings(read_embeddings(groups, fewshot)),
         }

@@ -56,6 +56,7 @@ class Table:
         columns: of numbers.
         rows: with as many cells as there are columns.
         notes: sentences below it.
+        figures: what the numbers are, where a chart needs to say so.
         transpose_text: whether text shows columns as rows, because there are many columns.
     """
 
@@ -66,6 +67,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    figures: str = ""
     transpose_text: bool = False
 
     def transposed(self) -> "Table":

@@ -18,7 +18,6 @@ from hyperformer_cli.reporting.groups import (
 )
 from hyperformer_cli.reporting.paper import (
     order_of_averages,
-    printed_average,
     printed_parameters,
     printed_scores,
     recipe_difference,
@@ -41,7 +40,10 @@ def build_tables(groups: Sequence[Group], fewshot: Sequence[FewShot], split: str
     if groups and not scored and not fewshot:
         known = sorted({name for group in groups for name in group.runs[0].scores})
         raise InputError(f"no run has scores on split '{split}'; they have {', '.join(known) or 'none'}")
-    comparable = families(scored, split)
+    by_metrics: dict[frozenset[Metric], list[Group]] = {}  # averages over other metrics do not compare
+    for group in scored:
+        by_metrics.setdefault(frozenset(group.metrics(split)), []).append(group)
+    comparable = by_metrics.values()
     ablations = [[group for group in family if is_table(group, "ablation")] for family in comparable]
     return [
         *(glue_table(own, split) for family in comparable if (own := table_1_groups(family))),
@@ -50,14 +52,6 @@ def build_tables(groups: Sequence[Group], fewshot: Sequence[FewShot], split: str
         *(ablation_table(own, split) for own in ablations if own),
         *([parameter_table(groups)] if groups else []),
     ]
-
-
-def families(groups: Sequence[Group], split: str) -> list[list[Group]]:
-    """Groups by what they were scored on: averages over other metrics do not compare."""
-    found: dict[frozenset[Metric], list[Group]] = {}
-    for group in groups:
-        found.setdefault(frozenset(group.metrics(split)), []).append(group)
-    return list(found.values())
 
 
 def table_1_groups(family: Sequence[Group]) -> list[Group]:
@@ -74,9 +68,9 @@ def glue_table(groups: Sequence[Group], split: str) -> Table:
     names, metrics = distinct_names(groups), groups[0].metrics(split)
     rows, notes, selected = [], [], []
     for group, name in zip(groups, names, strict=True):
-        printed = printed_scores(group, split)
+        printed, printed_average = printed_scores(group, split)
         cells = [group.score(split, metric, printed.get(metric)) for metric in metrics]
-        cells += [group.average(split, printed=printed_average(group, split)), group.average(split, "tasks")]
+        cells += [group.average(split, printed=printed_average), group.average(split, "tasks")]
         rows.append(Row((name,), tuple(cells), group.folders))
         notes.append(recipe_difference(group, name) if printed else None)
         selected.append(f"{name} was selected on validation." if group.selected else None)
@@ -98,7 +92,7 @@ def low_resource_table(curves: Sequence[Curve], split: str) -> Table:
     groups = [group for curve in curves for group in curve]
     sizes = sorted({group.size for group in groups}, key=lambda size: (size is None, size))
     rows = []
-    for curve, name in zip(curves, curve_names(curves), strict=True):
+    for curve, name in zip(curves, distinct_names([curve[0] for curve in curves], {SIZE}), strict=True):
         by_size = {group.size: group.average(split) for group in curve}
         folders = tuple(folder for group in curve for folder in group.folders)
         rows.append(Row((name,), tuple(map(by_size.get, sizes)), folders))
@@ -109,11 +103,8 @@ def low_resource_table(curves: Sequence[Curve], split: str) -> Table:
         column_heads=("training examples per task",),
         columns=tuple(Column(("all" if size is None else f"{size}",)) for size in sizes),
         rows=tuple(rows),
+        figures=f"mean of {len(groups[0].metrics(split))} metrics, {split} (%)",
     )
-
-
-def curve_names(curves: Sequence[Curve]) -> list[str]:
-    return distinct_names([curve[0] for curve in curves], {SIZE})
 
 
 def ablation_table(groups: Sequence[Group], split: str) -> Table:
@@ -122,7 +113,7 @@ def ablation_table(groups: Sequence[Group], split: str) -> Table:
     reference = full[0].average(split).mean if len(full) == 1 else None
     rows = []
     for group, name in zip(groups, distinct_names(groups), strict=True):
-        average = group.average(split, printed=printed_average(group, split))
+        average = group.average(split, printed=printed_scores(group, split)[1])
         change = None if reference is None or group in full else TableCell(average.mean - reference)
         rows.append(Row((name,), (average, change, group.average(split, "tasks")), group.folders))
     return Table(
