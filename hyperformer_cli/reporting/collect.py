@@ -19,6 +19,10 @@ class _Record(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True)
 
 
+class _File(_Record):
+    format_version: Literal[FORMAT_VERSION]
+
+
 class Parameters(_Record):
     """The parameter columns of results.json."""
 
@@ -37,13 +41,12 @@ class FewShotScore(_Record):
     majority: FiniteFloat
 
 
-class FewShot(_Record):
+class FewShot(_File):
     """The results of one few-shot command, as in fewshot.json: one method, one way of training, one way of starting.
 
     `name` is the paper's row where the folder is a run of one; `settings` holds what else the trials were made with.
     """
 
-    format_version: Literal[FORMAT_VERSION]
     name: str
     method: str
     train: str
@@ -61,8 +64,7 @@ class _Score(_Record):
     value: FiniteFloat
 
 
-class _ResultsFile(_Record):
-    format_version: Literal[FORMAT_VERSION]
+class _ResultsFile(_File):
     results: list[_Score]
     parameters: Parameters
 
@@ -71,13 +73,12 @@ class _SweepCell(_Record):
     cell: str
 
 
-class _SweepFile(_Record):
-    format_version: Literal[FORMAT_VERSION]
+class _SweepFile(_File):
     cells: list[_SweepCell]
     selected: list[str] | None = None
 
 
-_File = TypeVar("_File", bound=_Record)
+_SomeFile = TypeVar("_SomeFile", bound=_File)
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def _read_fewshot(run: RunFolder) -> FewShot:
     return found.model_copy(update={"folder": run.path, "name": paper.row if paper else found.name})
 
 
-def _read(file: Path, kind: type[_File]) -> _File:
+def _read(file: Path, kind: type[_SomeFile]) -> _SomeFile:
     """A JSON file, checked.
 
     Raises:

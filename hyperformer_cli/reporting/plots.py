@@ -24,14 +24,9 @@ _STYLE = {
 def write_plots(
     tables: Sequence[Table], groups: Sequence[Group], fewshot: Sequence[FewShot], folder: Path, plot_format: str
 ) -> list[Path]:
-    """Draws what the runs allow (low-resource, few-shot, training, embeddings) and returns the files.
+    """Draws what the runs allow and returns the files.
 
-    Args:
-        tables: of the runs, which hold the low-resource and few-shot curves.
-        groups: runs by experiment.
-        fewshot: few-shot results.
-        folder: made if it does not exist.
-        plot_format: `png` or `svg`.
+    Low-resource and few-shot curves are drawn from the tables, training losses and task embeddings from the folders.
 
     Raises:
         InputError: matplotlib is not installed, there is nothing to draw, or the folder cannot be written.

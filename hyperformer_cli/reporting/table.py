@@ -7,13 +7,9 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class TableCell:
-    """A figure over seeds.
+    """A figure over seeds: mean, sample standard deviation (n - 1 in the denominator; None for one seed), and n seeds.
 
-    Args:
-        mean: over the seeds.
-        std: sample standard deviation (n - 1 in the denominator); None for one seed.
-        n: number of seeds.
-        printed: what the paper prints there: a number to compare with, or text such as `1+8x0.01`.
+    `printed` is what the paper prints there: a number to compare with, or text such as `1+8x0.01`.
     """
 
     mean: float
@@ -46,29 +42,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
+    """A table. `row_heads` and `column_heads` say what the parts of the rows' and columns' names are."""
 
-    Args:
-        kind: `glue`, `few-shot`, `low-resource`, `ablation` or `parameters`.
-        title: printed above it.
-        row_heads: what the parts of a row's name are.
-        column_heads: what the parts of a column's name are.
-        columns: of numbers.
-        rows: with as many cells as there are columns.
-        notes: sentences below it.
-        figures: what the numbers are, where a chart needs to say so.
-        transpose_text: whether text shows columns as rows, because there are many columns.
-    """
-
-    kind: str
+    kind: str  # glue, few-shot, low-resource, ablation or parameters
     title: str
     row_heads: tuple[str, ...]
     column_heads: tuple[str, ...]
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    notes: tuple[str, ...] = ()
-    figures: str = ""
-    transpose_text: bool = False
+    notes: tuple[str, ...] = ()  # sentences below it
+    figures: str = ""  # what the numbers are, for the axis of a chart
+    transpose_text: bool = False  # text shows columns as rows, because there are many columns
 
     def transposed(self) -> "Table":
         """Rows as columns. All columns must have the same number format."""
