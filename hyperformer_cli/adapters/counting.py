@@ -10,6 +10,7 @@ from transformers import PreTrainedConfig
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.configuration import backbone_config, build_backbone
 from hyperformer_cli.config.adapter import AdapterConfig
+from hyperformer_cli.config.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -88,3 +89,19 @@ def count_model(model: AdaptedModel) -> ParameterCounts:
 
 def _size(parameters: Iterable[torch.nn.Parameter]) -> int:
     return sum(parameter.numel() for parameter in parameters)
+
+
+def count_recipe(recipe: Recipe) -> tuple[ParameterCounts, str]:
+    """The counts of one model of a recipe, and the total beside one backbone as the paper prints it.
+
+    Tasks trained each alone have one model each. Totals are such as `1.04x`, `8.0x`, or `1+8x0.01` for several small
+    models beside one backbone.
+    """
+    tasks, models = (recipe.task_names, 1) if recipe.joint else (recipe.task_names[:1], len(recipe.task_names))
+    shape = backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
+    counts = count_adapted(shape, AdapterConfig(**{**recipe.adapter.model_dump(), "tasks": tasks}))
+    if models == 1:
+        return counts, f"{counts.total_ratio:.{1 if counts.total_ratio == 1 else 2}f}x"
+    if counts.trained == counts.backbone:
+        return counts, f"{models:.1f}x"
+    return counts, f"1+{models}x{counts.trained / counts.backbone:.2f}"

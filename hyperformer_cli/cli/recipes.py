@@ -1,4 +1,4 @@
-"""`hyperformer recipes`: what is shipped, and checking one's own."""
+"""`hyperformer recipes`: lists and copies the shipped recipes, and checks any."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,10 +25,14 @@ def list_recipes(as_json: AsJson = False) -> None:
         return
     from hyperformer_cli.cli.tables import stdout_console, table
 
-    cells = [
-        [*(row[key] or "" for key in ("recipe", "table", "row")), _two_decimals(row["printed_average"])] for row in rows
-    ]
     columns = ("recipe", "table", "row", "printed")
+    cells = [
+        (
+            *(row[key] or "" for key in columns[:3]),
+            "" if row["printed_average"] is None else f"{row['printed_average']:.2f}",
+        )
+        for row in rows
+    ]
     stdout_console().print(table("Recipes (printed: the paper's average)", columns, cells, left=3))
 
 
@@ -51,15 +55,15 @@ def copy(
     recipe: Name,
     to: Annotated[Path | None, typer.Argument(help="The new file; RECIPE.yaml here by default.")] = None,
 ) -> None:
-    """Copy a recipe to a file that stands alone, to change it."""
+    """Copy a recipe to a new file that needs no other file, to edit it."""
     from hyperformer_cli.config.loading import flatten_recipe
     from hyperformer_cli.errors import InputError
     from hyperformer_cli.storage.atomic import write_text
 
-    text = flatten_recipe(recipe)
-    target = to or Path(f"{Path(recipe).stem}.yaml")
+    text, file = flatten_recipe(recipe), f"{Path(recipe).stem}.yaml"
+    target = to or Path(file)
     if target.is_dir():
-        target = target / f"{Path(recipe).stem}.yaml"
+        target = target / file
     if target.exists():
         raise InputError(f"{target} exists; name another file")
     write_text(target, text)
@@ -77,8 +81,8 @@ def validate(
     from hyperformer_cli.config.sweep import sweep_points
     from hyperformer_cli.errors import InputError
 
-    wrong = 0
-    for name in recipes or shipped_recipes():
+    names, wrong = recipes or list(shipped_recipes()), 0
+    for name in names:
         try:
             recipe = load_recipe(name)
             for each in [recipe, *(point.recipe for point in (sweep_points(recipe) if recipe.sweep else []))]:
@@ -89,7 +93,7 @@ def validate(
             wrong += 1
             typer.echo(f"{name}: {error}", err=True)
     if wrong:
-        raise InputError(f"{wrong} of {len(recipes or shipped_recipes())} recipes are wrong")
+        raise InputError(f"{wrong} of {len(names)} recipes are wrong")
 
 
 def _summary(name: str, recipe: Any) -> dict[str, Any]:
@@ -103,7 +107,3 @@ def _summary(name: str, recipe: Any) -> dict[str, Any]:
         "tasks": recipe.task_names,
         "printed_average": paper and paper.expected and paper.expected.get("average"),
     }
-
-
-def _two_decimals(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"

@@ -30,8 +30,8 @@ def report(
 ) -> None:
     """Tables and figures of finished runs, beside the paper's.
 
-    Runs that differ in nothing but the seed make one row: mean ± sample standard deviation (seeds). Prints what the
-    runs allow: Table 1, few-shot, low-resource, ablation, parameters.
+    Runs that differ only in the seed make one row: mean ± sample standard deviation (seeds). Prints what the runs
+    allow: Table 1, few-shot, low-resource, ablation, parameters.
     """
     from hyperformer_cli.reporting.collect import collect
     from hyperformer_cli.reporting.groups import group_runs
@@ -42,11 +42,11 @@ def report(
     groups, left_out = group_runs(found.runs)
     tables = build_tables(groups, found.fewshot, split)
     neighbours = _neighbours(groups, found.fewshot) if embeddings else []
-    written: list[Path] = []
+    drawn: list[Path] = []
     if plots is not None:
         from hyperformer_cli.reporting.plots import write_plots
 
-        written = write_plots(groups, found.fewshot, split, plots, plot_format)
+        drawn = write_plots(tables, groups, found.fewshot, plots, plot_format)
     unscored = [str(run.folder) for group in groups if not group.metrics(split) for run in group.runs]
     for line in [
         *(f"{folder}: not finished; left out" for folder in found.missing),
@@ -54,11 +54,11 @@ def report(
         *left_out,
     ]:
         typer.echo(line, err=True)
-    _print(tables, neighbours, written, found.missing, format_)
+    _print(tables, neighbours, drawn, found.missing, format_)
 
 
 def _checked(format_: str, split: str, plots: Path | None, plot_format: str, embeddings: bool, as_json: bool) -> str:
-    """The format, after every option was looked at."""
+    """The output format, once every option has been checked."""
     from hyperformer_cli.config.section import SPLITS
     from hyperformer_cli.errors import InputError, did_you_mean
     from hyperformer_cli.reporting.formats import FORMATS
@@ -67,10 +67,9 @@ def _checked(format_: str, split: str, plots: Path | None, plot_format: str, emb
         if format_ not in ("text", "json"):
             raise InputError(f"--json and --format {format_}: choose one")
         format_ = "json"
-    if format_ not in FORMATS:
-        raise InputError(f"--format {format_}: {did_you_mean(format_, FORMATS)}")
-    if split not in SPLITS:
-        raise InputError(f"--split {split}: {did_you_mean(split, SPLITS)}")
+    for option, value, valid in (("--format", format_, FORMATS), ("--split", split, SPLITS)):
+        if value not in valid:
+            raise InputError(f"{option} {value}: {did_you_mean(value, valid)}")
     if embeddings and format_ not in ("text", "json"):
         raise InputError(f"--embeddings: as text or json, not {format_}")
     if plots is not None or plot_format != "png":
@@ -91,39 +90,36 @@ def _neighbours(groups: Sequence[Any], fewshot: Sequence[Any]) -> list[dict[str,
 
 
 def _print(
-    tables: Sequence[Any], neighbours: list[dict[str, Any]], written: Sequence[Path], missing: Sequence[Path], form: str
+    tables: Sequence[Any], neighbours: list[dict[str, Any]], drawn: Sequence[Path], missing: Sequence[Path], form: str
 ) -> None:
     from hyperformer_cli.reporting import formats
 
     if form == "json":
-        content = {"tables": formats.as_json(tables), "missing": [str(folder) for folder in missing]}
+        content = {"tables": formats.to_json(tables), "missing": [str(folder) for folder in missing]}
         content |= {"embeddings": neighbours} if neighbours else {}
-        print_json(content | ({"plots": [str(path) for path in written]} if written else {}))
+        print_json(content | ({"plots": [str(path) for path in drawn]} if drawn else {}))
         return
     if form == "text":
         _print_text(tables, neighbours)
     else:
-        made = {"markdown": formats.markdown, "latex": formats.latex, "csv": formats.as_csv}[form](tables)
-        typer.echo(made, nl=False)
-    for path in written:
+        write = {"markdown": formats.to_markdown, "latex": formats.to_latex, "csv": formats.to_csv}[form]
+        typer.echo(write(tables), nl=False)
+    for path in drawn:
         typer.echo(str(path), err=form != "text")  # a table that is piped into a file stays one
 
 
 def _print_text(tables: Sequence[Any], neighbours: list[dict[str, Any]]) -> None:
     from hyperformer_cli.cli.tables import stdout_console, table
-    from hyperformer_cli.reporting.formats import text
+    from hyperformer_cli.reporting.formats import to_text
 
     console = stdout_console()
     for made in tables:
-        for part in text(made, console.width):
-            console.print(part)
-        console.print()
+        console.print(*to_text(made, console.width), "", sep="\n")
     for own in neighbours:
         rows = [
             [task["task"] + (" (target)" if task["target"] else "")]
             + [f"{near['task']} {near['cosine']:.2f}" for near in task["nearest"]]
             for task in own["tasks"]
         ]
-        columns = ["task", *("nearest by cosine", "second", "third")[: max(len(row) for row in rows) - 1]]
-        console.print(table(f"Task embeddings, {own['name']}", columns, rows, left=len(columns)))
-        console.print()
+        columns = ["task", *("nearest by cosine", "second", "third")[: len(rows[0]) - 1]]
+        console.print(table(f"Task embeddings, {own['name']}", columns, rows, left=len(columns)), "", sep="\n")

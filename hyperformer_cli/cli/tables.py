@@ -8,9 +8,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-WIDE = 200  # columns where nobody's window cuts lines: pipes and files
+WIDE = 200  # columns in pipes and files, where no window cuts lines
 _GAP = "  "  # between columns
-_ENOUGH = 13  # columns in which a text can be read
+_READABLE = 13  # columns that a text needs at least
 
 
 def stdout_console() -> Console:
@@ -20,15 +20,16 @@ def stdout_console() -> Console:
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], left: int = 1) -> RenderableType:
     """A table whose first `left` columns are text and whose others are numbers.
 
-    In a narrow window texts are folded, numbers never; the first column, which is what one would type, only where
-    that would leave the other texts hardly any room.
+    In a narrow window texts are folded and numbers never are. The first column, which one would copy, is folded only
+    if the other texts would otherwise have hardly any room.
     """
     widths = [max(map(len, (head, *(str(row[i]) for row in rows)))) for i, head in enumerate(columns)]
-    others = sum(widths[left:]) + len(_GAP) * (len(columns) - 1) + sum(min(width, _ENOUGH) for width in widths[1:left])
-    fits = widths[0] + others <= stdout_console().width
+    texts = [min(width, _READABLE) for width in widths[1:left]]
+    needed = widths[0] + sum(texts) + sum(widths[left:]) + len(_GAP) * (len(columns) - 1)
+    keeps_first = needed <= stdout_console().width
     made = Table(header_style="", box=None, pad_edge=False)
     for i, column in enumerate(columns):
-        no_wrap = i >= left or (i == 0 and fits)
+        no_wrap = i >= left or (i == 0 and keeps_first)
         made.add_column(column, justify="left" if i < left else "right", no_wrap=no_wrap, overflow="fold")
     for row in rows:
         made.add_row(*(Text(str(cell)) for cell in row))
@@ -38,33 +39,32 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], lef
 def scores_table(
     title: str, results: Sequence[Mapping[str, Any]], average: Mapping[str, float] | None = None
 ) -> RenderableType:
-    """One row a task and metric, with what always answering the most frequent label would score."""
+    """One row per task and metric, with the score of always answering the most frequent label."""
     rows = [(r["task"], r["metric"], f"{r['value']:.2f}", f"{r['majority']:.2f}", r["examples"]) for r in results]
-    for name, label in (("metrics", "mean of metrics"), ("tasks", "mean of tasks")):
+    for name in ("metrics", "tasks"):
         if average and name in average:
-            rows.append(("average", label, f"{average[name]:.2f}", "", ""))
+            rows.append(("average", f"mean of {name}", f"{average[name]:.2f}", "", ""))
     return table(title, ("task", "metric", "%", "majority", "examples"), rows, left=2)
 
 
 def print_results(results: Mapping[str, Any]) -> None:
-    """The figures of results.json on stdout, a table a split."""
-    by_split: dict[str, list[Mapping[str, Any]]] = {}
-    for result in results["results"]:
-        by_split.setdefault(result["split"], []).append(result)
+    """The figures of results.json on stdout, one table per split."""
     console = stdout_console()
-    for number, (split, scores) in enumerate(by_split.items()):
+    for number, split in enumerate(dict.fromkeys(score["split"] for score in results["results"])):
         if number:
             console.print()
+        scores = [score for score in results["results"] if score["split"] == split]
         console.print(scores_table(f"{results['name']}: {split}", scores, results["average"].get(split)))
 
 
 def sweep_table(summary: Mapping[str, Any]) -> RenderableType:
-    """One row a cell with its averages; those of the selected setting are marked."""
+    """One row per cell with its averages; the cells of the selected setting are marked."""
+    selected = summary["selected"] or ()
     splits = list(dict.fromkeys(split for cell in summary["cells"] for split in cell["average"] or ()))
     rows = [
         [
             cell["cell"],
-            "selected" if cell["cell"] in (summary["selected"] or ()) else "" if cell["done"] else "missing",
+            "selected" if cell["cell"] in selected else "" if cell["done"] else "missing",
             *(f"{cell['average'][split]['metrics']:.2f}" if cell["done"] else "" for split in splits),
         ]
         for cell in summary["cells"]
@@ -73,7 +73,7 @@ def sweep_table(summary: Mapping[str, Any]) -> RenderableType:
 
 
 def fewshot_table(summary: Mapping[str, Any]) -> RenderableType:
-    """One row a target, size and metric, over seeds."""
+    """One row per target, number of examples and metric, over seeds."""
     rows = [
         (
             row["task"], row["init_from"] or "", row["shots"], row["metric"], f"{row['mean']:.2f}",

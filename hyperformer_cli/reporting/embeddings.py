@@ -35,49 +35,51 @@ class TaskEmbeddings:
 
 
 def read_embeddings(groups: Sequence[Group], fewshot: Sequence[FewShot]) -> list[TaskEmbeddings]:
-    """The vectors of each group's first run that has its weights, with those of few-shot targets beside them.
+    """The vectors of each group's first run that has one model with its weights, followed by those of few-shot targets.
 
     Raises:
         InputError: a file of weights or few-shot results is damaged.
     """
-    having = [group for group in groups if group.recipe.adapter.has_hypernetwork and group.recipe.joint]
+    groups = [group for group in groups if group.recipe.adapter.has_hypernetwork]
     found = []
-    for group, name in zip(having, distinct_names(having), strict=True):
+    for group, name in zip(groups, distinct_names(groups), strict=True):
         run = next((run for run in group.runs if _weights(run).is_file()), None)
         if run is None:
             continue
         trained = _trained_vectors(run)
         learned = _target_vectors([own for own in fewshot if own.folder.resolve() == run.folder.resolve()])
         if any(len(vector) != trained.shape[1] for vector in learned.values()):
-            raise InputError(f"{run.folder}: few-shot task embeddings are not as long as the run's")
+            raise InputError(f"{run.folder}: few-shot task embeddings and the run's differ in length")
         vectors = np.array([*trained, *learned.values()], dtype=np.float64)
         found.append(TaskEmbeddings(name, run.folder, (*run.recipe.task_names, *learned), len(learned), vectors))
     return found
 
 
 def nearest_neighbours(embeddings: TaskEmbeddings) -> list[dict[str, Any]]:
-    """For each task the most similar others with their cosines, the nearest first."""
-    lengths = np.linalg.norm(embeddings.vectors, axis=1, keepdims=True)
-    units = embeddings.vectors / np.where(lengths > 0, lengths, 1)
-    cosines = units @ units.T
+    """For each task the most similar others with their cosines, the nearest first. A zero vector has cosine 0."""
+    from sklearn.metrics.pairwise import cosine_similarity
+
+    cosines = cosine_similarity(embeddings.vectors)
     neighbours = []
     for i, task in enumerate(embeddings.tasks):
-        others = sorted((j for j in range(len(cosines)) if j != i), key=lambda j: -cosines[i, j])[:_NEIGHBOURS]
+        others = [j for j in np.argsort(-cosines[i], kind="stable") if j != i][:_NEIGHBOURS]
         near = [{"task": embeddings.tasks[j], "cosine": round(float(cosines[i, j]), 4)} for j in others]
         neighbours.append({"task": task, "target": embeddings.is_target(i), "nearest": near})
     return neighbours
 
 
 def principal_components(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(tasks, 2) coordinates on the first two principal components, and the share of variance of each."""
-    centred = vectors - vectors.mean(axis=0)
-    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
-    coordinates = np.zeros((len(vectors), 2))
-    kept = min(2, len(sizes))
-    coordinates[:, :kept] = left[:, :kept] * sizes[:kept]
-    shares = np.zeros(2)
-    if (total := (sizes**2).sum()) > 0:
-        shares[:kept] = sizes[:kept] ** 2 / total
+    """(tasks, 2) coordinates on the first two principal components, and the share of variance of each.
+
+    What does not exist is 0: the second component of one-dimensional vectors, the variance of equal vectors.
+    """
+    from sklearn.decomposition import PCA
+
+    coordinates, shares = np.zeros((len(vectors), 2)), np.zeros(2)
+    if np.ptp(vectors, axis=0).any():
+        pca = PCA(min(2, *vectors.shape), svd_solver="full")
+        coordinates[:, : pca.n_components] = pca.fit_transform(vectors)
+        shares[: pca.n_components] = pca.explained_variance_ratio_
     return coordinates, shares
 
 
@@ -88,25 +90,24 @@ def _weights(run: Run) -> Path:
 def _trained_vectors(run: Run) -> np.ndarray:
     from safetensors import SafetensorError, safe_open
 
-    file = _weights(run)
+    file, tasks = _weights(run), run.recipe.task_names
     try:
         with safe_open(file, framework="numpy") as tensors:
             vectors = tensors.get_tensor(_TENSOR)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{file}: damaged, or without task embeddings: {error}") from error
-    if len(vectors) != len(run.recipe.task_names):
-        raise InputError(f"{file}: {len(vectors)} task embeddings for {len(run.recipe.task_names)} tasks")
+    if len(vectors) != len(tasks):
+        raise InputError(f"{file}: {len(vectors)} task embeddings for {len(tasks)} tasks")
     return vectors
 
 
 def _target_vectors(fewshot: Sequence[FewShot]) -> dict[str, list[float]]:
-    """Of each target the vector learned from the most examples, with the first seed."""
+    """For each target the vector learned from the most examples, with the first seed."""
     learned: dict[str, list[float]] = {}
     for found in fewshot:
-        trials = read_trials(found.folder)
+        trials = {trial: content.get("task_embedding") for trial, content in read_trials(found.folder).items()}
         for task in dict.fromkeys(score.task for score in found.scores):
-            own = [trial for trial in trials if trial.task == task and trials[trial].get("task_embedding")]
+            own = [trial for trial, vector in trials.items() if trial.task == task and vector]
             if own:
-                first = min(own, key=lambda trial: (-trial.shots, trial.seed))
-                learned.setdefault(task, [float(value) for value in trials[first]["task_embedding"]])
+                learned.setdefault(task, trials[min(own, key=lambda trial: (-trial.shots, trial.seed))])
     return learned

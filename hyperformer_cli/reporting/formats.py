@@ -2,72 +2,66 @@
 
 import csv
 import io
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from hyperformer_cli.reporting.table import Cell, Column, Row, Table
+from rich.console import Console, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from hyperformer_cli.reporting.table import Column, Row, Table, TableCell
 from hyperformer_cli.tasks.metrics import METRICS
 
 FORMATS = ("text", "markdown", "latex", "csv", "json")
 _HEADING_WIDTH = 24  # where a long method's name breaks
-_LATEX = {
+_LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"$<$", ">": r"$>$", "±": r"$\pm$",
-}  # fmt: skip
+})  # fmt: skip
 
 
-def text(table: Table, width: int) -> list[Any]:
-    """Rich renderables: title, the table, its notes. What is wider than `width` columns is cut between columns."""
-    from rich.text import Text
-
-    shown = table.transposed() if table.lay_down else table
-    parts: list[Any] = [Text(table.title, style="bold")]
+def to_text(table: Table, width: int) -> list[RenderableType]:
+    """Title, table and notes for a console of `width` columns. A wider table is split between its columns."""
+    shown = table.transposed() if table.transpose_text else table
+    parts: list[RenderableType] = [Text(table.title, style="bold")]
     for number, block in enumerate(_blocks(shown, width)):
         parts += [Text(""), block] if number else [block]
     return parts + [Text(note) for note in _notes(table)]
 
 
-def markdown(tables: Sequence[Table]) -> str:
-    """GitHub's tables, a heading each; below a row what the paper prints and the difference."""
+def to_markdown(tables: Sequence[Table]) -> str:
+    """GitHub's tables, each under a heading; below a row what the paper prints and the difference."""
     return "\n\n".join(_markdown(table) for table in tables) + "\n"
 
 
-def latex(tables: Sequence[Table]) -> str:
+def to_latex(tables: Sequence[Table]) -> str:
     """Floats to paste into a document that loads booktabs."""
     return "% \\usepackage{booktabs}\n" + "\n".join(_latex(table) for table in tables)
 
 
-def as_csv(tables: Sequence[Table]) -> str:
-    """All figures, one a line."""
+def to_csv(tables: Sequence[Table]) -> str:
+    """All figures, one per line."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["table", "row", "column", "mean", "std", "n", "printed", "difference"])
     for table in tables:
         for row in table.rows:
-            for column, cell in zip(table.columns, row.cells, strict=True):
-                if cell is not None:
-                    names = (table.kind, "/".join(row.names), "/".join(column.names))
-                    writer.writerow([*names, *("" if value is None else value for value in _figures(cell).values())])
+            for column, figures in _figures(table, row).items():
+                writer.writerow([table.kind, "/".join(row.names), column, *figures.values()])
     return out.getvalue()
 
 
-def as_json(tables: Sequence[Table]) -> list[dict[str, Any]]:
+def to_json(tables: Sequence[Table]) -> list[dict[str, Any]]:
     """Plain values; cells by the names of their columns."""
     return [
         {
             "table": table.kind,
             "title": table.title,
             "rows": [
-                {
-                    "row": "/".join(row.names),
-                    "runs": list(row.folders),
-                    "cells": {
-                        "/".join(column.names): _figures(cell)
-                        for column, cell in zip(table.columns, row.cells, strict=True)
-                        if cell is not None
-                    },
-                }
+                {"row": "/".join(row.names), "runs": list(row.folders), "cells": _figures(table, row)}
                 for row in table.rows
             ],
             "notes": list(table.notes),
@@ -76,30 +70,32 @@ def as_json(tables: Sequence[Table]) -> list[dict[str, Any]]:
     ]
 
 
-def cell_text(cell: Cell | None, form: str) -> str:
-    """`88.24 ± 0.31 (3)`: mean, sample standard deviation, number of seeds; of one seed the value alone."""
+def _figures(table: Table, row: Row) -> dict[str, dict[str, float | str | None]]:
+    """A row's figures by the names of their columns, rounded to more digits than results.json holds."""
+    named = {
+        "/".join(column.names): asdict(cell) | {"difference": cell.difference}
+        for column, cell in zip(table.columns, row.cells, strict=True)
+        if cell is not None
+    }
+    return {
+        name: {key: round(value, 6) if isinstance(value, float) else value for key, value in figures.items()}
+        for name, figures in named.items()
+    }
+
+
+def _cell_texts(cell: TableCell | None, column: Column) -> tuple[str, str, str]:
+    """The figure, the paper's and the difference, such as `88.24 ± 0.31 (3)`, `89.66`, `-1.42`; empty where missing.
+
+    The figure is mean, sample standard deviation and number of seeds, or the value alone for one seed.
+    """
     if cell is None:
-        return ""
-    if cell.std is None:
-        return form.format(cell.mean)
-    return f"{form.format(cell.mean)} ± {form.format(cell.std)} ({cell.n})"
-
-
-def _printed_text(cell: Cell | None, form: str) -> str:
-    if cell is None or cell.printed is None:
-        return ""
-    return cell.printed if isinstance(cell.printed, str) else form.format(cell.printed)
-
-
-def _difference_text(cell: Cell | None) -> str:
-    # Adding zero to what is rounded turns -0.00 into +0.00.
-    return "" if cell is None or cell.difference is None else f"{round(cell.difference, 2) + 0.0:+.2f}"
-
-
-def _figures(cell: Cell) -> dict[str, float | str | None]:
-    """Rounded to more digits than results.json holds."""
-    figures = {"mean": cell.mean, "std": cell.std, "n": cell.n, "printed": cell.printed, "difference": cell.difference}
-    return {key: round(value, 6) if isinstance(value, float) else value for key, value in figures.items()}
+        return "", "", ""
+    write = column.number_format.format
+    figure = write(cell.mean) if cell.std is None else f"{write(cell.mean)} ± {write(cell.std)} ({cell.n})"
+    if cell.difference is None:
+        return figure, str(cell.printed or ""), ""
+    # Adding zero to the rounded number turns -0.00 into +0.00.
+    return figure, write(cell.printed), f"{round(cell.difference, 2) + 0.0:+.2f}"
 
 
 def _notes(table: Table) -> list[str]:
@@ -107,44 +103,37 @@ def _notes(table: Table) -> list[str]:
     return spread + list(table.notes)
 
 
-def _blocks(table: Table, width: int) -> Iterator[Any]:
-    """Rich tables of as many columns as go side by side."""
-    from rich.console import Console
-    from rich.measure import Measurement
-
+def _blocks(table: Table, width: int) -> Iterator[RichTable]:
+    """Rich tables of as many columns each as fit side by side."""
     unbounded = Console(width=10_000)
     start = 0
     while start < len(table.columns):
-        block, stop = None, start
+        stop = start + 1
+        block = _rich_table(table, range(start, stop))
         while stop < len(table.columns):
             wider = _rich_table(table, range(start, stop + 1))
-            if block is not None and Measurement.get(unbounded, unbounded.options, wider).maximum > width:
+            if unbounded.measure(wider).maximum > width:
                 break
             block, stop = wider, stop + 1
         yield block
         start = stop
 
 
-def _rich_table(table: Table, columns: range) -> Any:
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
+def _rich_table(table: Table, columns: range) -> RichTable:
     made = RichTable(header_style="", box=None, pad_edge=False)
-    for head in table.heads:
-        made.add_column(head, no_wrap=True)
-    cells: list[list[str]] = [list(row.names) for row in table.rows]
+    texts: list[Sequence[str]] = []
+    for number, head in enumerate(table.row_heads):
+        made.add_column(head, overflow="fold")  # a long name gives way, a number never
+        texts.append([row.names[number] for row in table.rows])
     for i in columns:
-        column, own = table.columns[i], [row.cells[i] for row in table.rows]
-        texts = {_heading(column): [cell_text(cell, column.form) for cell in own]}
-        texts |= {"printed": [_printed_text(cell, column.form) for cell in own]}
-        texts |= {"diff.": [_difference_text(cell) for cell in own]}
-        for heading, lines in texts.items():
-            if any(lines) or heading not in ("printed", "diff."):
-                made.add_column(Text(_broken(heading)), justify="right", no_wrap=True)
-                for row, line in zip(cells, lines, strict=True):
-                    row.append(line)
-    for row in cells:
-        made.add_row(*(Text(cell) for cell in row))
+        column = table.columns[i]
+        figures, printed, differences = zip(*(_cell_texts(row.cells[i], column) for row in table.rows), strict=True)
+        for heading, own in ((None, figures), ("printed", printed), ("diff.", differences)):
+            if heading is None or any(own):
+                made.add_column(Text(heading or _broken(_heading(column))), justify="right", no_wrap=True)
+                texts.append(own)
+    for line in zip(*texts, strict=True):
+        made.add_row(*map(Text, line))
     return made
 
 
@@ -155,51 +144,45 @@ def _heading(column: Column) -> str:
 
 
 def _broken(heading: str) -> str:
-    """A heading on several lines: what sets a method apart begins one."""
-    parts = heading.replace(" (", "\n(").split("\n")
+    """A heading on several lines; what sets a method apart begins one."""
+    parts = re.sub(r" \((?!%)", "\n(", heading).split("\n")
     return "\n".join(
         textwrap.fill(part, _HEADING_WIDTH, break_long_words=False, break_on_hyphens=False) for part in parts
     )
 
 
-def _lines(table: Table, row: Row) -> Iterator[tuple[list[str], list[str]]]:
+def _lines(table: Table, row: Row) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
     """A row's names and texts, then the printed figures and the differences as rows of their own."""
-    together = list(zip(table.columns, row.cells, strict=True))
-    indent = [""] * (len(row.names) - 1)
-    yield list(row.names), [cell_text(cell, column.form) for column, cell in together]
-    printed = [_printed_text(cell, column.form) for column, cell in together]
-    if any(printed):
-        yield [*indent, "printed"], printed
-    differences = [_difference_text(cell) for _, cell in together]
-    if any(differences):
-        yield [*indent, "difference"], differences
+    indent = ("",) * (len(row.names) - 1)
+    texts = zip(*map(_cell_texts, row.cells, table.columns), strict=True)
+    for names, line in zip((row.names, (*indent, "printed"), (*indent, "difference")), texts, strict=True):
+        if names is row.names or any(line):
+            yield names, line
 
 
 def _markdown(table: Table) -> str:
     def line(cells: Sequence[str]) -> str:
         return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
-    lines = [line([*table.heads, *(_heading(column) for column in table.columns)])]
-    lines.append(line(["---"] * len(table.heads) + ["---:"] * len(table.columns)))
+    lines = [line([*table.row_heads, *map(_heading, table.columns)])]
+    lines.append(line(["---"] * len(table.row_heads) + ["---:"] * len(table.columns)))
     lines += [line([*names, *texts]) for row in table.rows for names, texts in _lines(table, row)]
     return "\n\n".join([f"### {table.title}", "\n".join(lines), *_notes(table)])
 
 
 def _latex(table: Table) -> str:
     def line(names: Sequence[str], texts: Sequence[str]) -> str:
-        return " & ".join([*map(_escaped, names), *map(_signed, texts)]) + r" \\"
+        return " & ".join([*(name.translate(_LATEX) for name in names), *map(_signed, texts)]) + r" \\"
 
-    body = [line(names, texts) for row in table.rows for names, texts in _lines(table, row)]
-    head = " & ".join(map(_escaped, [*table.heads, *(_heading(column) for column in table.columns)])) + r" \\"
     lines = [
         r"\begin{table*}",
         r"\centering",
-        rf"\caption{{{_escaped('. '.join([table.title, *_notes(table)]))}}}",
-        rf"\begin{{tabular}}{{{'l' * len(table.heads)}{'r' * len(table.columns)}}}",
+        rf"\caption{{{'. '.join([table.title, *_notes(table)]).translate(_LATEX)}}}",
+        rf"\begin{{tabular}}{{{'l' * len(table.row_heads)}{'r' * len(table.columns)}}}",
         r"\toprule",
-        head,
+        line([*table.row_heads, *map(_heading, table.columns)], []),
         r"\midrule",
-        *body,
+        *(line(names, texts) for row in table.rows for names, texts in _lines(table, row)),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table*}",
@@ -207,11 +190,6 @@ def _latex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _escaped(words: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in words)
-
-
 def _signed(number: str) -> str:
-    """A number, its sign in mathematics, where a minus is not a hyphen."""
-    sign = f"${number[0]}$" if number[:1] in ("-", "+") else ""
-    return sign + _escaped(number[1:] if sign else number)
+    """A number for LaTeX, its sign in mathematics, where a minus is not a hyphen."""
+    return re.sub(r"^[-+]", r"$\g<0>$", number.translate(_LATEX))

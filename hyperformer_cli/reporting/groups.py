@@ -3,29 +3,30 @@
 import itertools
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hyperformer_cli.config.recipe import PaperRow, Recipe
 from hyperformer_cli.engine.averages import mean_of_metrics_and_tasks
 from hyperformer_cli.reporting.collect import Metric, Run
+from hyperformer_cli.reporting.table import TableCell, over_seeds
 
 SIZE = "data.samples_per_task"
-# What changes no figure but by rounding: names, checkpoints, logs, compiling, and how a batch is cut to fit a device.
+# What changes no figure except by rounding: names, checkpoints, logs, compiling, how a batch is cut to fit a device.
 _NOT_THE_EXPERIMENT = {
     "seed", "name", "output_dir", "training.save_every", "training.keep_checkpoints", "training.log_every",
     "training.report_to", "training.compile", "training.micro_batch_size", "evaluation.batch_size",
     "model.gradient_checkpointing",
 }  # fmt: skip
-_DRAWN_BY_IN_REFERENCE = "training.micro_batch_size"  # its sampler draws for so many processes
-_CELL = re.compile(r"/[^/]*=[^/]*$")
+_DRAWN_BY_IN_REFERENCE = "training.micro_batch_size"  # its sampler draws once per process
 _MOST_KEYS = 3  # in a name, before the folder says it better
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one experiment, a seed each, in the order of the seeds."""
+    """Runs of one experiment, one per seed, in the order of the seeds."""
 
     runs: tuple[Run, ...]
 
@@ -39,8 +40,12 @@ class Group:
 
     @property
     def size(self) -> int | None:
-        """Training examples a task; None is all of them."""
+        """Training examples per task; None is all of them."""
         return self.recipe.data.samples_per_task
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        return tuple(str(run.folder) for run in self.runs)
 
     @property
     def selected(self) -> bool:
@@ -50,30 +55,21 @@ class Group:
     def metrics(self, split: str) -> tuple[Metric, ...]:
         return tuple(self.runs[0].scores.get(split, ()))
 
-    def values(self, split: str, metric: Metric) -> list[float]:
-        """One value a seed, in per cent."""
-        return [run.scores[split][metric] for run in self.runs]
+    def score(self, split: str, metric: Metric, printed: float | None = None) -> TableCell:
+        """One metric over the seeds, in per cent."""
+        return over_seeds([run.scores[split][metric] for run in self.runs], printed)
 
-    def averages(self, split: str, kind: str) -> list[float]:
-        """One average a seed: of the `metrics`, which is the paper's, or of the `tasks`' own means."""
+    def average(self, split: str, kind: str = "metrics", printed: float | None = None) -> TableCell:
+        """An average over the seeds: of the `metrics`, which is the paper's, or of the `tasks`' own means."""
         scores = [[(*metric, value) for metric, value in run.scores[split].items()] for run in self.runs]
-        return [mean_of_metrics_and_tasks(own)[kind] for own in scores]
+        return over_seeds([mean_of_metrics_and_tasks(own)[kind] for own in scores], printed)
 
 
-@dataclass(frozen=True)
-class Curve:
-    """One method at several training sizes, the smallest first, all of the data last."""
-
-    groups: tuple[Group, ...]
-
-    @property
-    def is_declared(self) -> bool:
-        """Whether its recipe names the paper's low-resource figure."""
-        return is_table(self.groups[0], "low-resource")
+Curve = tuple[Group, ...]  # one method at several training sizes, the smallest first, all of the data last
 
 
 def group_runs(runs: Iterable[Run]) -> tuple[list[Group], list[str]]:
-    """Groups in the order of their first runs, and a line for each run left out because its seed is there already."""
+    """Groups in the order of their first runs, and one line per run left out because its seed is a duplicate."""
     groups: dict[tuple[str, frozenset], dict[int, Run]] = {}
     left_out = []
     for run in runs:
@@ -90,41 +86,44 @@ def low_resource_curves(groups: Sequence[Group]) -> list[Curve]:
     by_rest: dict[str, list[Group]] = {}
     for group in groups:
         by_rest.setdefault(without_size(group), []).append(group)
-    curves = [Curve(tuple(sorted(own, key=lambda g: (g.size is None, g.size or 0)))) for own in by_rest.values()]
-    return [curve for curve in curves if len(curve.groups) > 1 or curve.is_declared]
+    curves = [tuple(sorted(own, key=lambda group: (group.size is None, group.size))) for own in by_rest.values()]
+    return [curve for curve in curves if len(curve) > 1 or is_table(curve[0], "low-resource")]
 
 
 def without_size(group: Group) -> str:
-    """The same for groups that differ only in training size."""
+    """A key that groups share if they differ only in training size."""
     return _key(group.recipe, {SIZE})
 
 
 def is_table(group: Group, name: str) -> bool:
-    """Whether a recipe names this table of the paper, or the miniature's counterpart."""
+    """Whether the recipe names this table of the paper, or its counterpart for the miniature."""
     return group.paper is not None and str(group.paper.table) in (name, f"mini {name}")
 
 
 def is_miniature(recipe: Recipe) -> bool:
-    """Whether a recipe runs on the bundled miniature, beside whose figures none of the paper's may stand."""
+    """Whether a recipe runs on the bundled miniature, whose scores do not compare with the paper's."""
     return recipe.data.source == "bundled" or (recipe.paper is not None and str(recipe.paper.table).startswith("mini "))
 
 
 def settings(recipe: Recipe) -> dict[str, Any]:
-    """Dotted keys and values of everything that makes the experiment; not the seed."""
+    """Dotted keys and values of everything that makes the experiment, except the seed."""
     plain = {key: value for key, value in recipe.as_dict().items() if key not in ("paper", "sweep", "fewshot")}
     left_out = _NOT_THE_EXPERIMENT - ({_DRAWN_BY_IN_REFERENCE} if recipe.data.protocol == "reference" else set())
     return {key: value for key, value in _flat(plain, "") if key not in left_out}
 
 
-def differing(first: dict[str, Any], *others: dict[str, Any]) -> list[str]:
+def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """Keys in which settings differ, without the options that another method does not have."""
-    all_of_them = (first, *others)
-    keys = list(dict.fromkeys(itertools.chain(*all_of_them)))
-    keys = [key for key in keys if any(own.get(key) != first.get(key) for own in others)]
+    keys = dict.fromkeys(itertools.chain(*settings))
+    keys = [key for key in keys if any(own.get(key) != settings[0].get(key) for own in settings)]
     if "adapter.method" not in keys:
         return keys
-    implied = {key for key in keys if key.startswith("adapter.") and any(own.get(key) is None for own in all_of_them)}
-    return [key for key in keys if key not in implied]
+    return [key for key in keys if not key.startswith("adapter.") or all(own.get(key) is not None for own in settings)]
+
+
+def override(key: str, value: Any) -> str:
+    """A setting as one would write it on the command line."""
+    return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
 
 
 def distinct_names(groups: Sequence[Group], apart_from: Iterable[str] = ()) -> list[str]:
@@ -134,37 +133,39 @@ def distinct_names(groups: Sequence[Group], apart_from: Iterable[str] = ()) -> l
         groups: of one table.
         apart_from: dotted keys that the table itself shows.
     """
-    plain = [_plain_name(group) for group in groups]
-    names = []
-    for group, name in zip(groups, plain, strict=True):
-        namesakes = [other for other, own in zip(groups, plain, strict=True) if own == name]
-        names.append(name if len(namesakes) == 1 else f"{name} ({_apart(group, namesakes, set(apart_from))})")
-    return [
-        f"{name} ({group.runs[0].folder})" if names.count(name) > 1 else name
-        for group, name in zip(groups, names, strict=True)
-    ]
+    names = [group.paper.row if group.paper else without_sweep_cell(group.recipe.name) for group in groups]
+    shown = set(apart_from)
+    all_settings = [{k: v for k, v in settings(group.recipe).items() if k not in shown} for group in groups]
+    return set_apart(names, all_settings, [group.runs[0].folder for group in groups])
 
 
-def plain_recipe_name(name: str) -> str:
+def without_sweep_cell(name: str) -> str:
     """A recipe's name without what a sweep appends for the cell."""
-    return _CELL.sub("", name)
+    return re.sub(r"/[^/]*=[^/]*$", "", name)
 
 
-def _plain_name(group: Group) -> str:
-    return group.paper.row if group.paper is not None else plain_recipe_name(group.recipe.name)
+def set_apart(
+    names: Sequence[str],
+    settings: Sequence[Mapping[str, Any]],
+    folders: Sequence[Path],
+    write: Callable[[str, Any], str] = override,
+) -> list[str]:
+    """Adds to each duplicate name the settings that set it apart from its namesakes, or else its folder.
 
-
-def _apart(group: Group, namesakes: Sequence[Group], apart_from: set[str]) -> str:
-    keys = [k for k in differing(*(settings(other.recipe) for other in namesakes)) if k not in apart_from]
-    if not keys or len(keys) > _MOST_KEYS:
-        return str(group.runs[0].folder)
-    own = settings(group.recipe)
-    return ", ".join(f"{key}={as_text(own.get(key))}" for key in keys)
-
-
-def as_text(value: Any) -> str:
-    """A setting as one would write it in an override."""
-    return value if isinstance(value, str) else json.dumps(value)
+    Args:
+        names: of things in one table.
+        settings: of each.
+        folders: of each.
+        write: a setting's key and value as text.
+    """
+    longer = []
+    for name, own in zip(names, settings, strict=True):
+        keys = differing([other for namesake, other in zip(names, settings, strict=True) if namesake == name])
+        said = ", ".join(write(key, own.get(key)) for key in keys) if len(keys) <= _MOST_KEYS else ""
+        longer.append(f"{name} ({said})" if said else name)
+    return [
+        f"{name} ({folder})" if longer.count(name) > 1 else name for name, folder in zip(longer, folders, strict=True)
+    ]
 
 
 def _key(recipe: Recipe, apart_from: Iterable[str] = ()) -> str:
@@ -174,7 +175,7 @@ def _key(recipe: Recipe, apart_from: Iterable[str] = ()) -> str:
     return json.dumps([row, own], sort_keys=True)
 
 
-def _flat(values: dict[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
+def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, dict) and value:
             yield from _flat(value, f"{prefix}{key}.")

@@ -8,29 +8,23 @@ from collections.abc import Mapping, Sequence
 from hyperformer_cli.config.loading import load_recipe, shipped_recipes
 from hyperformer_cli.config.recipe import PrintedParameters, Recipe
 from hyperformer_cli.reporting.collect import Metric
-from hyperformer_cli.reporting.groups import Group, as_text, differing, is_miniature, settings
-from hyperformer_cli.reporting.table import Cell, over_seeds
+from hyperformer_cli.reporting.groups import Group, differing, is_miniature, override, settings
+from hyperformer_cli.reporting.table import TableCell
 
-_ROW = re.compile(r"(?P<method>.+) (?P<backbone>BASE|SMALL|MINI)")
 _MOST_KEYS = 4  # named in a note
 
 
-def printed_scores(group: Group, split: str) -> Mapping[Metric, float]:
-    """Printed per cent by task and metric. The paper's tables are of test splits."""
-    expected = _expected(group, split)
-    return {
-        (task, metric): value
-        for task, metrics in expected.items()
-        if isinstance(metrics, dict)
-        for metric, value in metrics.items()
-    }
+def printed_scores(group: Group, split: str) -> tuple[Mapping[Metric, float], float | None]:
+    """Printed per cent by task and metric, and the printed mean of metrics. The paper's tables are of test splits.
 
-
-def printed_average(group: Group, split: str) -> float | None:
-    """The printed mean of metrics; None where the run was scored on other tasks or metrics than the paper's row."""
-    average = _expected(group, split).get("average")
-    same = set(printed_scores(group, split)) == set(group.metrics(split))
-    return average if same and isinstance(average, int | float) else None
+    The mean is None where the run was scored on other tasks or metrics than the paper's row.
+    """
+    if split != "test" or group.paper is None or is_miniature(group.recipe):
+        return {}, None
+    expected = group.paper.expected or {}
+    by_task = {task: metrics for task, metrics in expected.items() if isinstance(metrics, dict)}
+    scores = {(task, metric): value for task, metrics in by_task.items() for metric, value in metrics.items()}
+    return scores, expected.get("average") if set(scores) == set(group.metrics(split)) else None
 
 
 def printed_parameters(group: Group) -> PrintedParameters | None:
@@ -38,86 +32,66 @@ def printed_parameters(group: Group) -> PrintedParameters | None:
     return None if group.paper is None or is_miniature(group.recipe) else group.paper.parameters
 
 
-def departure(group: Group, name: str) -> str | None:
-    """A sentence naming what a run does otherwise than the shipped recipe of its row of the paper."""
+def recipe_difference(group: Group, name: str) -> str | None:
+    """A sentence on what differs between a run's recipe and the shipped recipe of its row of the paper."""
     shipped = _shipped_rows().get((str(group.paper.table), group.paper.row)) if group.paper else None
-    if shipped is None:
-        return None
-    own, theirs = settings(group.recipe), settings(shipped)
-    keys = differing(own, theirs)
+    own = settings(group.recipe)
+    keys = differing([own, settings(shipped)]) if shipped else []
     if not keys:
         return None
-    said = [f"{key}={as_text(own.get(key))}" for key in keys[:_MOST_KEYS]]
+    said = ", ".join(override(key, own.get(key)) for key in keys[:_MOST_KEYS])
     more = f" and {len(keys) - _MOST_KEYS} more" if len(keys) > _MOST_KEYS else ""
-    return f"{name} is not the shipped recipe: {', '.join(said)}{more}."
+    return f"{name} differs from the shipped recipe: {said}{more}."
 
 
 def order_of_averages(groups: Sequence[Group], names: Sequence[str], split: str) -> str | None:
-    """A sentence on whether the methods' means of metrics come in the paper's order; None where it has none.
+    """A sentence on whether the methods' means of metrics are in the paper's order; None where it has none.
 
-    A run is compared with its own printed average, or, where not all have one, with Table 1's at T5-base by the
-    method's name.
+    A run is compared with its own printed average. Where fewer than two have one, all are compared with Table 1 at
+    T5-base, by the method's name.
     """
     if split != "test":
         return None
-    printed = {name: printed_average(group, split) for group, name in zip(groups, names, strict=True)}
-    whose = "the paper's"
-    if sum(average is not None for average in printed.values()) < 2:
-        base = {_method(row): average for row, average in _base_averages().items()}
-        printed = {n: base.get(_method(g.paper.row)) if g.paper else None for g, n in zip(groups, names, strict=True)}
-        if None in printed.values():
+    whose, printed = "the paper's", [printed_scores(group, split)[1] for group in groups]
+    if sum(average is not None for average in printed) < 2:
+        whose, base = "the paper's at T5-base", _averages_at_base()
+        printed = [base.get(_method(group.paper.row)) if group.paper else None for group in groups]
+        if None in printed:
             return None
-        whose = "the paper's at T5-base"
-    cells = {
-        name: over_seeds(group.averages(split, "metrics"))
-        for group, name in zip(groups, names, strict=True)
-        if printed[name] is not None
-    }
-    rows = [group.paper.row for group, name in zip(groups, names, strict=True) if name in cells]
-    if len(cells) < 2 or len(set(rows)) < len(rows):  # several settings of one row have no place in the paper's order
+    compared = [one for one in zip(names, groups, printed, strict=True) if one[2] is not None]
+    # Several settings of one row have no place in the paper's order.
+    if len(compared) < 2 or len({group.paper.row for _, group, _ in compared}) < len(compared):
         return None
+    cells = {name: group.average(split, printed=average) for name, group, average in compared}
     ours = sorted(cells, key=lambda name: -cells[name].mean)
-    theirs = sorted(cells, key=lambda name: -printed[name])
-    order = " > ".join(ours)
-    verdict = f"as {whose}" if ours == theirs else f"not {whose}, which is {' > '.join(theirs)}"
-    return f"Order of the means of metrics: {order}: {verdict}.{_caveat(ours, cells)}"
+    theirs = sorted(cells, key=lambda name: -cells[name].printed)
+    verdict = f"the same as {whose}" if ours == theirs else f"not {whose}, which is {' > '.join(theirs)}"
+    return f"Order of the means of metrics: {' > '.join(ours)}: {verdict}.{_caveat([(n, cells[n]) for n in ours])}"
 
 
-def _caveat(ours: Sequence[str], cells: Mapping[str, Cell]) -> str:
+def _caveat(ordered: Sequence[tuple[str, TableCell]]) -> str:
     """What the seeds do not decide."""
-    if any(cell.std is None for cell in cells.values()):
-        return " With one seed in a row, how far chance decides is not known."
+    if any(cell.std is None for _, cell in ordered):
+        return " Some rows have one seed only, so chance may decide the order."
     near = [
         f"{first} and {second}"
-        for first, second in itertools.pairwise(ours)
-        if cells[first].mean - cells[second].mean < max(cells[first].std, cells[second].std)
+        for (first, upper), (second, lower) in itertools.pairwise(ordered)
+        if upper.mean - lower.mean < max(upper.std, lower.std)
     ]
     return f" Closer than a standard deviation: {'; '.join(near)}." if near else ""
 
 
-def _expected(group: Group, split: str) -> Mapping[str, float | dict[str, float]]:
-    if split != "test" or group.paper is None or is_miniature(group.recipe):
-        return {}
-    return group.paper.expected or {}
-
-
-def _base_averages() -> dict[str, float]:
-    rows = {row: recipe for (table, row), recipe in _shipped_rows().items() if table == "1"}
+def _averages_at_base() -> dict[str, float]:
+    """Table 1's averages at T5-base, by method."""
     return {
-        row: recipe.paper.expected["average"]
-        for row, recipe in rows.items()
-        if recipe.paper.expected and _backbone(row) == "BASE"
+        _method(row): recipe.paper.expected["average"]
+        for (table, row), recipe in _shipped_rows().items()
+        if table == "1" and row.endswith(" BASE") and recipe.paper.expected
     }
 
 
 def _method(row: str) -> str:
-    found = _ROW.fullmatch(row)
-    return found["method"] if found else row
-
-
-def _backbone(row: str) -> str | None:
-    found = _ROW.fullmatch(row)
-    return found["backbone"] if found else None
+    return re.sub(" (BASE|SMALL|MINI)$", "", row)
 
 
 @functools.cache

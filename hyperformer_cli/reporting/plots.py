@@ -1,4 +1,4 @@
-"""The figures: drawn first, all of them, then written; one that cannot be drawn leaves nothing behind."""
+"""The figures: all are drawn before any is written, so one that cannot be drawn leaves nothing behind."""
 
 import io
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from typing import Any
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.reporting.collect import FewShot
 from hyperformer_cli.reporting.groups import Group
+from hyperformer_cli.reporting.table import Table
 from hyperformer_cli.storage.atomic import atomic_path
 
 PLOT_FORMATS = ("png", "svg")
@@ -21,19 +22,11 @@ _STYLE = {
 
 
 def write_plots(
-    groups: Sequence[Group], fewshot: Sequence[FewShot], split: str, folder: Path, plot_format: str
+    tables: Sequence[Table], groups: Sequence[Group], fewshot: Sequence[FewShot], folder: Path, plot_format: str
 ) -> list[Path]:
-    """Draws what the runs allow: low-resource, few-shot, training and embeddings.
+    """Draws what the runs allow and returns the files.
 
-    Args:
-        groups: runs by experiment.
-        fewshot: few-shot results.
-        split: of the low-resource scores.
-        folder: made if it is not there.
-        plot_format: `png` or `svg`.
-
-    Returns:
-        The files.
+    Low-resource and few-shot curves are drawn from the tables, training losses and task embeddings from the folders.
 
     Raises:
         InputError: matplotlib is not installed, there is nothing to draw, or the folder cannot be written.
@@ -45,8 +38,8 @@ def write_plots(
 
     with matplotlib.rc_context(_STYLE):
         figures = {
-            "low-resource": draw_low_resource(groups, split),
-            "few-shot": draw_few_shot(fewshot),
+            "low-resource": draw_low_resource(tables),
+            "few-shot": draw_few_shot(tables),
             "training": draw_training(groups),
             "embeddings": draw_embeddings(read_embeddings(groups, fewshot)),
         }
@@ -67,7 +60,7 @@ def write_plots(
 
 
 def check_can_plot(folder: Path, plot_format: str) -> None:
-    """Refuses what cannot be drawn or written, before anything is read.
+    """Checks the options before anything is read.
 
     Raises:
         InputError: an unknown format, a file in the folder's place, or no matplotlib.
@@ -84,7 +77,6 @@ def _import_matplotlib() -> Any:
         import matplotlib
     except ImportError:
         raise InputError("--plots needs matplotlib: pip install 'hyperformer[plots]'") from None
-    matplotlib.use("Agg")
     return matplotlib
 
 

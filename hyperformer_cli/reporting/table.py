@@ -6,14 +6,10 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A figure over seeds.
+class TableCell:
+    """A figure over seeds: mean, sample standard deviation (n - 1 in the denominator; None for one seed), and n seeds.
 
-    Args:
-        mean: over the seeds.
-        std: sample standard deviation (n - 1 in the denominator); None for one seed.
-        n: number of seeds.
-        printed: what the paper prints there: a number to compare with, or text such as `1+8x0.01`.
+    `printed` is what the paper prints there: a number to compare with, or text such as `1+8x0.01`.
     """
 
     mean: float
@@ -29,60 +25,49 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name in parts (a task and a metric), and how its numbers are written."""
+    """A column: the parts of its name (such as task and metric), and how its numbers are written."""
 
     names: tuple[str, ...]
-    form: str = "{:.2f}"
+    number_format: str = "{:.2f}"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row: its name in parts, a cell (or None) a column, and the folders its figures come from."""
+    """A row: the parts of its name, a cell (or None) per column, and the folders its figures come from."""
 
     names: tuple[str, ...]
-    cells: tuple[Cell | None, ...]
+    cells: tuple[TableCell | None, ...]
     folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
+    """A table. `row_heads` and `column_heads` say what the parts of the rows' and columns' names are."""
 
-    Args:
-        kind: `glue`, `few-shot`, `low-resource`, `ablation` or `parameters`.
-        title: what a reader sees above it.
-        heads: what the parts of a row's name are.
-        column_heads: what the parts of a column's name are.
-        columns: of numbers.
-        rows: with as many cells as there are columns.
-        notes: sentences below it.
-        lay_down: whether text puts the columns below each other, because they are many.
-    """
-
-    kind: str
+    kind: str  # glue, few-shot, low-resource, ablation or parameters
     title: str
-    heads: tuple[str, ...]
+    row_heads: tuple[str, ...]
     column_heads: tuple[str, ...]
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    notes: tuple[str, ...] = ()
-    lay_down: bool = False
+    notes: tuple[str, ...] = ()  # sentences below it
+    figures: str = ""  # what the numbers are, for the axis of a chart
+    transpose_text: bool = False  # text shows columns as rows, because there are many columns
 
     def transposed(self) -> "Table":
-        """Rows as columns. All columns must be written alike."""
-        columns = tuple(Column(row.names, self.columns[0].form) for row in self.rows)
-        rows = tuple(
-            Row(column.names, tuple(row.cells[i] for row in self.rows)) for i, column in enumerate(self.columns)
-        )
-        return replace(self, heads=self.column_heads, column_heads=self.heads, columns=columns, rows=rows)
+        """Rows as columns. All columns must have the same number format."""
+        columns = tuple(Column(row.names, self.columns[0].number_format) for row in self.rows)
+        cells = zip(*(row.cells for row in self.rows), strict=True)
+        rows = tuple(Row(column.names, own) for column, own in zip(self.columns, cells, strict=True))
+        return replace(self, row_heads=self.column_heads, column_heads=self.row_heads, columns=columns, rows=rows)
 
     @property
     def has_spread(self) -> bool:
-        """Whether a figure is of several seeds."""
+        """Whether any figure is over several seeds."""
         return any(cell is not None and cell.n > 1 for row in self.rows for cell in row.cells)
 
 
-def over_seeds(values: Sequence[float], printed: float | None = None) -> Cell:
-    """Mean and sample standard deviation of one value a seed."""
+def over_seeds(values: Sequence[float], printed: float | None = None) -> TableCell:
+    """Mean and sample standard deviation of one value per seed."""
     std = statistics.stdev(values) if len(values) > 1 else None
-    return Cell(statistics.fmean(values), std, len(values), printed)
+    return TableCell(statistics.fmean(values), std, len(values), printed)

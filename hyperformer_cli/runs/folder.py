@@ -70,6 +70,10 @@ class RunFolder:
         """The run of one combination of values, such as `cells/task=cola`."""
         return RunFolder(cell_folder(self.path, values))
 
+    def parts(self, recipe: Recipe) -> dict[str, "RunFolder"]:
+        """The folders that hold the models: this one under the name "", or one per task under the task's name."""
+        return {"": self} if recipe.joint else {task: self.cell(task=task) for task in recipe.task_names}
+
     def recipe(self, overrides: Iterable[str] = ()) -> Recipe:
         """The resolved recipe that the run was started with.
 

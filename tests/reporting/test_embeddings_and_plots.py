@@ -1,4 +1,4 @@
-"""Embeddings beside scikit-learn's PCA and a slow cosine; figures hold what they should."""
+"""Embeddings beside a PCA by eigenvectors and a slow cosine; figures hold what they should."""
 
 import json
 import xml.etree.ElementTree as ElementTree
@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 from fake_runs import write_fewshot, write_run
 from safetensors.numpy import save_file
-from sklearn.decomposition import PCA
 
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.reporting import plots
-from hyperformer_cli.reporting.collect import collect
+from hyperformer_cli.reporting.collect import FewShot, collect
 from hyperformer_cli.reporting.embeddings import (
     TaskEmbeddings,
     nearest_neighbours,
     principal_components,
     read_embeddings,
 )
-from hyperformer_cli.reporting.groups import group_runs
+from hyperformer_cli.reporting.groups import Group, group_runs
+from hyperformer_cli.reporting.table import Table
+from hyperformer_cli.reporting.tables import build_tables
 
 
 def with_embeddings(run: Path, vectors: np.ndarray) -> Path:
@@ -33,15 +34,35 @@ def read(*runs: Path) -> list[TaskEmbeddings]:
     return read_embeddings(group_runs(found.runs)[0], found.fewshot)
 
 
-def test_principal_components_are_those_of_scikit_learn() -> None:
+def test_principal_components_are_the_eigenvectors_of_the_covariance() -> None:
     vectors = np.random.default_rng(0).normal(size=(8, 64))
     coordinates, shares = principal_components(vectors)
-    theirs = PCA(2).fit(vectors)
-    np.testing.assert_allclose(np.abs(coordinates), np.abs(theirs.transform(vectors)), atol=1e-9)
-    np.testing.assert_allclose(shares, theirs.explained_variance_ratio_, atol=1e-12)
+    variances, directions = np.linalg.eigh(np.cov(vectors.T))
+    slow = (vectors - vectors.mean(axis=0)) @ directions[:, [-1, -2]]
+    np.testing.assert_allclose(np.abs(coordinates), np.abs(slow), atol=1e-9)
+    np.testing.assert_allclose(shares, variances[[-1, -2]] / variances.sum(), atol=1e-12)
     two, shares = principal_components(vectors[:2])
     assert abs(two[0, 0] - two[1, 0]) == pytest.approx(np.linalg.norm(vectors[0] - vectors[1]))
     assert shares[0] == pytest.approx(1)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("shape", [(2, 64), (1, 64), (5, 1)])
+def test_components_that_do_not_exist_are_zero(shape: tuple[int, int]) -> None:
+    for vectors in (np.full(shape, 0.1), np.zeros(shape)):  # equal ones have no variance
+        coordinates, shares = principal_components(vectors)
+        assert coordinates.shape == (shape[0], 2) and not coordinates.any() and not shares.any()
+    coordinates, shares = principal_components(np.arange(np.prod(shape), dtype=float).reshape(shape))
+    assert np.abs(coordinates[:, 1]).max() < 1e-9 and shares == pytest.approx([float(shape[0] > 1), 0])
+
+
+def test_a_zero_vector_is_similar_to_none() -> None:
+    vectors = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]])
+    found = nearest_neighbours(TaskEmbeddings("run", Path("run"), ("zero", "one", "two"), 0, vectors))
+    assert [near["cosine"] for near in found[0]["nearest"]] == [0, 0]
+    assert found[1]["nearest"] == [{"task": "two", "cosine": 1}, {"task": "zero", "cosine": 0}]
+    (alone,) = nearest_neighbours(TaskEmbeddings("run", Path("run"), ("one",), 0, vectors[1:2]))
+    assert alone["nearest"] == []
 
 
 def test_neighbours_are_the_nearest_by_cosine(tmp_path: Path) -> None:
@@ -92,9 +113,15 @@ def everything(folder: Path) -> list[Path]:
     return [run, *curve]
 
 
-def draw(runs: list[Path], folder: Path, plot_format: str) -> list[Path]:
+def report_on(runs: list[Path]) -> tuple[list[Table], list[Group], tuple[FewShot, ...]]:
     found = collect(runs)
-    return plots.write_plots(group_runs(found.runs)[0], found.fewshot, "test", folder, plot_format)
+    groups, _ = group_runs(found.runs)
+    return build_tables(groups, found.fewshot, "test"), groups, found.fewshot
+
+
+def draw(runs: list[Path], folder: Path, plot_format: str) -> list[Path]:
+    tables, groups, fewshot = report_on(runs)
+    return plots.write_plots(tables, groups, fewshot, folder, plot_format)
 
 
 def test_every_figure_is_written_in_both_formats(tmp_path: Path) -> None:
@@ -104,7 +131,7 @@ def test_every_figure_is_written_in_both_formats(tmp_path: Path) -> None:
     assert drawn == [tmp_path / "figures" / f"{name}.svg" for name in names]
     texts = {path.stem: "".join(ElementTree.parse(path).getroot().itertext()) for path in drawn}
     for name, parts in {
-        "low-resource": ["T5-dagger BASE", "mean of 11 metrics, test (%)", "training examples a task"],
+        "low-resource": ["T5-dagger BASE", "mean of 11 metrics, test (%)", "training examples per task"],
         "few-shot": ["paws", "HyperFormer++ BASE", "accuracy (%)", "majority"],
         "training": ["cola", "optimizer step", "HyperFormer++ BASE"],
         "embeddings": ["mnli", "paws", "few-shot target", "of the variance"],
@@ -122,15 +149,14 @@ def test_every_figure_is_written_in_both_formats(tmp_path: Path) -> None:
 def test_curves_are_the_tables_means_and_deviations(tmp_path: Path) -> None:
     from hyperformer_cli.reporting.figures import draw_few_shot, draw_low_resource, draw_training
 
-    found = collect(everything(tmp_path))
-    groups, _ = group_runs(found.runs)
-    (axes,) = draw_low_resource(groups, "test").axes
+    tables, groups, (fewshot,) = report_on(everything(tmp_path))
+    (axes,) = draw_low_resource(tables).axes
     np.testing.assert_allclose(axes.lines[0].get_xydata(), [[100, 51.5], [500, 51.5]])
     band = axes.collections[0].get_paths()[0].vertices[:, 1]
     assert (band.min(), band.max()) == (pytest.approx(51.5 - 0.5**0.5), pytest.approx(51.5 + 0.5**0.5))
 
-    (axes,) = draw_few_shot(found.fewshot).axes
-    means = [np.mean(score.values) for score in found.fewshot[0].scores]
+    (axes,) = draw_few_shot(tables).axes
+    means = [np.mean(score.values) for score in fewshot.scores]
     np.testing.assert_allclose(axes.lines[0].get_ydata(), means)
     panels = draw_training(groups).axes
     assert len(panels) == 8 and len(panels[0].lines) == 1
@@ -147,7 +173,7 @@ def test_curves_over_other_metrics_have_a_panel_of_their_own(tmp_path: Path) -> 
         for size in (100, 500)
     ]
     runs.append(write_run(tmp_path / "all", "glue_t5_dagger", *few))  # has no place on the axis
-    panels = draw_low_resource(group_runs(collect(runs).runs)[0], "test").axes
+    panels = draw_low_resource(report_on(runs)[0]).axes
     assert [len(panel.lines[0].get_xdata()) for panel in panels] == [2, 2]
     assert [panel.get_ylabel() for panel in panels] == ["mean of 11 metrics, test (%)", "mean of 3 metrics, test (%)"]
 

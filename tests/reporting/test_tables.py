@@ -82,7 +82,7 @@ def test_printed_figures_stand_only_beside_what_they_were_measured_on(tmp_path: 
     assert (
         cell(table, "HyperFormer++ BASE", "average/mean of metrics").printed is None
     )  # over three metrics, not eleven
-    assert any("not the shipped recipe" in note and "training.max_steps=10" in note for note in table.notes)
+    assert any("differs from the shipped recipe" in note and "training.max_steps=10" in note for note in table.notes)
     validation = tables(run, split="validation")["glue"]
     assert cell(validation, "HyperFormer++ BASE", "mrpc/f1").mean == 40
     assert all(own.printed is None for row in validation.rows for own in row.cells)
@@ -172,7 +172,7 @@ def test_parameters_stand_beside_the_printed_ones(tmp_path: Path) -> None:
     table = tables(*runs)["parameters"]
     total = cell(table, "HyperFormer++ BASE", "total")
     assert (total.mean, total.printed, total.difference) == (1.02, 1.02, 0)
-    assert cell(table, "HyperFormer++ BASE", "trained a task, %").difference == pytest.approx(-0.0025)
+    assert cell(table, "HyperFormer++ BASE", "trained per task (%)").difference == pytest.approx(-0.0025)
     single = cell(table, "Adapters (single) BASE", "total")
     assert (single.printed, single.difference) == ("1+8x0.01", None)
 
