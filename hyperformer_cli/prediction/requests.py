@@ -89,9 +89,8 @@ class RequestReader:
     def _text(self, task: Task, values: Mapping[str, Any]) -> str:
         _check_columns(task, values)
         if any(column not in values for column in _columns(task)):
-            task = task.model_copy(
-                update={"template": f"{{{_READY_TEXT}}}"}
-            )  # what is ready takes the place of the filled template
+            # What is ready takes the place of the filled template.
+            task = task.model_copy(update={"template": f"{{{_READY_TEXT}}}"})
         for field in _fields(task):
             _check_field(field, values)
         text = task.input_text(values, self._with_prefix)
