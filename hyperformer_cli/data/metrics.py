@@ -22,7 +22,7 @@ INVALID = -1  # the class, or the number, of a prediction that is neither
 
 
 class LabelMetric(evaluate.Metric):
-    """Base of metrics over class numbers, or over values of another type; a prediction may be INVALID."""
+    """Base of metrics over class numbers, of which a prediction may be INVALID; `value_type` names another type."""
 
     value_type = "int64"
 

@@ -1,6 +1,5 @@
 """From rows to ids, tasks and texts."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,7 +87,7 @@ def test_a_header_is_checked_at_once() -> None:
     reader.check_header(["sentence1", "sentence2"])
     reader.check_header(["text"])
     RequestReader(TASKS, None, False).check_header(["task"])  # which columns it takes is known row by row
-    one_task = RequestReader({"x": replace(TASKS["mrpc"], name="x")}, None, False)
+    one_task = RequestReader({"x": TASKS["mrpc"].model_copy(update={"name": "x"})}, None, False)
     for refuses, columns in (
         (reader, ["sentence1"]),
         (RequestReader(TASKS, None, False), ["sentence"]),
