@@ -87,6 +87,22 @@ def test_the_card_says_what_the_hub_wants_to_know(run: Path) -> None:
         assert part in card.text
 
 
+@pytest.mark.parametrize(
+    ("adapter", "said"),
+    [
+        ({"method": "adapters"}, "Adapters, one per task and site. Trained on 3 tasks at once: cola, mrpc, stsb."),
+        ({"method": "adapters", "adapter_blocks": False}, "The backbone's layer norms, and nothing else. Trained on"),
+        ({"method": "adapters", "shared_by_tasks": True}, "Adapters, one per site, shared by all tasks. Trained on"),
+    ],
+    ids=["adapters", "norms-only", "shared"],
+)
+def test_the_card_says_what_was_trained(
+    adapter: dict[str, Any], said: str, recipe_values: dict, backbone: Path, tmp_path: Path
+) -> None:
+    run = make_run(recipe_for(recipe_values, backbone, **adapter), tmp_path / "run", evaluated=False)
+    assert said in (export_run(run, "hub").folder / "README.md").read_text()
+
+
 def test_a_published_backbone_is_the_cards_base_model(
     recipe_values: dict, tokenizer_folder: Path, tmp_path: Path
 ) -> None:
