@@ -59,9 +59,9 @@ def report(
 
 def _checked(format_: str, split: str, plots: Path | None, plot_format: str, embeddings: bool, as_json: bool) -> str:
     """The output format, once every option has been checked."""
-    from hyperformer_cli.config.section import SPLITS
     from hyperformer_cli.errors import InputError, did_you_mean
     from hyperformer_cli.reporting.formats import FORMATS
+    from hyperformer_cli.schema.section import SPLITS
 
     if as_json:
         if format_ not in ("text", "json"):

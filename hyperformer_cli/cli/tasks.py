@@ -117,10 +117,10 @@ def _find(name: str, recipe: str | None) -> tuple[Any, str | None]:
 
 def _counted(task: Any, source: str) -> dict[str, Any]:
     """The sizes and the first row of the data at hand, without missing splits."""
-    from hyperformer_cli.config.section import SPLITS
     from hyperformer_cli.data.sources import load_rows
     from hyperformer_cli.data.splits import source_split_of
     from hyperformer_cli.errors import InputError
+    from hyperformer_cli.schema.section import SPLITS
 
     tables, fault = {}, None
     for split in dict.fromkeys(source_split_of(task, role) for role in SPLITS):
@@ -138,8 +138,8 @@ def _counted(task: Any, source: str) -> dict[str, Any]:
 
 
 def _splits(task: Any, sizes: dict[str, int]) -> dict[str, dict[str, Any]]:
-    from hyperformer_cli.config.section import SPLITS
     from hyperformer_cli.data.splits import source_split_of, split_rows
+    from hyperformer_cli.schema.section import SPLITS
 
     splits = {}
     for role in SPLITS:

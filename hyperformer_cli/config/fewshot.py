@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from hyperformer_cli.config.section import Positive, Section
 from hyperformer_cli.config.task_entries import TaskEntry
+from hyperformer_cli.schema.section import Positive, Section
 
 PAPER, AUTO, RANDOM = "paper", "auto", "random"
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from hyperformer_cli.config.section import Section
+from hyperformer_cli.schema.section import Section
 
 NonLinearity = Literal["gelu_new", "gelu", "relu", "silu", "swish", "tanh", "sigmoid", "mish", "quick_gelu"]
 DEFAULT_FORM = "bottleneck"

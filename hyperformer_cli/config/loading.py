@@ -1,19 +1,18 @@
 """From a file name to a `Recipe`: shipped recipes, `extends`, overrides, and errors that name file, line and key."""
 
 import itertools
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from hyperformer_cli.config import yaml_lines
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.config.task_entries import ENTRY_TAGS, read_task_files
+from hyperformer_cli.config.task_entries import read_task_files
 from hyperformer_cli.errors import InputError, did_you_mean
-from hyperformer_cli.tasks.task import Task
+from hyperformer_cli.schema import yaml_lines
+from hyperformer_cli.schema.explain import explain
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -45,7 +44,8 @@ def build_recipe(values: dict[str, Any], origins: dict[str, str] | None = None) 
     try:
         loaded = Recipe.model_validate(values)
     except ValidationError as error:
-        raise InputError("\n".join(explain(error, origins, Recipe))) from error
+        lines = explain(error, origins, Recipe, also=["extends"], moved={("adapter", "tasks"): ("tasks",)})
+        raise InputError("\n".join(lines)) from error
     loaded._given.update(values)
     loaded._origins.update(origins)
     return loaded
@@ -148,64 +148,3 @@ def set_value(values: dict[str, Any], origins: dict[str, str], path: Sequence[st
     for below in [known for known in origins if known.startswith(f"{key}.")]:
         del origins[below]  # what stood there is replaced whole
     origins[key] = origin
-
-
-def explain(error: ValidationError, origins: dict[str, str], root: type[BaseModel]) -> Iterator[str]:
-    """One line per error.
-
-    Args:
-        error: of validating plain values.
-        origins: where each dotted key's value came from.
-        root: the model they were validated against.
-    """
-    problems = error.errors()
-    wrong = {problem["loc"] for problem in problems}
-    for problem in problems:
-        if problem["loc"][:2] == ("adapter", "tasks"):  # the recipe's own, handed on to the method
-            if problem["loc"][1:] in wrong:
-                continue
-            problem["loc"] = problem["loc"][1:]
-        path = _key_path(problem["loc"])
-        key = ".".join(path)
-        at = next((origins[k] for k in _prefixes(path) if k in origins), root.__name__.lower())
-        kind, found = problem["type"], problem.get("input")
-        if path == ["extends"]:
-            yield f"{at}: extends can only stand in a recipe file"
-        elif kind == "extra_forbidden":
-            yield f"{at}: unknown key '{key}'; {did_you_mean(path[-1], _valid_keys(path[:-1], root))}"
-        elif kind == "missing":
-            yield f"{at}: key '{key}' is missing"
-        elif kind == "literal_error":
-            allowed = [name.strip(" '") for name in problem["ctx"]["expected"].replace(" or ", ", ").split(",")]
-            yield f"{at}: {key}: found {found!r}; {did_you_mean(str(found), allowed)}"
-        elif kind == "value_error":
-            yield f"{at}: {key + ': ' if key else ''}{problem['ctx']['error']}"
-        else:
-            message = problem["msg"].replace("Input should be", "should be").replace("a valid ", "a ")
-            yield f"{at}: {key}: found {found!r}, {message}"
-
-
-def _key_path(loc: tuple[int | str, ...]) -> list[str]:
-    """A pydantic location as a recipe's keys, without the names of validators and of a union's members."""
-    members = re.compile(r"function-|constrained-|(list|dict)\[")
-    parts = [str(part) for part in loc if not members.match(str(part))]
-    return [part for i, part in enumerate(parts) if not (part in ENTRY_TAGS and parts[i - 1].isdigit())]
-
-
-def _prefixes(path: list[str]) -> Iterator[str]:
-    for length in range(len(path), -1, -1):
-        yield ".".join(path[:length])
-
-
-def _valid_keys(path: list[str], root: type[BaseModel]) -> list[str]:
-    """The keys of the section at `path`, from the model `root` on."""
-    model = root
-    for part in path:
-        if part.isdigit():  # the only lists of sections are those of tasks
-            model = Task
-        elif part not in ("tasks", "target_tasks"):
-            annotation = model.model_fields[part].annotation
-            candidates = [annotation, *getattr(annotation, "__args__", ())]
-            model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
-    keys = set(model.model_fields)
-    return sorted(keys - {"tasks"} if path == ["adapter"] else keys | {"extends"} if model is Recipe else keys)

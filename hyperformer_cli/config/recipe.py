@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, 
 
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.config.fewshot import FewshotSection
-from hyperformer_cli.config.section import Positive, Section, SplitName
 from hyperformer_cli.config.task_entries import TaskEntry, entry_name
+from hyperformer_cli.schema.section import Positive, Section, SplitName
 
 
 class PrintedParameters(Section):

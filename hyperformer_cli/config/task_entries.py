@@ -5,28 +5,25 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag
 
-from hyperformer_cli.config import yaml_lines
 from hyperformer_cli.errors import InputError
+from hyperformer_cli.schema import yaml_lines
+from hyperformer_cli.tasks.registry import is_task_file
 from hyperformer_cli.tasks.task import Task
 
 
 def _kind_of_entry(entry: Any) -> str:
-    return "definition" if isinstance(entry, dict | Task) else "name"
+    return "(definition)" if isinstance(entry, dict | Task) else "(name)"
 
 
 # A path is replaced by the definition in its file before a recipe is validated.
-TaskEntry = Annotated[Annotated[str, Tag("name")] | Annotated[Task, Tag("definition")], Discriminator(_kind_of_entry)]
-ENTRY_TAGS = ("name", "definition")
+TaskEntry = Annotated[
+    Annotated[str, Tag("(name)")] | Annotated[Task, Tag("(definition)")], Discriminator(_kind_of_entry)
+]
 
 
 def entry_name(entry: Any) -> Any:
     """The name of a task in a list, checked or not."""
     return entry.name if isinstance(entry, Task) else entry.get("name") if isinstance(entry, dict) else entry
-
-
-def is_task_file(entry: Any) -> bool:
-    """Whether an entry is a path to a task's file."""
-    return isinstance(entry, str) and entry.endswith((".yaml", ".yml"))
 
 
 def read_task_files(values: dict[str, Any], origins: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:

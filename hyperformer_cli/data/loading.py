@@ -8,11 +8,11 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from hyperformer_cli.backbones import hub
 from hyperformer_cli.bundled import folder_of
 from hyperformer_cli.config.recipe import DataSection, Recipe
-from hyperformer_cli.config.section import SplitName
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import RowSelection, source_split_of, split_rows
 from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit
 from hyperformer_cli.errors import InputError
+from hyperformer_cli.schema.section import SplitName
 from hyperformer_cli.tasks.task import Task
 
 DatasetsByTask = dict[str, TokenizedSplit]

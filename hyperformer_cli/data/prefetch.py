@@ -12,12 +12,12 @@ from hyperformer_cli.backbones.families import published_shape
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks, target_tasks
-from hyperformer_cli.config.section import SPLITS
 from hyperformer_cli.data.loading import load_tokenizer
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.observer import SILENT, Observer
+from hyperformer_cli.schema.section import SPLITS
 from hyperformer_cli.storage.atomic import atomic_folder, write_json
 
 MODEL, DATA, DESCRIPTION = "model", "data", "prefetch.json"

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.config.section import SplitName
 from hyperformer_cli.data.loading import select_rows
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
 from hyperformer_cli.errors import InputError
+from hyperformer_cli.schema.section import SplitName
 from hyperformer_cli.tasks.task import Task
 
 

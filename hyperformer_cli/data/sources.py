@@ -148,11 +148,12 @@ def _bundled(task: Task, split: str) -> Rows:
     """The rows of `bundled/`, which `tools/miniature` generated."""
     files = {(path.parent.name, path.stem): path for path in data_folder().glob("*/*.parquet")}
     tasks, splits = {name for name, _ in files}, {name for _, name in files}
-    if task.name not in tasks:
-        raise InputError(f"no bundled task '{task.name}'; {did_you_mean(task.name, tasks)}")
+    name = task.configuration or task.name  # a copy of a bundled task has another name
+    if name not in tasks:
+        raise InputError(f"no bundled task '{name}'; {did_you_mean(name, tasks)}")
     if split not in splits:
         raise InputError(f"no bundled split '{split}'; {did_you_mean(split, splits)}")
-    return replace(_from_file(task, files[task.name, split]), origin=f"bundled {task.name} ({split})")
+    return replace(_from_file(task, files[name, split]), origin=f"bundled {task.name} ({split})")
 
 
 def _from_hub(task: Task, split: str) -> Rows:

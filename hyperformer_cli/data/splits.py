@@ -14,7 +14,7 @@ from typing import Literal
 
 import torch
 
-from hyperformer_cli.config.section import SplitName
+from hyperformer_cli.schema.section import SplitName
 from hyperformer_cli.tasks.task import Task
 
 Protocol = Literal["paper", "reference"]

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hyperformer_cli.config.section import SPLITS
 from hyperformer_cli.data.loading import load_splits
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.engine.scoring import Evaluator, averages
@@ -12,6 +11,7 @@ from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.runs.opened import OpenedRun
 from hyperformer_cli.runs.results import merge_cells
+from hyperformer_cli.schema.section import SPLITS
 
 _EVALUATED_KEYS = ("data.", "evaluation.", "training.precision")
 

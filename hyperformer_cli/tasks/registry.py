@@ -8,14 +8,18 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from hyperformer_cli.config import yaml_lines
-from hyperformer_cli.config.loading import explain
-from hyperformer_cli.config.task_entries import is_task_file
 from hyperformer_cli.errors import InputError, did_you_mean
+from hyperformer_cli.schema import yaml_lines
+from hyperformer_cli.schema.explain import explain
 from hyperformer_cli.tasks.task import Task
 
 GROUPS = ("glue", "transfer", "question_answering", "translation", "miniature")
 SHIPPED = Path(__file__).parent / "shipped"
+
+
+def is_task_file(entry: object) -> bool:
+    """Whether a task is given as a path to a YAML file."""
+    return isinstance(entry, str) and entry.endswith((".yaml", ".yml"))
 
 
 def task_names() -> list[str]:

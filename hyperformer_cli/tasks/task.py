@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from hyperformer_cli.bundled import BUNDLED
-from hyperformer_cli.config.section import SPLITS, Positive, Section, SplitName
 from hyperformer_cli.errors import InputError, did_you_mean
+from hyperformer_cli.schema.section import SPLITS, Positive, Section, SplitName
 from hyperformer_cli.tasks.metrics import DEFAULT_METRICS, METRICS, Kind
 
 _MAX_LENGTHS = {"labels": None, "numbers": 10, "text": 128}  # of targets that cannot be listed

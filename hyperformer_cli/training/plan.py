@@ -10,9 +10,9 @@ from hyperformer_cli.backbones.families import family_of
 from hyperformer_cli.config.cells import single_task_recipes
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
-from hyperformer_cli.config.section import SPLITS
 from hyperformer_cli.data.sampling import task_distribution
 from hyperformer_cli.data.sizes import sizes_are, split_size
+from hyperformer_cli.schema.section import SPLITS
 from hyperformer_cli.training.setup import check_batch, make_sampler
 
 _FLOAT32, _BFLOAT16 = 4, 2

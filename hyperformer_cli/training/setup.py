@@ -14,11 +14,11 @@ from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
-from hyperformer_cli.config.section import SplitName
 from hyperformer_cli.data.loading import DatasetsByTask, check_targets, load_splits, load_tokenizer
 from hyperformer_cli.data.sampling import BatchSampler, ReferenceSampler, TemperatureSampler
 from hyperformer_cli.engine.optimizer import make_optimizer
 from hyperformer_cli.errors import InputError
+from hyperformer_cli.schema.section import SplitName
 from hyperformer_cli.tasks.task import Task
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hyperformer_cli.config.section import SPLITS
 from hyperformer_cli.data.splits import permutation, source_split_of, split_rows
+from hyperformer_cli.schema.section import SPLITS
 from hyperformer_cli.tasks.registry import get_task
 
 GLUE = ["cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb", "wnli"]

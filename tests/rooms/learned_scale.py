@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from hyperformer_cli.config.forms import FORMS, FormEntry
-from hyperformer_cli.config.section import Section
+from hyperformer_cli.schema.section import Section
 
 
 class ScaleOptions(Section):

@@ -15,10 +15,10 @@ from typer.testing import CliRunner, Result
 from hyperformer_cli.cli.main import app
 from hyperformer_cli.config.loading import flatten_recipe, load_recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks, target_tasks
-from hyperformer_cli.config.section import SPLITS
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
 from hyperformer_cli.errors import InputError
+from hyperformer_cli.schema.section import SPLITS
 from hyperformer_cli.tasks import registry
 from hyperformer_cli.tasks.registry import GROUPS, SHIPPED, all_tasks, get_task, task_file, task_names
 from hyperformer_cli.tasks.task import Task
