@@ -2,9 +2,9 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,7 +68,8 @@ def checked_ids(task_ids: Tensor | Sequence[int] | None, tasks: int, inputs: Map
     if task_ids is None:
         return []
     ids = torch.atleast_1d(task_ids).tolist() if isinstance(task_ids, Tensor) else list(task_ids)
-    outside = [i for i in ids if not (isinstance(i, Integral) and not isinstance(i, bool) and 0 <= i < tasks)]
+    whole = (int, np.integer)
+    outside = [i for i in ids if not (isinstance(i, whole) and not isinstance(i, bool) and 0 <= i < tasks)]
     if outside or not ids:
         raise InputError(f"task ids must be integers from 0 to {tasks - 1}, one per row; got {outside or ids}")
     rows = next((_rows(inputs[name]) for name in _BATCHED if inputs.get(name) is not None), len(ids))

@@ -19,6 +19,8 @@ from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.errors import InputError
 
+Bank = StoredBank | HypernetworkBank | FrozenBank
+
 
 class AttachedAdapters:
     """The adapters of one model.
@@ -37,7 +39,7 @@ class AttachedAdapters:
         InputError: the backbone has adapters already, or the form's options do not fit it.
     """
 
-    def __init__(self, backbone: PreTrainedModel, family: Family, config: AdapterConfig, bank: nn.Module | None):
+    def __init__(self, backbone: PreTrainedModel, family: Family, config: AdapterConfig, bank: Bank | None):
         self._form = make_form(config)
         modules = self._form.find_sites(backbone, family)
         self.sites = list(modules)
@@ -45,7 +47,7 @@ class AttachedAdapters:
         if bank is None:
             with torch.device(backbone.device):
                 bank = (HypernetworkBank if config.has_hypernetwork else StoredBank)(config, self._groups)
-        self.bank: nn.Module = bank
+        self.bank: Bank = bank
         self._active = ThreadLocalState()
         self._generated: list[FrozenBank] = []  # the same one for every `generated_ahead` block that is open
         for site, module in modules.items():
@@ -53,8 +55,8 @@ class AttachedAdapters:
 
     @property
     def are_fixed(self) -> bool:
-        """Whether what generates them is missing, or is not asked at present."""
-        return isinstance(self.bank, FrozenBank) or bool(self._generated)
+        """Whether they have been generated ahead, so that a change of the bank would not be seen."""
+        return bool(self._generated)
 
     def weights(self, tasks: Sequence[int]) -> dict[AdapterSite, AdapterWeights]:
         """The weights of every site: of a single task, or of several with a leading dimension."""
@@ -67,8 +69,8 @@ class AttachedAdapters:
     def of_rows(self, task_ids: Sequence[int]) -> Iterator[None]:
         """Within the block each row of a batch has the adapters of its task; one id serves any number of rows."""
         distinct, places = distinct_tasks(task_ids)
-        weights = self.weights(distinct)
-        with self.activate(ActiveAdapters(weights, places and torch.tensor(places, device=self._device))):
+        rows = None if places is None else torch.tensor(places, device=self._device)
+        with self.activate(ActiveAdapters(self.weights(distinct), rows)):
             yield
 
     @contextmanager

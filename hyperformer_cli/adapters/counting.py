@@ -70,7 +70,7 @@ def count_parameters(
         InputError: the backbone is unknown.
     """
     names = [f"task{i}" for i in range(tasks)] if isinstance(tasks, int) else list(tasks)
-    config = AdapterConfig(method=method, tasks=names, **options)
+    config = AdapterConfig.model_validate({"method": method, "tasks": names, **options})
     return count_adapted(backbone_config(backbone, {}) if isinstance(backbone, str) else backbone, config)
 
 

@@ -35,11 +35,10 @@ class HypernetworkBank(nn.Module):
 
     def __init__(self, config: AdapterConfig, groups: Sequence[TensorGroup]):
         super().__init__()
-        self.task_embedding = nn.Parameter(torch.randn(len(config.tasks), config.task_embedding_dim))
+        sizes = config.embedding_sizes
+        self.task_embedding = nn.Parameter(torch.randn(len(config.tasks), sizes.task))
         self.task_projector = (
-            Projector(config.task_embedding_dim, config.projector_hidden_dim, config.projected_task_embedding_dim)
-            if config.project_task_embedding
-            else nn.Identity()
+            Projector(sizes.task, sizes.hidden, sizes.projected) if config.project_task_embedding else nn.Identity()
         )
         stacks = dict.fromkeys(group.stack for group in groups)
         self.stacks = nn.ModuleDict(
@@ -70,10 +69,9 @@ class StackHypernetwork(nn.Module):
         for group in groups:
             if group.spec.generated:
                 sets = _sets_of_heads(config.method, group.sites)
-                part = GroupedLinear(sets, config.projected_task_embedding_dim, group.spec)
+                put(self, group.parameter, GroupedLinear(sets, config.embedding_sizes.projected, group.spec))
             else:
-                part = nn.Parameter(group.spec.start((len(group.sites), *group.spec.shape)))
-            put(self, group.parameter, part)
+                put(self, group.parameter, nn.Parameter(group.spec.start((len(group.sites), *group.spec.shape))))
 
     def forward(self, tasks: Tensor) -> Stacked:
         """(tasks, t) -> for each group (sites, tasks, *shape)."""
@@ -87,8 +85,9 @@ class StackHypernetwork(nn.Module):
         if len(group.sites) < len(self.sites):
             embedded = embedded[[self.sites.index(site) for site in group.sites]]
         head = self.get_submodule(group.parameter)
+        assert isinstance(head, GroupedLinear)
         # Sites that share a set of heads lie together.
-        generated = head(embedded.reshape(len(head.bias), -1, embedded.shape[-1]))
+        generated = head(embedded.reshape(head.sets, -1, embedded.shape[-1]))
         return generated.reshape(len(group.sites), tasks, *group.spec.shape)
 
 
@@ -107,13 +106,12 @@ class SiteEmbedding(nn.Module):
 
     def __init__(self, config: AdapterConfig, sites: Sequence[AdapterSite]):
         super().__init__()
-        size, projected_size = config.task_embedding_dim, config.projected_task_embedding_dim
-        by_position = config.method == "hyperformer++"
+        sizes, by_position = config.embedding_sizes, config.method == "hyperformer++"
         positions = sorted({site.position for site in sites})  # feed_forward 0, self_attention 1, as in the reference
-        self.layer_embedding = nn.Embedding(1 + max(site.layer for site in sites), size)
-        self.position_embedding = nn.Embedding(len(positions), size) if by_position else None
-        self.projector = Projector((3 if by_position else 2) * size, config.projector_hidden_dim, projected_size)
-        self.norm = nn.LayerNorm(projected_size, eps=EMBEDDING_NORM_EPSILON)
+        self.layer_embedding = nn.Embedding(1 + max(site.layer for site in sites), sizes.task)
+        self.position_embedding = nn.Embedding(len(positions), sizes.task) if by_position else None
+        self.projector = Projector((3 if by_position else 2) * sizes.task, sizes.hidden, sizes.projected)
+        self.norm = nn.LayerNorm(sizes.projected, eps=EMBEDDING_NORM_EPSILON)
         self.register_buffer("layer_ids", torch.tensor([site.layer for site in sites]), persistent=False)
         position_ids = torch.tensor([positions.index(site.position) for site in sites])
         self.register_buffer("position_ids", position_ids, persistent=False)
@@ -132,8 +130,9 @@ class Projector(nn.Sequential):
     """Two linears with a ReLU between them: the paper's h_I and h'_I."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int):
-        super().__init__(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
-        for linear in (self[0], self[2]):
+        linears = nn.Linear(inputs, hidden), nn.Linear(hidden, outputs)
+        super().__init__(linears[0], nn.ReLU(), linears[1])
+        for linear in linears:
             nn.init.normal_(linear.weight, std=INITIAL_STD)
             nn.init.zeros_(linear.bias)
 
@@ -143,7 +142,7 @@ class GroupedLinear(nn.Module):
 
     def __init__(self, sets: int, inputs: int, spec: TensorSpec):
         super().__init__()
-        outputs = math.prod(spec.shape)
+        self.sets, outputs = sets, math.prod(spec.shape)
         self.weight = nn.Parameter(torch.empty(sets, outputs, inputs))
         self.bias = nn.Parameter(spec.head_bias((sets, outputs)))
         nn.init.normal_(self.weight, std=spec.head_std)

@@ -1,7 +1,7 @@
 """`AdaptedModel`: a frozen backbone with a bank of adapters attached through forward hooks."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,9 +12,10 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 
 from hyperformer_cli.adapters.active import checked_ids
-from hyperformer_cli.adapters.attached import AttachedAdapters, check_bare
-from hyperformer_cli.adapters.banks import FrozenBank
+from hyperformer_cli.adapters.attached import AttachedAdapters, Bank, check_bare
+from hyperformer_cli.adapters.banks import FrozenBank, StoredBank
 from hyperformer_cli.adapters.forms import AdapterWeights, make_form
+from hyperformer_cli.adapters.hypernetworks import HypernetworkBank
 from hyperformer_cli.adapters.sites import AdapterSite
 from hyperformer_cli.adapters.stored import StoredModel, describe, static_description
 from hyperformer_cli.backbones.families import family_of
@@ -36,23 +37,26 @@ class AdaptedModel(nn.Module):
         family: the backbone's family, which knows where things are in it and how its batches are laid out.
         bank: the adapters' source, or None for methods without adapters.
         config: the `AdapterConfig`.
-        source: where the backbone came from, if known.
+        source: where the backbone came from.
     """
+
+    backbone: Any  # a PreTrainedModel, whose type lacks what it has from mixins, such as `generate`
 
     def __init__(
         self,
         backbone: PreTrainedModel,
         config: AdapterConfig,
         source: BackboneSource | None = None,
-        bank: nn.Module | None = None,
+        bank: Bank | None = None,
     ):
         super().__init__()
-        self.config, self.backbone, self.source = config, backbone, source
+        self.config, self.backbone = config, backbone
+        self.source = source or BackboneSource.of(backbone)
         self.family = family_of(backbone.config)
         check_bare(backbone)
         self._adapters = AttachedAdapters(backbone, self.family, config, bank) if config.has_bank else None
-        self.bank: nn.Module | None = self._adapters and self._adapters.bank
-        self._freeze(getattr(torch, source.dtype) if source else backbone.dtype)
+        self.bank: Bank | None = None if self._adapters is None else self._adapters.bank
+        self._freeze(getattr(torch, self.source.dtype))
 
     @classmethod
     def attach(
@@ -60,7 +64,7 @@ class AdaptedModel(nn.Module):
         backbone: PreTrainedModel,
         config: AdapterConfig,
         source: BackboneSource | None = None,
-        bank: nn.Module | None = None,
+        bank: Bank | None = None,
     ) -> Self:
         """Attaches a method to a backbone, freezing what the method does not train.
 
@@ -74,7 +78,7 @@ class AdaptedModel(nn.Module):
         Raises:
             InputError: the backbone is of no known family, or the adapters' options do not fit it.
         """
-        return cls(backbone, config, source or BackboneSource.of(backbone), bank)
+        return cls(backbone, config, source, bank)
 
     def _freeze(self, frozen_dtype: torch.dtype) -> None:
         """Freezes what the method does not train. Trained parameters are float32, whatever the frozen ones are."""
@@ -194,13 +198,13 @@ class AdaptedModel(nn.Module):
         if name in self.tasks:
             raise InputError(f"the model already has a task {name!r}")
         copied = None if init_from is None else self.task_id(init_from)
-        self._check_that_tasks_can_change()
+        bank = self._changeable_bank()
         try:
             config = self.config.with_tasks([*self.tasks, name])
         except ValidationError as error:
             raise InputError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
-        if self.bank is not None:
-            self.bank.add_task(copied)
+        if bank is not None:
+            bank.add_task(copied)
         self.config = config
 
     def remove_task(self, name: str) -> None:
@@ -210,19 +214,20 @@ class AdaptedModel(nn.Module):
             InputError: the model has no such task, or no other.
         """
         removed = self.task_id(name)
-        self._check_that_tasks_can_change()
+        bank = self._changeable_bank()
         if len(self.tasks) == 1:
             raise InputError(f"{name!r} is the model's only task")
-        if self.bank is not None:
-            self.bank.remove_task(removed)
+        if bank is not None:
+            bank.remove_task(removed)
         self.config = self.config.with_tasks([task for task in self.tasks if task != name])
 
-    def _check_that_tasks_can_change(self) -> None:
-        if self._adapters is not None and self._adapters.are_fixed:
+    def _changeable_bank(self) -> StoredBank | HypernetworkBank | None:
+        if isinstance(self.bank, FrozenBank) or (self._adapters is not None and self._adapters.are_fixed):
             raise InputError(
                 "tasks cannot be added or removed: these adapters were generated before (a static export, or "
                 "frozen_adapters()) and there is no hypernetwork to make others; change the run's model"
             )
+        return self.bank
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """What the method trains, by name; what checkpoints and `save_pretrained` hold."""
@@ -320,7 +325,7 @@ class AdaptedModel(nn.Module):
         with self._adapters.of_rows(ids):
             yield
 
-    def _reduced_precision(self):
+    def _reduced_precision(self) -> AbstractContextManager[Any]:
         """A backbone in half precision computes under autocast: what is trained stays in float32."""
         dtype = self.backbone.get_input_embeddings().weight.dtype
         if dtype not in (torch.bfloat16, torch.float16) or torch.is_autocast_enabled(self.device.type):

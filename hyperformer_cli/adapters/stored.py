@@ -18,13 +18,9 @@ from hyperformer_cli.storage.static import NORMS_FILE, STATIC, read_static_task
 from hyperformer_cli.storage.trained import CONFIG_FILE, WEIGHTS_FILE, Description, read_description
 
 
-def describe(
-    config: AdapterConfig, source: BackboneSource | None, backbone: PreTrainedModel, weights: str = "trained"
-) -> Description:
+def describe(config: AdapterConfig, source: BackboneSource, backbone: PreTrainedModel) -> Description:
     """What `hyperformer.json` says of a model."""
-    source = source or BackboneSource(None)
-    hashes = configuration_hash(backbone.config), frozen_hash(backbone)
-    return Description(config, source.as_dict(), *hashes, weights=weights)
+    return Description(config, source.as_dict(), configuration_hash(backbone.config), frozen_hash(backbone))
 
 
 @dataclass(frozen=True)

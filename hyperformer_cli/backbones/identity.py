@@ -22,5 +22,5 @@ def frozen_hash(backbone: nn.Module) -> str:
     for name, parameter in sorted(backbone.named_parameters(prefix="backbone")):
         if not parameter.requires_grad:
             digest.update(name.encode())
-            digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy())
+            digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -19,7 +19,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -47,7 +46,7 @@ class EncoderDecoderLayout:
         """
         return {**self.generation_batch(inputs, pad_id), "labels": pad(targets, IGNORED_LABEL)}
 
-    def forward_inputs(self, backbone: PreTrainedModel, batch: Mapping[str, Any]) -> dict[str, Any]:
+    def forward_inputs(self, backbone: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
         """The backbone's arguments for the logits of a batch's labels; the loss is computed outside."""
         inputs = {name: value for name, value in batch.items() if name != "labels"}
         return {**inputs, "decoder_input_ids": backbone.prepare_decoder_input_ids_from_labels(batch["labels"])}

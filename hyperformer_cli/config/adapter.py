@@ -7,7 +7,7 @@ silently ignored. Defaults are the paper's (Sections 2 and 3 of https://aclantho
 import copy
 import json
 import re
-from typing import TYPE_CHECKING, Any, Literal, Optional, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Optional, get_args
 
 from pydantic import (
     BaseModel,
@@ -73,6 +73,14 @@ def _resizes_embedding(method: str, projected: bool) -> bool:
     and position embeddings, all of one size, so there the task projector must keep it.
     """
     return projected if method == "hyperformer" else not projected
+
+
+class EmbeddingSizes(NamedTuple):
+    """Sizes of a hypernetwork's embeddings: z (`task`), the projecting MLPs' hidden layer (e), what heads read (t)."""
+
+    task: int
+    hidden: int
+    projected: int
 
 
 class _MethodAndForm(BaseModel):
@@ -201,6 +209,18 @@ class AdapterConfig(_WithOptions):
     @property
     def has_hypernetwork(self) -> bool:
         return self.has_bank and _has_hypernetwork(self.method)
+
+    @property
+    def embedding_sizes(self) -> EmbeddingSizes:
+        """The sizes of the hypernetworks' embeddings.
+
+        Raises:
+            ValueError: the method has no hypernetworks.
+        """
+        sizes = self.task_embedding_dim, self.projector_hidden_dim, self.projected_task_embedding_dim
+        if sizes[0] is None or sizes[1] is None or sizes[2] is None:
+            raise ValueError(f"method '{self.method}' has no hypernetworks")
+        return EmbeddingSizes(sizes[0], sizes[1], sizes[2])
 
     @property
     def needs_task_prefix(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import PreTrainedModel
 from transformers.activations import ACT2FN
 
 from hyperformer_cli.adapters.forms.form import TensorSpec, sublayer_sites
@@ -49,13 +50,11 @@ class BottleneckWeights:
     @classmethod
     def from_named_tensors(cls, named: Mapping[str, Tensor]) -> "BottleneckWeights":
         """The inverse of `named_tensors`."""
-        norms = {
-            norm: (named[f"{norm}_scale"], named[f"{norm}_shift"])
+        pre, post = (
+            (named[f"{norm}_scale"], named[f"{norm}_shift"]) if f"{norm}_scale" in named else None
             for norm in ("pre_norm", "post_norm")
-            if f"{norm}_scale" in named
-        }
-        linear = {name: tensor for name, tensor in named.items() if "norm" not in name}
-        return cls(**linear, **norms)
+        )
+        return cls(named["down_weight"], named["down_bias"], named["up_weight"], named["up_bias"], pre, post)
 
 
 class Bottleneck:
@@ -67,7 +66,7 @@ class Bottleneck:
         self.options = options
         self._activation = ACT2FN[options.non_linearity]
 
-    def find_sites(self, backbone: nn.Module, family: Family) -> dict[AdapterSite, nn.Module]:
+    def find_sites(self, backbone: PreTrainedModel, family: Family) -> dict[AdapterSite, nn.Module]:
         return sublayer_sites(backbone, family)
 
     def tensors(self, site: AdapterSite) -> dict[str, TensorSpec]:

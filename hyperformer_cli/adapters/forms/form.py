@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from hyperformer_cli.adapters.sites import AdapterSite
 from hyperformer_cli.backbones.family import Family
@@ -24,7 +25,7 @@ def small_normal(shape: tuple[int, ...]) -> Tensor:
     return torch.randn(shape) * INITIAL_STD
 
 
-def sublayer_sites(backbone: nn.Module, family: Family) -> dict[AdapterSite, nn.Module]:
+def sublayer_sites(backbone: PreTrainedModel, family: Family) -> dict[AdapterSite, nn.Module]:
     """The outputs of self-attention and of the feed-forward, in every layer of every stack (paper, Section 2)."""
     width = family.hidden_size(backbone.config)
     return {
@@ -75,7 +76,7 @@ class Form(Protocol):
 
     weights: type[Any]  # the class of its `AdapterWeights`
 
-    def find_sites(self, backbone: nn.Module, family: Family) -> dict[AdapterSite, nn.Module]:
+    def find_sites(self, backbone: PreTrainedModel, family: Family) -> dict[AdapterSite, nn.Module]:
         """The sites in a backbone with the modules that are adapted, stack by stack, within a stack by position and
         then by layer: sites that share a hypernetwork lie together.
 

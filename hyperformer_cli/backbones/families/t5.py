@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
 
 from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.backbones.layouts import EncoderDecoderLayout
@@ -43,7 +42,7 @@ def _merge(stated: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _untie_output_layer(model: PreTrainedModel) -> None:
+def _untie_output_layer(model: Any) -> None:
     """T5 v1.1, Flan, mT5 and UMT5 have an output layer of their own; transformers 5 ties it unless a file has it."""
     config = model.config
     if not getattr(config, "scale_decoder_outputs", config.model_type not in ("mt5", "umt5")):
