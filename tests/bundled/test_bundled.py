@@ -2,7 +2,6 @@
 
 import json
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,7 +61,7 @@ def test_an_unknown_split_and_a_folder_without_rows_are_refused():
     with pytest.raises(InputError, match=r"no bundled split 'tests'; did you mean 'test'\?"):
         load_rows(get_task("mini_rte"), "tests", "bundled")
     with pytest.raises(InputError, match=r"no bundled task 'nano_t5'; valid: mini_cb, mini_cola, .*mini_stsb"):
-        load_rows(replace(get_task("mini_rte"), name="nano_t5"), "train", "bundled")
+        load_rows(get_task("mini_rte").model_copy(update={"configuration": "nano_t5"}), "train", "bundled")
 
 
 def test_the_quickstart_resolves_without_network():

@@ -11,6 +11,7 @@ from conftest import example_rows
 from pyarrow import parquet
 from transformers import AutoTokenizer
 
+from hyperformer_cli.backbones.layouts import EncoderDecoderLayout
 from hyperformer_cli.data.collation import collate
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.data.sources import load_rows
@@ -79,8 +80,7 @@ def test_the_cache_knows_content_not_names(data_folder: Path, tmp_path: Path, ho
 def test_collation_pads_and_masks(data_folder: Path, tokenizer, how: Tokenization) -> None:
     splits = [how.apply(get_task(t), load_rows(get_task(t), "train", str(data_folder))) for t in ("cola", "mrpc")]
     examples = [(0, 3), (1, 5), (0, 0)]
-    batch = collate(examples, splits, tokenizer.pad_token_id)
-    assert batch["task_ids"].tolist() == [0, 1, 0]
+    batch = collate(examples, splits, EncoderDecoderLayout(), tokenizer.pad_token_id)
     for row, (task, i) in enumerate(examples):
         length = int(batch["attention_mask"][row].sum())
         assert batch["input_ids"][row, :length].tolist() == splits[task].input_ids(i).tolist()
