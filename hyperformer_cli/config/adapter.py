@@ -9,19 +9,12 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Literal, Optional, get_args
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    create_model,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationInfo, create_model, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from hyperformer_cli.config.forms import DEFAULT_FORM, FORMS, FormEntry
 from hyperformer_cli.errors import did_you_mean
+from hyperformer_cli.schema.section import Section, no_duplicates
 
 Method = Literal["finetune", "adapters", "hyperformer", "hyperformer-shared-layers", "hyperformer++"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -75,10 +68,8 @@ def _resizes_embedding(method: str, projected: bool) -> bool:
     return projected if method == "hyperformer" else not projected
 
 
-class _MethodAndForm(BaseModel):
+class _MethodAndForm(Section):
     """The fields that decide which others are used; they are validated first."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     method: Method
     tasks: list[str] = Field(min_length=1, strict=False)
@@ -145,10 +136,7 @@ class AdapterConfig(_WithOptions):
         for task in tasks:
             if not re.fullmatch(r"[^\s./\\][^/\\]*", task):  # they name files
                 raise ValueError(f"{task!r} cannot be a task's name: no slashes, no space or dot in front")
-        duplicates = sorted({task for task in tasks if tasks.count(task) > 1})
-        if duplicates:
-            raise ValueError(f"duplicate: {', '.join(duplicates)}")
-        return tasks
+        return no_duplicates(tasks)
 
     @field_validator("form")
     @classmethod
@@ -175,12 +163,10 @@ class AdapterConfig(_WithOptions):
     @field_validator("projected_task_embedding_dim")
     @classmethod
     def _embedding_sizes_fit(cls, value: int | None, info: ValidationInfo) -> int | None:
-        size = info.data.get("task_embedding_dim")
-        method, projected = info.data.get("method"), info.data.get("project_task_embedding")
-        if value is None or size is None or method is None or _resizes_embedding(method, bool(projected)):
-            return value
-        if value != size:
-            state = "true" if projected else "false"
+        size, method = info.data.get("task_embedding_dim"), info.data.get("method")
+        projected = bool(info.data.get("project_task_embedding"))
+        if None not in (value, size, method) and value != size and not _resizes_embedding(str(method), projected):
+            state = str(projected).lower()
             raise ValueError(
                 f"must equal task_embedding_dim ({size}) for '{method}' with project_task_embedding {state}"
             )

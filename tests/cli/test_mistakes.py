@@ -130,7 +130,7 @@ def test_recipes(
         (b"- a\n- b\n", ["a recipe is a mapping"]),
         (b"just text\n", ["a recipe is a mapping"]),
         (b"", ["'name' is missing"]),
-        (b"name: a\nname: b\n", ["'name' stands twice"]),
+        (b"name: a\nname: b\n", ["duplicate key 'name'"]),
         (b"name: \xff\xfe\n", ["not UTF-8"]),
         (b"name: !!python/object/apply:os.mkdir ['made-by-yaml']\n", ["not valid YAML"]),
         (b"name: !!python/name:os.system\n", ["not valid YAML"]),
