@@ -6,6 +6,7 @@ task, and two ranks with 16 examples each train on the same batch as one rank wi
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -32,7 +33,7 @@ def task_distribution(sizes: Sequence[int], temperature: float) -> np.ndarray:
     return weights / weights.sum()
 
 
-def rank_slice(batch: list[Example], rank: int, world: int) -> list[Example]:
+def rank_slice(batch: Sequence[Example], rank: int, world: int) -> Sequence[Example]:
     """The consecutive part of a global batch that one rank computes.
 
     Raises:
@@ -77,9 +78,10 @@ class TemperatureSampler:
         tasks = generator.choice(len(self.sizes), size=rows, p=distribution)
         if not self.mixed_batches:
             task = int(tasks[0])
-            return [(task, int(row)) for row in self._draw(generator, task, self.batch_size)]
-        drawn = {task: iter(self._draw(generator, task, count)) for task, count in _counts(tasks).items()}
-        return [(int(task), int(next(drawn[int(task)]))) for task in tasks]
+            return [(task, row) for row in self._draw(generator, task, self.batch_size).tolist()]
+        counts = sorted(Counter(tasks.tolist()).items())
+        drawn = {task: iter(self._draw(generator, task, count).tolist()) for task, count in counts}
+        return [(task, next(drawn[task])) for task in tasks.tolist()]
 
     def _draw(self, generator: np.random.Generator, task: int, count: int) -> np.ndarray:
         n = self.sizes[task]
@@ -92,11 +94,6 @@ class TemperatureSampler:
         pool = pool[np.argsort(self.lengths[task][pool], kind="stable")]
         chosen = generator.integers(batches)
         return generator.permutation(pool[chosen * count : (chosen + 1) * count])
-
-
-def _counts(tasks: np.ndarray) -> dict[int, int]:
-    distinct, counts = np.unique(tasks, return_counts=True)
-    return dict(zip(distinct.tolist(), counts.tolist(), strict=True))
 
 
 @dataclass

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -14,7 +15,6 @@ from transformers import PreTrainedTokenizerBase
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.layouts import IGNORED_LABEL
 from hyperformer_cli.config.recipe import TrainingSection
-from hyperformer_cli.data.collation import collate
 from hyperformer_cli.data.sampling import Example, rank_slice
 from hyperformer_cli.data.tokenization import TokenizedSplit
 from hyperformer_cli.engine.loss import batch_losses
@@ -22,8 +22,7 @@ from hyperformer_cli.engine.loss import batch_losses
 SplitsById = Mapping[int, TokenizedSplit]  # by task id
 
 
-@dataclass(frozen=True)
-class RowLosses:
+class RowLosses(NamedTuple):
     """Losses of some examples, on the model's device.
 
     Attributes:
@@ -62,7 +61,9 @@ class LossFunction:
             smoothing: eps, see `label_smoothed_loss`.
         """
         device, ids = self.accelerator.device, [task for task, _ in examples]
-        batch = collate(examples, splits, self.model.family.layout, self.tokenizer.pad_token_id)
+        inputs = [splits[task].input_ids(row) for task, row in examples]
+        targets = [splits[task].target_ids(row) for task, row in examples]
+        batch = self.model.family.layout.training_batch(inputs, targets, self.tokenizer.pad_token_id)
         batch = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
         with self.accelerator.autocast():
             losses = batch_losses(self.model, batch, ids, smoothing, wrapped=self.wrapped_model)
@@ -112,22 +113,17 @@ class OptimizerStep:
             with nullcontext() if part is parts[-1] else accelerator.no_sync(self.loss_function.wrapped_model):
                 rows = self.loss_function(part, self.splits, settings.label_smoothing)
                 accelerator.backward(scale * rows.losses.sum())
-            seen.append(RowLosses(rows.task_ids, rows.losses.detach(), rows.tokens))
+            seen.append(rows._replace(losses=rows.losses.detach()))
         limit = math.inf if settings.max_grad_norm is None else settings.max_grad_norm
         trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         gradient_norm = accelerator.clip_grad_norm_(trained, limit)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
-        return StepResult(_joined(seen), gradient_norm)
+        return StepResult(RowLosses(*map(torch.cat, zip(*seen, strict=True))), gradient_norm)
 
 
 def micro_batches(examples: Sequence[Example], size: int) -> Iterator[Sequence[Example]]:
     """Consecutive parts of `size` examples; the last may be smaller."""
     for start in range(0, len(examples), size):
         yield examples[start : start + size]
-
-
-def _joined(parts: Sequence[RowLosses]) -> RowLosses:
-    names = ("task_ids", "losses", "tokens")
-    return RowLosses(*(torch.cat([getattr(part, name) for part in parts]) for name in names))

@@ -12,7 +12,6 @@ from pyarrow import parquet
 from transformers import AutoTokenizer
 
 from hyperformer_cli.backbones.layouts import EncoderDecoderLayout
-from hyperformer_cli.data.collation import collate
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.data.sources import Rows, load_rows
 from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit, cache_folder
@@ -88,7 +87,8 @@ def test_the_cache_knows_content_not_names(
 def test_collation_pads_and_masks(data_folder: Path, tokenizer, tokenization: Tokenization) -> None:
     splits = [tokenized(tokenization, t, data_folder) for t in ("cola", "mrpc")]
     examples = [(0, 3), (1, 5), (0, 0)]
-    batch = collate(examples, splits, EncoderDecoderLayout(), tokenizer.pad_token_id)
+    inputs, targets = ([getattr(splits[task], ids)(i) for task, i in examples] for ids in ("input_ids", "target_ids"))
+    batch = EncoderDecoderLayout().training_batch(inputs, targets, tokenizer.pad_token_id)
     for row, (task, i) in enumerate(examples):
         length = int(batch["attention_mask"][row].sum())
         assert batch["input_ids"][row, :length].tolist() == splits[task].input_ids(i).tolist()
