@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from hyperformer_cli.config.task_entries import TaskEntry
-from hyperformer_cli.schema.section import Positive, Section, no_duplicates
+from hyperformer_cli.schema.section import Distinct, Positive, Section
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 PAPER, AUTO, RANDOM = "paper", "auto", "random"
@@ -21,10 +21,8 @@ class FewshotSection(Section):
     """
 
     target_tasks: list[TaskEntry] = Field(default=[])
-    sizes: Annotated[list[Positive], AfterValidator(no_duplicates)] = Field(
-        default=[4, 16, 32, 100, 500, 1000, 2000], min_length=1
-    )
-    seeds: Annotated[list[Seed], AfterValidator(no_duplicates)] = Field(default=[1, 2, 3, 4, 5], min_length=1)
+    sizes: Annotated[list[Positive], Distinct] = Field(default=[4, 16, 32, 100, 500, 1000, 2000], min_length=1)
+    seeds: Annotated[list[Seed], Distinct] = Field(default=[1, 2, 3, 4, 5], min_length=1)
     init_from: str = Field(default=PAPER, min_length=1)
     train: Literal["all", "task-embedding"] = "all"
     max_steps: Positive = 500

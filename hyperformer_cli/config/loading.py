@@ -120,7 +120,7 @@ def override_values(
     """Applies `dotted.key=value` to plain values in place; returns them and where each came from.
 
     Raises:
-        InputError: an override that is none.
+        InputError: an override without a key or a value.
     """
     for override in overrides:
         key, equals, text = override.partition("=")

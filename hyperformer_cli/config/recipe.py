@@ -7,20 +7,12 @@ import copy
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.config.fewshot import FewshotSection, Seed
 from hyperformer_cli.config.task_entries import TaskEntry, entry_name
-from hyperformer_cli.schema.section import Positive, Section, SplitName, no_duplicates
+from hyperformer_cli.schema.section import Distinct, Positive, Section, SplitName
 
 Tracker = Literal["tensorboard", "wandb", "mlflow", "comet_ml", "clearml", "aim", "trackio"]
 
@@ -147,9 +139,7 @@ class SweepSection(Section):
 
     model_config = ConfigDict(extra="allow")
 
-    __pydantic_extra__: dict[str, Annotated[list[Any], Field(min_length=1), AfterValidator(no_duplicates)]] = Field(
-        init=False
-    )
+    __pydantic_extra__: dict[str, Annotated[list[Any], Field(min_length=1), Distinct]] = Field(init=False)
     select: Literal["validation"] | None = None
 
     @property

@@ -28,7 +28,7 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     """The tokenizer of the recipe's model, or the one it names.
 
     Raises:
-        InputError: there is none, or it is on the hub, which cannot be reached.
+        InputError: it does not exist, or it is on the hub, which cannot be reached.
     """
     named = recipe.model.tokenizer or recipe.model.name
     assert named is not None  # a recipe without both is not valid
@@ -59,12 +59,7 @@ def load_split(
 ) -> TokenizedSplit:
     """One task's examples in one role, tokenised.
 
-    Args:
-        task: the declaration.
-        split: the role.
-        data: source, protocol, subsampling.
-        tokenization: of the model.
-        seed: draws `data.samples_per_task` training examples in the paper's protocol.
+    In the paper's protocol `seed` draws `data.samples_per_task` training examples.
     """
     rows = load_rows(task, source_split_of(task, split), data.source)
     return tokenization.apply(task, rows).select(select_rows(task, split, data, rows.table.num_rows, seed))

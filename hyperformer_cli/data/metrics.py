@@ -86,14 +86,11 @@ class Spearman(LocalMetric):
 
 
 def score(task: Task, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """Every metric of a task over decoded texts, in per cent.
-
-    Args:
-        task: gives the metrics, and how a text is read.
-        predictions: generated texts.
-        references: target texts, as many.
-    """
-    predicted, expected = _values(task, predictions), _values(task, references)
+    """Every metric of a task over decoded texts, in per cent; a text that cannot be read counts as INVALID."""
+    predicted, expected = (
+        [INVALID if (value := task.parse_prediction(text)) is None else value for text in texts]
+        for texts in (predictions, references)
+    )
     values = {}
     for name in task.metrics:
         metric = METRICS[name].load()(keep_in_memory=True)
@@ -109,12 +106,6 @@ def majority_score(task: Task, references: Sequence[str]) -> dict[str, float]:
     counts = Counter(references)
     most_frequent = max(sorted(counts, reverse=True), key=counts.__getitem__)
     return score(task, [most_frequent] * len(references), references)
-
-
-def _values(task: Task, texts: Sequence[str]) -> list[int | float | str]:
-    """Each text as class number, as number (INVALID if it is neither), or as it is."""
-    values = [task.parse_prediction(text) for text in texts]
-    return [INVALID if value is None else value for value in values]
 
 
 def _correlation(

@@ -36,14 +36,9 @@ class Score:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Predicts and scores with one model.
+    """Predicts and scores with one model, which is not wrapped and on the accelerator's device.
 
-    Attributes:
-        model: unwrapped, on the accelerator's device; left in the mode it came in.
-        tokenizer: the model's.
-        accelerator: gives device, precision and processes.
-        settings: batch size, beams, and the largest number of examples.
-        observer: hears of every batch, and of every task when all processes have scored it.
+    The observer is told of every batch, and of every task when all processes have scored it.
     """
 
     model: AdaptedModel
@@ -53,15 +48,9 @@ class Evaluator:
     observer: Observer = SILENT
 
     def evaluate(self, tasks: Sequence[Task], split: str, data: Mapping[str, TokenizedSplit]) -> list[Score]:
-        """Scores every task on its examples; the adapters of all tasks are generated once.
+        """One score per task and metric, on every process; `data` holds each task's examples by its name.
 
-        Args:
-            tasks: the declarations.
-            split: what the scores call the split.
-            data: each task's examples, by name.
-
-        Returns:
-            One score per task and metric, on every process.
+        The adapters of all tasks are generated once; the model is left in the mode it came in.
         """
         lengths = longest_target(tasks, self.tokenizer)
         was_training = self.model.training

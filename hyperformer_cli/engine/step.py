@@ -40,11 +40,7 @@ class RowLosses(NamedTuple):
 class LossFunction:
     """The forward pass of training: from examples to the losses of their rows.
 
-    Attributes:
-        model: on the accelerator's device.
-        wrapped_model: what accelerate or torch.compile made of the model; else the model itself.
-        tokenizer: the model's.
-        accelerator: gives device and precision.
+    `wrapped_model` is what accelerate or torch.compile made of the model; else the model itself.
     """
 
     model: AdaptedModel
@@ -53,13 +49,7 @@ class LossFunction:
     accelerator: Accelerator
 
     def __call__(self, examples: Sequence[Example], splits: SplitsById, smoothing: float) -> RowLosses:
-        """Computes the label-smoothed losses of a micro-batch.
-
-        Args:
-            examples: (task id, row) pairs.
-            splits: the examples of every task, by id.
-            smoothing: eps, see `label_smoothed_loss`.
-        """
+        """The losses of a micro-batch of (task id, row) pairs; `smoothing` as in `label_smoothed_loss`."""
         device, ids = self.accelerator.device, [task for task, _ in examples]
         inputs = [splits[task].input_ids(row) for task, row in examples]
         targets = [splits[task].target_ids(row) for task, row in examples]
@@ -80,15 +70,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class OptimizerStep:
-    """Takes optimizer steps.
-
-    Attributes:
-        loss_function: of the model that is trained.
-        splits: training examples of every task, by id.
-        optimizer: holds what is trained.
-        schedule: of its learning rate.
-        settings: micro-batches, loss reduction, label smoothing, clipping.
-    """
+    """Takes optimizer steps with the parameters in `optimizer`, on the training examples in `splits`."""
 
     loss_function: LossFunction
     splits: SplitsById
@@ -97,11 +79,7 @@ class OptimizerStep:
     settings: TrainingSection
 
     def __call__(self, batch: Sequence[Example]) -> StepResult:
-        """Makes one step on the global batch of all processes, each computing its slice.
-
-        Args:
-            batch: (task id, row) pairs, the same on every process.
-        """
+        """Makes one step on the global batch, the same on every process; each process computes its slice."""
         accelerator, settings = self.loss_function.accelerator, self.settings
         world = accelerator.num_processes
         scale = float(world)  # several processes average their gradients; the loss is a sum over all of them

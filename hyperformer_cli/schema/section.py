@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
@@ -18,12 +18,11 @@ class Section(BaseModel):
 
 
 def no_duplicates(values: Values) -> Values:
-    """A validator of lists.
-
-    Raises:
-        ValueError: a value occurs more than once.
-    """
+    """Returns the values; raises ValueError if one occurs more than once."""
     for i, value in enumerate(values):
         if value in values[:i]:
             raise ValueError(f"duplicate value {value!r}")
     return values
+
+
+Distinct = AfterValidator(no_duplicates)

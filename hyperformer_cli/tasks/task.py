@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from string import Formatter
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hyperformer_cli.bundled import BUNDLED
 from hyperformer_cli.errors import InputError, did_you_mean
-from hyperformer_cli.schema.section import SPLITS, Positive, Section, SplitName, no_duplicates
+from hyperformer_cli.schema.section import SPLITS, Distinct, Positive, Section, SplitName, no_duplicates
 from hyperformer_cli.tasks.metrics import DEFAULT_METRICS, METRICS, Kind
 
 _MAX_LENGTHS = {"labels": None, "numbers": 10, "text": 128}  # of targets that cannot be listed
@@ -55,7 +55,7 @@ class Task(Section):
     revision: str = "main"
     label_column: str = "label"
     labels: list[str] | dict[str, str] | None = Field(default=None, min_length=2)
-    label_names: Annotated[list[str], AfterValidator(no_duplicates)] = Field(default=[])
+    label_names: Annotated[list[str], Distinct] = Field(default=[])
     target: str | None = None
     range: list[float] | None = Field(default=None, min_length=2, max_length=2)
     metrics: list[str] = Field(default=[], min_length=1)
@@ -94,7 +94,7 @@ class Task(Section):
     @property
     def label_texts(self) -> tuple[str, ...]:
         """What the model writes for each label."""
-        return tuple(self.labels.values() if isinstance(self.labels, dict) else self.labels or ())
+        return tuple(self.labels.values()) if isinstance(self.labels, dict) else self.label_values
 
     @property
     def text_columns(self) -> list[str]:
@@ -143,10 +143,10 @@ class Task(Section):
     def _number_text(self, label: Any) -> str | None:
         low, high = self.range or (-math.inf, math.inf)
         try:
-            number = round(float(label), 1) if math.isfinite(label) else None
+            number = round(float(label), 1) if math.isfinite(label) else math.nan
         except TypeError:
             return None
-        return None if number is None or not low <= number <= high else str(number)
+        return str(number) if low <= number <= high else None
 
     def possible_targets(self) -> Sequence[str]:
         """Every text that a prediction should be: the label texts, or the numbers of the range; else none."""
@@ -156,9 +156,9 @@ class Task(Section):
         return [str(tenths / 10) for tenths in range(first, last + 1)]
 
     def parse_prediction(self, text: str) -> int | float | str | None:
-        """What a generated text says: the label's place among the labels, the number, or the text.
+        """The label's place among the labels, the number, or the text; None if it is neither label nor number.
 
-        None where it is neither a label nor a number. Spaces around it do not count.
+        Spaces around it do not count.
         """
         text = text.strip()
         if self.is_free_text:
@@ -199,10 +199,9 @@ class Task(Section):
     @classmethod
     def _can_be_told_apart(cls, value: list[str] | dict[str, str] | None) -> list[str] | dict[str, str] | None:
         texts = list(value.values() if isinstance(value, dict) else value or ())
-        for text in texts:
+        for text in no_duplicates(texts):
             if not text or text != text.strip():
                 raise ValueError(f"{text!r} is empty or has spaces around it")
-        no_duplicates(texts)
         return value
 
     @field_validator("metrics")
