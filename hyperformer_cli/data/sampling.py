@@ -125,7 +125,8 @@ class ReferenceSampler:
         while self._position < position:
             self._draw()
         task, positions = self._draw()
-        shards = (self._orders[task][replica : self._used(task) : self.replicas] for replica in range(self.replicas))
+        used = self.sizes[task] // self.replicas * self.replicas  # the reference drops the rest
+        shards = (self._orders[task][replica : used : self.replicas] for replica in range(self.replicas))
         return [(task, row) for shard in shards for row in shard[positions].tolist()]
 
     def _start(self, epoch: int) -> None:
@@ -141,7 +142,3 @@ class ReferenceSampler:
         self._position += 1
         shard = self.sizes[task] // self.replicas
         return task, torch.randint(shard, (self.micro_batch_size,), generator=self._generator)
-
-    def _used(self, task: int) -> int:
-        """Examples that divide evenly over the replicas; the reference drops the rest."""
-        return self.sizes[task] // self.replicas * self.replicas

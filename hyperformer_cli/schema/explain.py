@@ -30,13 +30,13 @@ def explain(
         moved: places of the model whose values are written elsewhere in a file, with those places.
     """
     problems, moved = error.errors(), moved or {}
-    wrong = {problem["loc"] for problem in problems}
+    wrong = [_path(problem["loc"]) for problem in problems]
     for problem in problems:
         loc = problem["loc"]
         written = next((there + loc[len(here) :] for here, there in moved.items() if loc[: len(here)] == here), loc)
-        if written != loc and written in wrong:
+        path = _path(written)
+        if written != loc and path in wrong:
             continue
-        path = [str(part) for part in written if not _NOT_A_KEY.match(str(part))]
         key = ".".join(path)
         above = (".".join(path[:length]) for length in range(len(path), -1, -1))
         at = next((origins[k] for k in above if k in origins), root.__name__.lower())
@@ -57,6 +57,10 @@ def explain(
         else:
             message = problem["msg"].replace("Input should be", "should be").replace("a valid ", "a ")
             yield f"{at}: {key}: found {found!r}, {message}"
+
+
+def _path(loc: Location) -> list[str]:
+    return [str(part) for part in loc if not _NOT_A_KEY.match(str(part))]
 
 
 def _model_at(path: list[str], root: type[BaseModel]) -> type[BaseModel]:

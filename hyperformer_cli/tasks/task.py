@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from string import Formatter
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from hyperformer_cli.bundled import BUNDLED
 from hyperformer_cli.errors import InputError, did_you_mean
@@ -14,6 +14,49 @@ from hyperformer_cli.tasks.metrics import DEFAULT_METRICS, METRICS, Kind
 
 _MAX_LENGTHS = {"labels": None, "numbers": 10, "text": 128}  # of targets that cannot be listed
 _MOST_NUMBERS = 10_000  # of a range
+
+
+def _names_columns(template: str) -> str:
+    try:
+        fields = [field for field in Formatter().parse(template) if field[1] is not None]
+    except ValueError as error:
+        raise ValueError(f"not a template ({error}); double the braces that are meant as text: {{{{ }}}}") from None
+    if not fields or not all(name for _, name, _, _ in fields):
+        raise ValueError("name columns in braces, such as 'title: {title} text: {text}'")
+    for _, name, form, conversion in fields:
+        if "." in str(name) or form or conversion:
+            raise ValueError(f"'{{{name}}}': only columns, and what lies in them: {{text}}, {{choices[text][0]}}")
+    return template
+
+
+def _can_be_told_apart(labels: list[str] | dict[str, str]) -> list[str] | dict[str, str]:
+    for text in no_duplicates(list(labels.values() if isinstance(labels, dict) else labels)):
+        if not text or text != text.strip():
+            raise ValueError(f"{text!r} is empty or has spaces around it")
+    return labels
+
+
+def _can_be_listed(bounds: list[float]) -> list[float]:
+    low, high = bounds
+    if not (math.isfinite(high - low) and low < high):
+        raise ValueError(f"{bounds}: give two numbers, the lower one first")
+    if any(abs(10 * bound - round(10 * bound)) > 1e-6 for bound in bounds):
+        raise ValueError(f"{bounds}: numbers are written to one decimal")
+    if 10 * (high - low) > _MOST_NUMBERS:
+        raise ValueError(f"{bounds}: too many numbers to list; leave range out")
+    return bounds
+
+
+def _is_in_the_table(metric: str) -> str:
+    if metric not in METRICS:
+        raise ValueError(f"unknown metric '{metric}'; {did_you_mean(metric, METRICS)}")
+    return metric
+
+
+Template = Annotated[str, Field(min_length=1), AfterValidator(_names_columns)]
+Labels = Annotated[list[str] | dict[str, str], Field(min_length=2), AfterValidator(_can_be_told_apart)]
+Bounds = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_can_be_listed)]
+MetricName = Annotated[str, AfterValidator(_is_in_the_table)]
 
 
 class Task(Section):
@@ -48,17 +91,17 @@ class Task(Section):
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    template: str = Field(min_length=1)
+    template: Template
     files: dict[str, str] | None = Field(default=None, min_length=1)
     path: str | None = None
     configuration: str | None = None
     revision: str = "main"
     label_column: str = "label"
-    labels: list[str] | dict[str, str] | None = Field(default=None, min_length=2)
+    labels: Labels | None = None
     label_names: Annotated[list[str], Distinct] = Field(default=[])
-    target: str | None = None
-    range: list[float] | None = Field(default=None, min_length=2, max_length=2)
-    metrics: list[str] = Field(default=[], min_length=1)
+    target: Template | None = None
+    range: Bounds | None = None
+    metrics: list[MetricName] = Field(default=[], min_length=1)
     split_rule: Literal["own", "halved", "carved"] | None = None
     source_splits: dict[SplitName, str] = Field(default={})
     sizes: dict[str, Positive] = Field(default={})
@@ -178,53 +221,6 @@ class Task(Section):
         if not isinstance(given, dict):
             return given
         return {key: value for key, value in given.items() if value is not None or key not in cls.model_fields}
-
-    @field_validator("template", "target")
-    @classmethod
-    def _names_columns(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            fields = [field for field in Formatter().parse(value) if field[1] is not None]
-        except ValueError as error:
-            raise ValueError(f"not a template ({error}); double the braces that are meant as text: {{{{ }}}}") from None
-        if not fields or not all(name for _, name, _, _ in fields):
-            raise ValueError("name columns in braces, such as 'title: {title} text: {text}'")
-        for _, name, form, conversion in fields:
-            if "." in str(name) or form or conversion:
-                raise ValueError(f"'{{{name}}}': only columns, and what lies in them: {{text}}, {{choices[text][0]}}")
-        return value
-
-    @field_validator("labels")
-    @classmethod
-    def _can_be_told_apart(cls, value: list[str] | dict[str, str] | None) -> list[str] | dict[str, str] | None:
-        texts = list(value.values() if isinstance(value, dict) else value or ())
-        for text in no_duplicates(texts):
-            if not text or text != text.strip():
-                raise ValueError(f"{text!r} is empty or has spaces around it")
-        return value
-
-    @field_validator("metrics")
-    @classmethod
-    def _are_in_the_table(cls, value: list[str]) -> list[str]:
-        for name in value:
-            if name not in METRICS:
-                raise ValueError(f"unknown metric '{name}'; {did_you_mean(name, METRICS)}")
-        return value
-
-    @field_validator("range")
-    @classmethod
-    def _can_be_listed(cls, value: list[float] | None) -> list[float] | None:
-        if value is None:
-            return None
-        low, high = value
-        if not (math.isfinite(high - low) and low < high):
-            raise ValueError(f"{value}: give two numbers, the lower one first")
-        if any(abs(10 * bound - round(10 * bound)) > 1e-6 for bound in value):
-            raise ValueError(f"{value}: numbers are written to one decimal")
-        if 10 * (high - low) > _MOST_NUMBERS:
-            raise ValueError(f"{value}: too many numbers to list; leave range out")
-        return value
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> "Task":

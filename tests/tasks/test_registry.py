@@ -199,7 +199,7 @@ def test_a_path_starts_from_the_recipes_folder_else_from_the_current_one(
         ({"template": "none"}, r"topic\.yaml:2: tasks\.1\.template: name columns in braces"),
         ({"labels": ["a", "b"], "target": "{x}"}, r"topic\.yaml: tasks\.1: give labels or target, not both"),
         ({"name": "cola"}, r"topic\.yaml: tasks: 'cola' is the name of a shipped task"),
-        ({"metrics": ["acuracy"]}, r"topic\.yaml:3: tasks\.1\.metrics: unknown metric 'acuracy'; .*'accuracy'"),
+        ({"metrics": ["acuracy"]}, r"topic\.yaml:4: tasks\.1\.metrics\.0: unknown metric 'acuracy'; .*'accuracy'"),
         ({"range": [5, 0]}, r"topic\.yaml:3: tasks\.1\.range: \[5\.0, 0\.0\]: give two numbers, the lower one first"),
         ({"range": [0, 0.25]}, "to one decimal"),
         ({"range": [0, 1e6]}, "too many numbers to list"),
