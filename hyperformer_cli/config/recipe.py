@@ -117,7 +117,7 @@ class TrainingSection(Section):
 
 
 class EvaluationSection(Section):
-    """What is evaluated, when, and how predictions are made. `metric` chooses the best checkpoint.
+    """Which splits are evaluated, when, and the decoding. `metric` chooses the best checkpoint.
 
     `num_beams` is the task's own where it is null: 4 for translation, else 1.
     """

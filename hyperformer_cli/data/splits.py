@@ -35,7 +35,7 @@ def split_rows(
     Args:
         task: the declaration.
         split: the role.
-        rows: how many the data set's split has.
+        rows: the number of rows in that split.
         protocol: `paper` or `reference`.
         samples: keep only this many training rows, the first of a permutation.
         samples_seed: seed of that permutation in the paper's protocol; the reference's is always 42.

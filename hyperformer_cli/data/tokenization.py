@@ -79,7 +79,7 @@ class Tokenization:
         cached = cache_folder() / f"{self._key(task, rows)}.arrow"
         try:
             table = _map(cached)
-        except (OSError, pa.ArrowException):  # there is none, or one that was cut off
+        except (OSError, pa.ArrowException):  # missing, or cut off
             made = self._tokenize(task, rows)
             try:
                 with atomic_path(cached) as temporary, pa.ipc.new_file(str(temporary), made.schema) as writer:

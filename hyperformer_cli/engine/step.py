@@ -28,7 +28,7 @@ class RowLosses(NamedTuple):
     Attributes:
         task_ids: (rows,).
         losses: (rows,), summed over each row's tokens.
-        tokens: (rows,), how many target tokens each row has.
+        tokens: (rows,), the number of target tokens of each row.
     """
 
     task_ids: Tensor

@@ -59,7 +59,7 @@ def test_a_wrong_shipped_file_is_named_with_its_line(tmp_path: Path, monkeypatch
 
 @pytest.fixture
 def news(tmp_path: Path) -> Path:
-    """A task on the hub, for which a local folder laid out as a data set's repository stands."""
+    """A task on the hub; a local folder laid out as a data set's repository takes the place of the hub."""
     rows = {"train": 20, "dev": 9, "eval": 8}
     for split, count in rows.items():
         made = [{"text": row["sentence"], "topic": i % 2} for i, row in enumerate(example_rows("cola", count, split))]
