@@ -23,7 +23,7 @@ class RunStart:
 
 
 class Observer:
-    """Hears of everything and does nothing; override what matters."""
+    """Is told everything and does nothing; override what matters."""
 
     def started(self, run: RunStart) -> None:
         """Data and model are ready."""
@@ -38,7 +38,7 @@ class Observer:
         """A line for metrics.jsonl: losses, rate, speed."""
 
     def evaluating(self, task: str, split: str, examples: int) -> None:
-        """So many more examples of a task were predicted, on this process."""
+        """This process predicted `examples` more examples of a task."""
 
     def task_evaluated(self, task: str, split: str) -> None:
         """A task was scored; all processes are at this point."""

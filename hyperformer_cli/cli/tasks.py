@@ -145,7 +145,7 @@ def _splits(task: Any, sizes: dict[str, int]) -> dict[str, dict[str, Any]]:
     for role in SPLITS:
         source = source_split_of(task, role)
         if source in sizes:
-            counts = {p: split_rows(task, role, sizes, p).size(sizes[source]) for p in ("paper", "reference")}
+            counts = {p: len(split_rows(task, role, sizes[source], p)) for p in ("paper", "reference")}
             splits[role] = {**counts, "from": source}
     return splits
 

@@ -7,21 +7,14 @@ silently ignored. Defaults are the paper's (Sections 2 and 3 of https://aclantho
 import copy
 import json
 import re
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Optional, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Optional, get_args
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    create_model,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationInfo, create_model, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from hyperformer_cli.config.forms import DEFAULT_FORM, FORMS, FormEntry
 from hyperformer_cli.errors import did_you_mean
+from hyperformer_cli.schema.section import Distinct, Positive, Section
 
 Method = Literal["finetune", "adapters", "hyperformer", "hyperformer-shared-layers", "hyperformer++"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -83,14 +76,28 @@ class EmbeddingSizes(NamedTuple):
     projected: int
 
 
-class _MethodAndForm(BaseModel):
+def _can_name_files(task: str) -> str:
+    if not re.fullmatch(r"[^\s./\\][^/\\]*", task):
+        raise ValueError(f"{task!r} cannot be a task's name: no slashes, no space or dot in front")
+    return task
+
+
+def _form_is_known(form: str) -> str:
+    if form not in FORMS:
+        raise ValueError(f"unknown adapter form {form!r}; {did_you_mean(form, FORMS)}")
+    return form
+
+
+TaskName = Annotated[str, AfterValidator(_can_name_files)]
+FormName = Annotated[str, AfterValidator(_form_is_known)]
+
+
+class _MethodAndForm(Section):
     """The fields that decide which others are used; they are validated first."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
     method: Method
-    tasks: list[str] = Field(min_length=1, strict=False)
-    form: str | None = None
+    tasks: Annotated[list[TaskName], Distinct] = Field(min_length=1, strict=False)
+    form: FormName | None = None
 
 
 def _optional(info: FieldInfo) -> tuple[Any, FieldInfo]:
@@ -136,34 +143,16 @@ class AdapterConfig(_WithOptions):
     adapter_blocks: bool | None = None
     train_layer_norms: bool | None = None
     shared_by_tasks: bool | None = None
-    task_embedding_dim: int | None = Field(default=None, ge=1)
+    task_embedding_dim: Positive | None = None
     project_task_embedding: bool | None = None
-    projected_task_embedding_dim: int | None = Field(default=None, ge=1)
-    projector_hidden_dim: int | None = Field(default=None, ge=1)
+    projected_task_embedding_dim: Positive | None = None
+    projector_hidden_dim: Positive | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _fill_defaults(cls, given: Any) -> Any:
         known = isinstance(given, dict) and given.get("method") in METHODS and given.get("form") in (None, *FORMS)
         return _with_defaults(given) if known else given
-
-    @field_validator("tasks")
-    @classmethod
-    def _tasks_are_distinct(cls, tasks: list[str]) -> list[str]:
-        for task in tasks:
-            if not re.fullmatch(r"[^\s./\\][^/\\]*", task):  # they name files
-                raise ValueError(f"{task!r} cannot be a task's name: no slashes, no space or dot in front")
-        duplicates = sorted({task for task in tasks if tasks.count(task) > 1})
-        if duplicates:
-            raise ValueError(f"duplicate: {', '.join(duplicates)}")
-        return tasks
-
-    @field_validator("form")
-    @classmethod
-    def _form_is_known(cls, form: str | None) -> str | None:
-        if form is not None and form not in FORMS:
-            raise ValueError(f"unknown adapter form {form!r}; {did_you_mean(form, FORMS)}")
-        return form
 
     @field_validator("*")
     @classmethod
@@ -183,12 +172,10 @@ class AdapterConfig(_WithOptions):
     @field_validator("projected_task_embedding_dim")
     @classmethod
     def _embedding_sizes_fit(cls, value: int | None, info: ValidationInfo) -> int | None:
-        size = info.data.get("task_embedding_dim")
-        method, projected = info.data.get("method"), info.data.get("project_task_embedding")
-        if value is None or size is None or method is None or _resizes_embedding(method, bool(projected)):
-            return value
-        if value != size:
-            state = "true" if projected else "false"
+        size, method = info.data.get("task_embedding_dim"), info.data.get("method")
+        projected = bool(info.data.get("project_task_embedding"))
+        if None not in (value, size, method) and value != size and not _resizes_embedding(str(method), projected):
+            state = str(projected).lower()
             raise ValueError(
                 f"must equal task_embedding_dim ({size}) for '{method}' with project_task_embedding {state}"
             )

@@ -16,15 +16,9 @@ def single_task_recipes(recipe: Recipe) -> list[Recipe]:
     """One recipe per task where each task is trained alone (`joint: false`); none where one model learns all tasks."""
     if recipe.joint:
         return []
-    common = {**recipe.as_dict(), "joint": True, "paper": None}
-    return [
-        build_recipe(
-            {
-                **common,
-                "name": f"{recipe.name}/{task}",
-                "tasks": [entry],
-                "output_dir": str(cell_folder(recipe.output_dir, {"task": task})),
-            }
-        )
-        for task, entry in zip(recipe.task_names, recipe.tasks, strict=True)
-    ]
+    recipes = []
+    for task, entry in zip(recipe.task_names, recipe.tasks, strict=True):
+        folder = cell_folder(recipe.output_dir, {"task": task})
+        own = {"joint": True, "paper": None, "name": f"{recipe.name}/{task}", "tasks": [entry]}
+        recipes.append(build_recipe({**recipe.as_dict(), **own, "output_dir": str(folder)}))
+    return recipes

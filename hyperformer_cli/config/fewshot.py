@@ -2,11 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from hyperformer_cli.config.task_entries import TaskEntry
-from hyperformer_cli.schema.section import Positive, Section
+from hyperformer_cli.schema.section import Distinct, Positive, Section
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 PAPER, AUTO, RANDOM = "paper", "auto", "random"
 
 
@@ -19,21 +20,13 @@ class FewshotSection(Section):
     precision, is taken from `training`.
     """
 
-    target_tasks: list[TaskEntry] = Field([])
-    sizes: list[Positive] = Field([4, 16, 32, 100, 500, 1000, 2000], min_length=1)
-    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field([1, 2, 3, 4, 5], min_length=1)
-    init_from: str = Field(PAPER, min_length=1)
+    target_tasks: list[TaskEntry] = Field(default=[])
+    sizes: Annotated[list[Positive], Distinct] = Field(default=[4, 16, 32, 100, 500, 1000, 2000], min_length=1)
+    seeds: Annotated[list[Seed], Distinct] = Field(default=[1, 2, 3, 4, 5], min_length=1)
+    init_from: str = Field(default=PAPER, min_length=1)
     train: Literal["all", "task-embedding"] = "all"
     max_steps: Positive = 500
     batch_size: Positive = 32
-    learning_rate: float = Field(3e-4, gt=0)
+    learning_rate: float = Field(default=3e-4, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup_steps: int = Field(0, ge=0)
-
-    @field_validator("sizes", "seeds")
-    @classmethod
-    def _no_duplicates(cls, values: list[int]) -> list[int]:
-        duplicates = sorted({value for value in values if values.count(value) > 1})
-        if duplicates:
-            raise ValueError(f"duplicate value {duplicates[0]}")
-        return values
+    warmup_steps: int = Field(default=0, ge=0)

@@ -6,12 +6,10 @@ here; its options become fields of `AdapterConfig`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any, Literal
 
-from pydantic import Field
-
-from hyperformer_cli.schema.section import Section
+from hyperformer_cli.schema.section import Positive, Section
 
 NonLinearity = Literal["gelu_new", "gelu", "relu", "silu", "swish", "tanh", "sigmoid", "mish", "quick_gelu"]
 DEFAULT_FORM = "bottleneck"
@@ -42,9 +40,8 @@ class FormEntry:
 
     def implement(self, options: Mapping[str, Any]) -> Any:
         """The form with these options; those that the method does not use may be missing or None."""
-        module, _, attribute = self.implementation.partition(":")
         given = {name: options[name] for name in self.options.model_fields if options.get(name) is not None}
-        return getattr(import_module(module), attribute)(self.options(**given))
+        return resolve_name(self.implementation)(self.options(**given))
 
 
 class BottleneckOptions(Section):
@@ -58,7 +55,7 @@ class BottleneckOptions(Section):
         conditional_layer_norm: whether hypernetworks generate the adapters' layer norms too.
     """
 
-    reduction_factor: int = Field(32, ge=1)
+    reduction_factor: Positive = 32
     non_linearity: NonLinearity = "gelu_new"
     layer_norm_before: bool = False
     layer_norm_after: bool = True

@@ -20,7 +20,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 def shipped_recipes() -> dict[str, Path]:
     """The recipes that come with the package, by their path without the suffix; `_*.yaml` are bases, not recipes."""
     folder = _PACKAGE / "recipes"
-    folder = folder if folder.is_dir() else _PACKAGE.parent / "recipes"  # in a checkout they stand beside the package
+    folder = folder if folder.is_dir() else _PACKAGE.parent / "recipes"  # in a checkout they are beside the package
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("[!_]*.yaml"))}
 
 
@@ -120,7 +120,7 @@ def override_values(
     """Applies `dotted.key=value` to plain values in place; returns them and where each came from.
 
     Raises:
-        InputError: an override that is none.
+        InputError: an override without a key or a value.
     """
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -146,5 +146,5 @@ def set_value(values: dict[str, Any], origins: dict[str, str], path: Sequence[st
     section[path[-1]] = value
     key = ".".join(path)
     for below in [known for known in origins if known.startswith(f"{key}.")]:
-        del origins[below]  # what stood there is replaced whole
+        del origins[below]  # the whole section is replaced
     origins[key] = origin

@@ -5,14 +5,16 @@ Keys, defaults and meaning are a contract with users. A section's fields are in 
 
 import copy
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from hyperformer_cli.config.adapter import AdapterConfig
-from hyperformer_cli.config.fewshot import FewshotSection
+from hyperformer_cli.config.fewshot import FewshotSection, Seed
 from hyperformer_cli.config.task_entries import TaskEntry, entry_name
-from hyperformer_cli.schema.section import Positive, Section, SplitName
+from hyperformer_cli.schema.section import Distinct, Positive, Section, SplitName
+
+Tracker = Literal["tensorboard", "wandb", "mlflow", "comet_ml", "clearml", "aim", "trackio"]
 
 
 class PrintedParameters(Section):
@@ -44,7 +46,7 @@ class ModelSection(Section):
     revision: str = "main"
     tokenizer: str | None = None
     init: Literal["pretrained", "random"] = "pretrained"
-    config: dict[str, Any] = Field(default_factory=dict)
+    config: dict[str, Any] = Field(default={})
     dtype: Literal["float32", "bfloat16"] = "float32"
     gradient_checkpointing: bool = False
 
@@ -62,7 +64,7 @@ class ModelSection(Section):
 class SamplingSection(Section):
     """How training batches are drawn: task by n_task^(1/temperature), examples uniformly within a task."""
 
-    temperature: float = Field(10, gt=0)
+    temperature: float = Field(default=10, gt=0)
     mixed_batches: bool = False
     length_grouping: bool = False
 
@@ -78,7 +80,7 @@ class DataSection(Section):
     max_source_length: Positive = 128
     max_target_length: Positive = 128
     samples_per_task: Positive | None = None
-    sampling: SamplingSection = Field(default_factory=SamplingSection)
+    sampling: SamplingSection = SamplingSection()
 
     @model_validator(mode="after")
     def _reference_draws_as_it_does(self) -> "DataSection":
@@ -93,18 +95,18 @@ class TrainingSection(Section):
     max_steps: Positive = 65536
     batch_size: Positive = 128
     micro_batch_size: Positive = 32
-    learning_rate: float = Field(3e-4, gt=0)
+    learning_rate: float = Field(default=3e-4, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup_steps: int = Field(500, ge=0)
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    warmup_steps: int = Field(default=500, ge=0)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     loss_reduction: Literal["sum", "mean"] = "sum"
-    max_grad_norm: float | None = Field(1.0, gt=0)
+    max_grad_norm: float | None = Field(default=1.0, gt=0)
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
     save_every: Positive = 1000
     keep_checkpoints: Positive = 2
     log_every: Positive = 100
-    report_to: list[Literal["tensorboard", "wandb", "mlflow", "comet_ml", "clearml", "aim", "trackio"]] = Field([])
+    report_to: list[Tracker] = Field(default=[])
 
     @field_validator("precision", mode="before")
     @classmethod
@@ -115,13 +117,13 @@ class TrainingSection(Section):
 
 
 class EvaluationSection(Section):
-    """What is evaluated, when, and how predictions are made. `metric` chooses the best checkpoint.
+    """Which splits are evaluated, when, and the decoding. `metric` chooses the best checkpoint.
 
     `num_beams` is the task's own where it is null: 4 for translation, else 1.
     """
 
     every: Positive = 1000
-    splits: list[SplitName] = Field(["validation", "test"])
+    splits: list[SplitName] = Field(default=["validation", "test"])
     metric: Literal["average"] = "average"
     method: Literal["generate"] = "generate"
     num_beams: Positive | None = None
@@ -129,29 +131,26 @@ class EvaluationSection(Section):
     max_examples: Positive | None = None
 
 
-class SweepSection(BaseModel):
+class SweepSection(Section):
     """A grid: dotted keys with the values each takes.
 
     `select` names the setting with the best average on a split, over the seeds if they are in the grid.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow")
 
+    __pydantic_extra__: dict[str, Annotated[list[Any], Field(min_length=1), Distinct]] = Field(init=False)
     select: Literal["validation"] | None = None
 
     @property
     def grid(self) -> dict[str, list[Any]]:
-        return dict(self.model_extra or {})
+        return self.__pydantic_extra__
 
     @model_validator(mode="after")
-    def _lists_of_known_keys(self) -> "SweepSection":
+    def _keys_can_be_swept(self) -> "SweepSection":
         if not self.grid:
             raise ValueError("needs at least one dotted key with a list of values, such as seed: [1, 2, 3]")
-        for key, values in self.grid.items():
-            if not isinstance(values, list) or not values:
-                raise ValueError(f"{key}: needs a list of values, found {values!r}")
-            if any(values.count(value) > 1 for value in values):
-                raise ValueError(f"{key}: a value stands twice in {values!r}")
+        for key in self.grid:
             if key.split(".")[0] in ("name", "output_dir", "paper", "sweep", "fewshot"):
                 raise ValueError(f"{key}: cannot be swept")
             if any(other.startswith(f"{key}.") for other in self.grid):
@@ -170,12 +169,12 @@ class Recipe(Section):
     adapter: AdapterConfig
     tasks: list[TaskEntry] = Field(min_length=1)
     joint: bool = True
-    data: DataSection = Field(default_factory=DataSection)
-    training: TrainingSection = Field(default_factory=TrainingSection)
-    evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
+    data: DataSection = DataSection()
+    training: TrainingSection = TrainingSection()
+    evaluation: EvaluationSection = EvaluationSection()
     sweep: SweepSection | None = None
     fewshot: FewshotSection | None = None
-    seed: int = Field(42, ge=0, lt=2**32)
+    seed: Seed = 42
     output_dir: str = Field(default="", validate_default=True)
 
     _given: dict[str, Any] = PrivateAttr(default_factory=dict)  # before defaults were filled in
@@ -184,11 +183,11 @@ class Recipe(Section):
     @model_validator(mode="before")
     @classmethod
     def _adapter_knows_the_tasks(cls, given: Any) -> Any:
-        """`tasks` stand at the top of a recipe; the method needs them too."""
+        """`tasks` are a key of the recipe; the method needs them too."""
         if not isinstance(given, dict) or not isinstance(given.get("adapter"), dict):
             return given
         if "tasks" in given["adapter"]:
-            raise ValueError("tasks stand at the top of the recipe, not under adapter")
+            raise ValueError("tasks belong at the top of the recipe, not under adapter")
         tasks = given.get("tasks")
         names = [entry_name(entry) for entry in tasks] if isinstance(tasks, list) else tasks
         return {**given, "adapter": {**given["adapter"], "tasks": names}}

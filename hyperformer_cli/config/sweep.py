@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,20 +25,19 @@ class SweepPoint:
 
 
 def sweep_points(recipe: Recipe) -> list[SweepPoint]:
-    """The combinations of a recipe's grid, the last key varying fastest.
+    """The combinations of a recipe's grid, the last key varying fastest; none where it has no grid.
 
     Raises:
         InputError: a combination is not a valid recipe (its values are named), or two would share a folder.
     """
+    if recipe.sweep is None:
+        return []
     grid = recipe.sweep.grid
-    combinations = itertools.product(*grid.values())
-    points = [_point(recipe, dict(zip(grid, combination, strict=True))) for combination in combinations]
-    names = [point.name for point in points]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(
-                f"{recipe.where('sweep')}: sweep: two cells would be named {name}; give values that differ"
-            )
+    points = [_point(recipe, dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())]
+    for name, count in Counter(point.name for point in points).items():
+        if count > 1:
+            at = recipe.where("sweep")
+            raise InputError(f"{at}: sweep: two cells would be named {name}; give values that differ")
     return points
 
 
@@ -57,13 +57,11 @@ def chosen_points(recipe: Recipe, index: int | None) -> dict[int, SweepPoint]:
 
 def _point(recipe: Recipe, values: dict[str, Any]) -> SweepPoint:
     folder = cell_folder(recipe.output_dir, {key: _text(value) for key, value in values.items()})
-    name = folder.name
     plain, origins = recipe.given()
-    origin = f"{recipe.where('sweep')}: cell {name}"
-    own = {"sweep": None, "name": f"{recipe.name}/{name}", "output_dir": str(folder)}
+    own = {"sweep": None, "name": f"{recipe.name}/{folder.name}", "output_dir": str(folder)}
     for key, value in (own | values).items():
-        set_value(plain, origins, key.split("."), value, origin)
-    return SweepPoint(name, values, build_recipe(plain, origins))
+        set_value(plain, origins, key.split("."), value, f"{recipe.where('sweep')}: cell {folder.name}")
+    return SweepPoint(folder.name, values, build_recipe(plain, origins))
 
 
 def _text(value: Any) -> str:

@@ -1,6 +1,6 @@
 """From a recipe's data section to the tokenised examples of a task's split."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -9,7 +9,7 @@ from hyperformer_cli.backbones import hub
 from hyperformer_cli.bundled import folder_of
 from hyperformer_cli.config.recipe import DataSection, Recipe
 from hyperformer_cli.data.sources import load_rows
-from hyperformer_cli.data.splits import RowSelection, source_split_of, split_rows
+from hyperformer_cli.data.splits import source_split_of, split_rows
 from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.schema.section import SplitName
@@ -19,7 +19,7 @@ DatasetsByTask = dict[str, TokenizedSplit]
 
 
 def tokenization(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Tokenization:
-    """How a recipe's text becomes token ids."""
+    """The tokenization of a recipe's text."""
     lengths = recipe.data.max_source_length, recipe.data.max_target_length
     return Tokenization(tokenizer, *lengths, task_prefix=recipe.adapter.needs_task_prefix)
 
@@ -28,9 +28,11 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     """The tokenizer of the recipe's model, or the one it names.
 
     Raises:
-        InputError: there is none, or it is on the hub, which cannot be reached.
+        InputError: it does not exist, or it is on the hub, which cannot be reached.
     """
-    name = folder_of(recipe.model.tokenizer or recipe.model.name)
+    named = recipe.model.tokenizer or recipe.model.name
+    assert named is not None  # a recipe without both is not valid
+    name = folder_of(named)
     revision = "main" if recipe.model.tokenizer else recipe.model.revision  # a repository of its own, if named
     offline = not Path(name).is_dir() and not hub.is_reachable()
     try:
@@ -48,9 +50,8 @@ def load_splits(
     recipe: Recipe, tasks: Iterable[Task], split: SplitName, tokenizer: PreTrainedTokenizerBase
 ) -> DatasetsByTask:
     """Every task's examples in one role."""
-    return {
-        task.name: load_split(task, split, recipe.data, tokenization(recipe, tokenizer), recipe.seed) for task in tasks
-    }
+    text_to_ids = tokenization(recipe, tokenizer)
+    return {task.name: load_split(task, split, recipe.data, text_to_ids, recipe.seed) for task in tasks}
 
 
 def load_split(
@@ -58,30 +59,23 @@ def load_split(
 ) -> TokenizedSplit:
     """One task's examples in one role, tokenised.
 
-    Args:
-        task: the declaration.
-        split: the role.
-        data: source, protocol, subsampling.
-        tokenization: how text becomes token ids.
-        seed: draws `data.samples_per_task` training examples in the paper's protocol.
+    In the paper's protocol `seed` draws `data.samples_per_task` training examples.
     """
-    source = source_split_of(task, split)
-    rows = load_rows(task, source, data.source)
-    selection = select_rows(task, split, data, {source: rows.table.num_rows}, seed)
-    return tokenization.apply(task, rows).select(selection.indices)
+    rows = load_rows(task, source_split_of(task, split), data.source)
+    return tokenization.apply(task, rows).select(select_rows(task, split, data, rows.table.num_rows, seed))
 
 
-def select_rows(task: Task, split: SplitName, data: DataSection, sizes: dict[str, int], seed: int) -> RowSelection:
-    """The rows of a task's split by a recipe's data section; all there are if fewer than `samples_per_task`.
+def select_rows(task: Task, split: SplitName, data: DataSection, rows: int, seed: int) -> Sequence[int]:
+    """`split_rows` by a recipe's data section; all there are if fewer than `samples_per_task`.
 
     Raises:
         InputError: the data set is too small to leave any.
     """
-    selection = split_rows(task, split, sizes, data.protocol, data.samples_per_task, seed)
-    rows = sizes[selection.source_split]
-    if not selection.size(rows):
-        raise InputError(f"'{task.name}': the {rows} rows of its {selection.source_split} split leave none for {split}")
-    return selection
+    selected = split_rows(task, split, rows, data.protocol, data.samples_per_task, seed)
+    if not selected:
+        source = source_split_of(task, split)
+        raise InputError(f"'{task.name}': the {rows} rows of its {source} split leave none for {split}")
+    return selected
 
 
 def check_targets(
@@ -98,7 +92,7 @@ def check_targets(
         length = task.max_target_length or data.max_target_length
         for label in task.label_texts:
             ids = tokenizer(text_target=label, max_length=length, truncation=True)["input_ids"]
-            text = tokenizer.decode(ids, skip_special_tokens=True)
+            text = tokenizer.batch_decode([ids], skip_special_tokens=True)[0]
             if text.strip() != label:
                 raise InputError(
                     f"task '{task.name}': the tokenizer turns label {label!r} into {text!r} (in at most {length} "
@@ -129,8 +123,8 @@ def longest_target(tasks: Iterable[Task], tokenizer: PreTrainedTokenizerBase) ->
     As in the reference, whose limit counts the decoder's start token instead. Where a task's targets cannot be listed,
     its `max_target_length` is the longest.
     """
-
-    def longest(task: Task) -> int:
-        return max(len(ids) for ids in tokenizer(list(task.possible_targets()))["input_ids"])
-
-    return {task.name: max(1, (task.max_target_length or longest(task)) - 1) for task in tasks}
+    longest = {}
+    for task in tasks:
+        length = task.max_target_length or max(map(len, tokenizer(list(task.possible_targets()))["input_ids"]))
+        longest[task.name] = max(1, length - 1)
+    return longest

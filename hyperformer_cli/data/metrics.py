@@ -6,7 +6,7 @@ Importing `evaluate` takes seconds: import this module where it is used.
 import math
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import datasets
 import evaluate
@@ -21,8 +21,8 @@ from hyperformer_cli.tasks.task import Task
 INVALID = -1  # the class, or the number, of a prediction that is neither
 
 
-class LabelMetric(evaluate.Metric):
-    """Base of metrics over class numbers, of which a prediction may be INVALID; `value_type` names another type."""
+class LocalMetric(evaluate.Metric):
+    """Base of the metrics: over class numbers, of which a prediction may be INVALID, or another `value_type`."""
 
     value_type = "int64"
 
@@ -36,36 +36,29 @@ class LabelMetric(evaluate.Metric):
         )
 
 
-class NumberMetric(LabelMetric):
-    """Base of metrics over numbers."""
-
-    value_type = "float64"
-
-
-class Accuracy(LabelMetric):
+class Accuracy(LocalMetric):
     """Share of predictions that equal their reference; an invalid one counts as wrong."""
 
     def _compute(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
         return {"accuracy": sklearn_metrics.accuracy_score(references, predictions)}
 
 
-class F1(LabelMetric):
+class F1(LocalMetric):
     """F1 of class 1 of two; an invalid prediction counts as the opposite of its reference."""
 
     def _compute(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-        references, predictions = np.asarray(references), np.asarray(predictions)
-        valid = np.where(predictions == INVALID, 1 - references, predictions)
+        valid = np.where(np.equal(predictions, INVALID), np.subtract(1, references), predictions)
         return {"f1": sklearn_metrics.f1_score(references, valid, zero_division=0)}
 
 
-class MatthewsCorrelation(LabelMetric):
+class MatthewsCorrelation(LocalMetric):
     """Matthews correlation; invalid predictions are a class of their own."""
 
     def _compute(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
         return {"matthews_correlation": sklearn_metrics.matthews_corrcoef(references, predictions)}
 
 
-class Bleu(LabelMetric):
+class Bleu(LocalMetric):
     """sacrebleu's corpus BLEU over texts with one reference each."""
 
     value_type = "string"
@@ -74,29 +67,30 @@ class Bleu(LabelMetric):
         return {"bleu": sacrebleu.corpus_bleu(predictions, [references]).score / 100}
 
 
-class Pearson(NumberMetric):
+class Pearson(LocalMetric):
     """Pearson correlation; 0 where one side is constant."""
+
+    value_type = "float64"
 
     def _compute(self, predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
         return {"pearson": _correlation(stats.pearsonr, predictions, references)}
 
 
-class Spearman(NumberMetric):
+class Spearman(LocalMetric):
     """Spearman rank correlation; 0 where one side is constant."""
+
+    value_type = "float64"
 
     def _compute(self, predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
         return {"spearmanr": _correlation(stats.spearmanr, predictions, references)}
 
 
 def score(task: Task, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """Every metric of a task over decoded texts, in per cent.
-
-    Args:
-        task: gives the metrics, and how a text is read.
-        predictions: generated texts.
-        references: target texts, as many.
-    """
-    predicted, expected = _values(task, predictions), _values(task, references)
+    """Every metric of a task over decoded texts, in per cent; a text that cannot be read counts as INVALID."""
+    predicted, expected = (
+        [INVALID if (value := task.parse_prediction(text)) is None else value for text in texts]
+        for texts in (predictions, references)
+    )
     values = {}
     for name in task.metrics:
         metric = METRICS[name].load()(keep_in_memory=True)
@@ -114,13 +108,9 @@ def majority_score(task: Task, references: Sequence[str]) -> dict[str, float]:
     return score(task, [most_frequent] * len(references), references)
 
 
-def _values(task: Task, texts: Sequence[str]) -> list[int | float | str]:
-    """Each text as class number, as number (INVALID if it is neither), or as it is."""
-    values = [task.parse_prediction(text) for text in texts]
-    return [INVALID if value is None else value for value in values]
-
-
-def _correlation(function: object, predictions: Sequence[float], references: Sequence[float]) -> float:
+def _correlation(
+    function: Callable[..., Sequence[float]], predictions: Sequence[float], references: Sequence[float]
+) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scipy warns of constant input, for which it returns NaN
         value = float(function(predictions, references)[0])

@@ -26,10 +26,7 @@ MODEL, DATA, DESCRIPTION = "model", "data", "prefetch.json"
 def prefetch(recipe: Recipe, to: Path, observer: Observer = SILENT) -> dict[str, Any]:
     """Writes what training a recipe (and its few-shot targets) reads: `model/` and `data/<task>/<split>.parquet`.
 
-    Args:
-        recipe: whose `model` and `data.source` are read; tasks with files of their own stay where they are.
-        to: a folder that does not exist yet.
-        observer: is told what was written.
+    Tasks with files of their own stay where they are.
 
     Returns:
         What `prefetch.json` holds: `overrides` that make the recipe read the folder, the model's commit, rows by file.
@@ -39,14 +36,16 @@ def prefetch(recipe: Recipe, to: Path, observer: Observer = SILENT) -> dict[str,
     """
     if to.exists():
         raise InputError(f"{to} exists; choose another folder with --to, or remove it")
-    wanted = [*recipe_tasks(recipe), *target_tasks(recipe)]
-    tasks = [task for task in wanted if task.files is None]
+    tasks = [*recipe_tasks(recipe), *target_tasks(recipe)]
     rows: dict[str, int] = {}
     try:
         with atomic_folder(to) as folder:
             commit = _write_model(recipe, folder / MODEL)
             observer.reported(f"{recipe.model.name or 'tokenizer'}: {commit or 'no commit'}")
             for task in tasks:
+                if task.files is not None:
+                    observer.reported(f"{task.name}: has files of its own, which stay where they are")
+                    continue
                 for split in dict.fromkeys(source_split_of(task, role) for role in SPLITS):
                     table = load_rows(task, split, recipe.data.source).table
                     file = folder / DATA / task.name / f"{split}.parquet"
@@ -54,9 +53,6 @@ def prefetch(recipe: Recipe, to: Path, observer: Observer = SILENT) -> dict[str,
                     parquet.write_table(table, file)
                     rows[f"{task.name}/{split}"] = table.num_rows
                     observer.reported(f"{task.name}/{split}: {table.num_rows:,} rows")
-            for task in wanted:
-                if task.files is not None:
-                    observer.reported(f"{task.name}: has files of its own, which stay where they are")
             paths = {"model.tokenizer": MODEL, "data.source": DATA}
             if (folder / MODEL / "config.json").is_file():
                 paths["model.name"] = MODEL
@@ -79,7 +75,8 @@ def _write_model(recipe: Recipe, folder: Path) -> str | None:
     source = BackboneSource.from_recipe(recipe)
     backbone = load_backbone(source)
     backbone.save_pretrained(folder)
-    return source.resolved(backbone).revision if source.resolved(backbone).is_pinned else None
+    resolved = source.resolved(backbone)
+    return resolved.revision if resolved.is_pinned else None
 
 
 def _as_yaml(path: str) -> str:

@@ -6,6 +6,7 @@ task, and two ranks with 16 examples each train on the same batch as one rank wi
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -32,7 +33,7 @@ def task_distribution(sizes: Sequence[int], temperature: float) -> np.ndarray:
     return weights / weights.sum()
 
 
-def rank_slice(batch: list[Example], rank: int, world: int) -> list[Example]:
+def rank_slice(batch: Sequence[Example], rank: int, world: int) -> Sequence[Example]:
     """The consecutive part of a global batch that one rank computes.
 
     Raises:
@@ -77,9 +78,10 @@ class TemperatureSampler:
         tasks = generator.choice(len(self.sizes), size=rows, p=distribution)
         if not self.mixed_batches:
             task = int(tasks[0])
-            return [(task, int(row)) for row in self._draw(generator, task, self.batch_size)]
-        drawn = {task: iter(self._draw(generator, task, count)) for task, count in _counts(tasks).items()}
-        return [(int(task), int(next(drawn[int(task)]))) for task in tasks]
+            return [(task, row) for row in self._draw(generator, task, self.batch_size).tolist()]
+        counts = sorted(Counter(tasks.tolist()).items())
+        drawn = {task: iter(self._draw(generator, task, count).tolist()) for task, count in counts}
+        return [(task, next(drawn[task])) for task in tasks.tolist()]
 
     def _draw(self, generator: np.random.Generator, task: int, count: int) -> np.ndarray:
         n = self.sizes[task]
@@ -92,11 +94,6 @@ class TemperatureSampler:
         pool = pool[np.argsort(self.lengths[task][pool], kind="stable")]
         chosen = generator.integers(batches)
         return generator.permutation(pool[chosen * count : (chosen + 1) * count])
-
-
-def _counts(tasks: np.ndarray) -> dict[int, int]:
-    distinct, counts = np.unique(tasks, return_counts=True)
-    return dict(zip(distinct.tolist(), counts.tolist(), strict=True))
 
 
 @dataclass
@@ -128,7 +125,8 @@ class ReferenceSampler:
         while self._position < position:
             self._draw()
         task, positions = self._draw()
-        shards = (self._orders[task][replica : self._used(task) : self.replicas] for replica in range(self.replicas))
+        used = self.sizes[task] // self.replicas * self.replicas  # the reference drops the rest
+        shards = (self._orders[task][replica : used : self.replicas] for replica in range(self.replicas))
         return [(task, row) for shard in shards for row in shard[positions].tolist()]
 
     def _start(self, epoch: int) -> None:
@@ -144,7 +142,3 @@ class ReferenceSampler:
         self._position += 1
         shard = self.sizes[task] // self.replicas
         return task, torch.randint(shard, (self.micro_batch_size,), generator=self._generator)
-
-    def _used(self, task: int) -> int:
-        """Examples that divide evenly over the replicas; the reference drops the rest."""
-        return self.sizes[task] // self.replicas * self.replicas

@@ -22,8 +22,8 @@ def split_size(recipe: Recipe, task: Task, split: SplitName) -> int:
     source = source_split_of(task, split)
     if recipe.data.source == "hub" and task.files is None:
         if source not in task.sizes:
-            raise InputError(f"task '{task.name}': how many rows its {source} split has is not known; state its sizes")
+            raise InputError(f"task '{task.name}': the size of its {source} split is unknown; state its sizes")
         rows = task.sizes[source]
     else:
         rows = load_rows(task, source, recipe.data.source).table.num_rows
-    return select_rows(task, split, recipe.data, {source: rows}, recipe.seed).size(rows)
+    return len(select_rows(task, split, recipe.data, rows, recipe.seed))

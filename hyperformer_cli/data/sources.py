@@ -61,14 +61,12 @@ def load_rows(task: Task, split: str, source: str) -> Rows:
     else:
         rows = _from_folder(task, split, Path(source))
     names = rows.table.column_names
-    twice = [column for column in task.columns if names.count(column) > 1]
-    if twice:
-        raise InputError(f"{rows.origin}: column '{twice[0]}' stands twice")
-    missing = [column for column in task.columns if column not in names]
-    if missing:
-        raise InputError(
-            f"{rows.origin}: no column '{missing[0]}', which task '{task.name}' needs; found: {', '.join(names)}"
-        )
+    for column in task.columns:
+        if names.count(column) > 1:
+            raise InputError(f"{rows.origin}: duplicate column '{column}'")
+        if column not in names:
+            found = ", ".join(names)
+            raise InputError(f"{rows.origin}: no column '{column}', which task '{task.name}' needs; found: {found}")
     if task.drops_unlabelled:
         labelled = compute.not_equal(rows.table[task.label_column].cast(pa.string()), "-1")
         rows = replace(rows, table=rows.table.filter(labelled))
@@ -122,18 +120,14 @@ def _read(path: Path, task: Task) -> pa.Table:
         )
     # GLUE's own TSV files know no quotes: a sentence may begin with one and never close it.
     tab = path.suffix == ".tsv"
+    layout = {"delimiter": "\t", "quote_char": False} if tab else {"newlines_in_values": True}
+    # Not typed by what they look like: a sentence may be a number.
+    text = [*task.text_columns, *([task.label_column] if task.kind == "labels" else [])]
     return csv.read_csv(
         path,
-        parse_options=csv.ParseOptions(
-            delimiter="\t" if tab else ",", quote_char=False if tab else '"', newlines_in_values=not tab
-        ),
-        # Not by what they look like: a sentence may be a number.
-        convert_options=csv.ConvertOptions(column_types=dict.fromkeys(_columns_of_text(task), pa.string())),
+        parse_options=csv.ParseOptions(**layout),
+        convert_options=csv.ConvertOptions(column_types=dict.fromkeys(text, pa.string())),
     )
-
-
-def _columns_of_text(task: Task) -> list[str]:
-    return [*task.text_columns, *([task.label_column] if task.kind == "labels" else [])]
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -9,7 +9,7 @@ This is the `paper` protocol. The `reference` protocol also repeats two quirks o
 carved validation rows too, and it drops the last row of every split.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -22,53 +22,37 @@ SPLIT_SEED = 42
 CARVED = 1000
 
 
-@dataclass(frozen=True)
-class RowSelection:
-    """Rows of one split of a data set, in order; `indices` is None for all of them."""
-
-    source_split: str
-    indices: list[int] | None = None
-
-    def size(self, source_size: int) -> int:
-        return source_size if self.indices is None else len(self.indices)
-
-
 def split_rows(
     task: Task,
     split: SplitName,
-    sizes: dict[str, int],
+    rows: int,
     protocol: Protocol = "paper",
     samples: int | None = None,
     samples_seed: int = SPLIT_SEED,
-) -> RowSelection:
-    """The rows of a task's split under a protocol.
+) -> Sequence[int]:
+    """The rows of a task's split under a protocol, by their numbers in the data set's split `source_split_of`.
 
     Args:
         task: the declaration.
         split: the role.
-        sizes: number of rows of each source split that this role needs (`source_split_of`).
+        rows: the number of rows in that split.
         protocol: `paper` or `reference`.
         samples: keep only this many training rows, the first of a permutation.
         samples_seed: seed of that permutation in the paper's protocol; the reference's is always 42.
-
-    Returns:
-        The source split and row numbers in it.
     """
-    source = source_split_of(task, split)
-    n = sizes[source]
-    chosen: list[int] | None = None
+    carved = min(CARVED, rows // 2)  # half of a smaller training split (none of the paper's is so small)
+    chosen: Sequence[int] = range(rows)
     if task.split_rule == "halved" and split != "train":
-        order = permutation(n, SPLIT_SEED)
-        chosen = order[: n // 2] if split == "validation" else order[n // 2 :]
+        order = permutation(rows, SPLIT_SEED)
+        chosen = order[: rows // 2] if split == "validation" else order[rows // 2 :]
     elif task.split_rule == "carved" and split == "validation":
-        chosen = permutation(n, SPLIT_SEED)[: _carved(n)]
+        chosen = permutation(rows, SPLIT_SEED)[:carved]
     elif task.split_rule == "carved" and split == "train" and protocol == "paper":
-        chosen = permutation(n, SPLIT_SEED)[_carved(n) :]
+        chosen = permutation(rows, SPLIT_SEED)[carved:]
     if split == "train" and samples is not None:
-        chosen = _subsample(n, chosen, samples, SPLIT_SEED if protocol == "reference" else samples_seed)
-    elif protocol == "reference":
-        chosen = list(range(n - 1)) if chosen is None else chosen[:-1]
-    return RowSelection(source, chosen)
+        seed = SPLIT_SEED if protocol == "reference" else samples_seed
+        return [chosen[i] for i in permutation(len(chosen), seed)[:samples]]
+    return chosen[:-1] if protocol == "reference" else chosen
 
 
 def source_split_of(task: Task, split: SplitName) -> str:
@@ -82,14 +66,3 @@ def source_split_of(task: Task, split: SplitName) -> str:
 def permutation(n: int, seed: int) -> list[int]:
     """torch's permutation of `range(n)` from a generator of its own, as the reference draws it."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
-
-
-def _carved(n: int) -> int:
-    """1,000, or half of a smaller training split (none of the paper's is so small)."""
-    return min(CARVED, n // 2)
-
-
-def _subsample(n: int, chosen: list[int] | None, samples: int, seed: int) -> list[int]:
-    if chosen is None:
-        return permutation(n, seed)[:samples]
-    return [chosen[i] for i in permutation(len(chosen), seed)[:samples]]

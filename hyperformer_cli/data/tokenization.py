@@ -36,9 +36,9 @@ class TokenizedSplit:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def select(self, indices: Sequence[int] | None) -> "TokenizedSplit":
-        """The examples at `indices`, in their order; None keeps all."""
-        return self if indices is None else TokenizedSplit(self.table, self.rows[np.asarray(indices, dtype=np.int64)])
+    def select(self, indices: Sequence[int] | np.ndarray) -> "TokenizedSplit":
+        """The examples at `indices`, in their order."""
+        return TokenizedSplit(self.table, self.rows[np.asarray(indices, dtype=np.int64)])
 
     def input_ids(self, index: int) -> np.ndarray:
         return self._slice("input_ids", index)
@@ -63,7 +63,7 @@ class TokenizedSplit:
 
 @dataclass(frozen=True)
 class Tokenization:
-    """How text becomes token ids: everything besides the rows that the cache's key depends on."""
+    """The way from text to token ids: everything besides the rows that the cache's key depends on."""
 
     tokenizer: PreTrainedTokenizerBase
     max_source_length: int
@@ -77,16 +77,17 @@ class Tokenization:
             InputError: a row without text, or with a label that the task does not have; file and row are named.
         """
         cached = cache_folder() / f"{self._key(task, rows)}.arrow"
-        table = _read_cache(cached)
-        if table is None:
+        try:
+            table = _map(cached)
+        except (OSError, pa.ArrowException):  # missing, or cut off
             made = self._tokenize(task, rows)
             try:
                 with atomic_path(cached) as temporary, pa.ipc.new_file(str(temporary), made.schema) as writer:
                     writer.write_table(made)
             except OSError as error:
-                folder = cache_folder()
-                raise InputError(f"{folder}: cannot be written ({error.strerror}); set HYPERFORMER_CACHE") from error
-            table = _read_cache(cached)
+                reason = f"cannot be written ({error.strerror}); set HYPERFORMER_CACHE"
+                raise InputError(f"{cached.parent}: {reason}") from error
+            table = _map(cached)
         return TokenizedSplit(table, np.arange(table.num_rows))
 
     def _tokenize(self, task: Task, rows: Rows) -> pa.Table:
@@ -116,12 +117,9 @@ class Tokenization:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def _read_cache(path: Path) -> pa.Table | None:
-    """A cached table, mapped and not read; None if there is none, or one that was cut off."""
-    try:
-        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except (OSError, pa.ArrowException):
-        return None
+def _map(path: Path) -> pa.Table:
+    """A cached table, mapped into memory."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
 def cache_folder() -> Path:
@@ -146,10 +144,10 @@ def _formatted(task: Task, rows: Rows, prefix: bool) -> Iterator[tuple[list[str]
     for batch in rows.table.select(task.columns).to_batches(max_chunksize=_CHUNK):
         texts, targets = [], []
         for row in batch.to_pylist():
-            empty = [column for column in task.columns if row[column] is None]
-            if empty:
-                raise InputError(f"{rows.origin}: row {number}: column '{empty[0]}' is empty")
             try:
+                empty = [column for column in task.columns if row[column] is None]
+                if empty:
+                    raise InputError(f"column '{empty[0]}' is empty")
                 targets.append(task.target_text(row))
                 texts.append(task.input_text(row, prefix))
             except InputError as error:

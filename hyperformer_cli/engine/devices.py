@@ -18,7 +18,7 @@ def make_accelerator(precision: str, run: Path | None = None, trackers: Sequence
 
     Args:
         precision: `float32`, or `bfloat16` for autocast.
-        run: where trackers that write files put them.
+        run: the folder of trackers that write files.
         trackers: names of accelerate's trackers.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How likely the model finds each label text of a task."""
+"""The likelihood of each label text of a task."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,14 +19,12 @@ def label_log_likelihoods(
 ) -> list[list[float]]:
     """The log-likelihood of every label text of every row: the sum over its tokens, the end of sequence among them.
 
-    All labels of all rows are scored together, as many at a time as the batch size, after what was read of their row.
-
     Args:
         model: in evaluation mode.
         read: what the layout's `read` returned for the rows.
         task_ids: (batch,).
         labels: each row's label texts as token ids with the end of sequence; a row may have none.
-        batch_size: label texts at a time.
+        batch_size: label texts, of any rows, at a time.
 
     Returns:
         For each row its labels' log-likelihoods, in nats.

@@ -20,11 +20,11 @@ def batch_losses(
     """Runs a batch and returns every row's loss, (batch,); see `label_smoothed_loss`.
 
     Args:
-        model: knows how the batch is laid out.
-        batch: of the family's layout, with `labels`, on the model's device.
+        model: knows the batch's layout.
+        batch: with `labels`, on the model's device.
         task_ids: (batch,).
         smoothing: eps.
-        wrapped: what is called in the model's place: the model as it is wrapped for several processes.
+        wrapped: called in the model's place, such as the model in DDP.
     """
     layout = model.family.layout
     inputs = layout.forward_inputs(model.backbone, batch)

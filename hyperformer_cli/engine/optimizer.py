@@ -1,7 +1,7 @@
 """AdamW as the reference ran it, and its learning-rate schedule."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -27,12 +27,13 @@ class AdamW(torch.optim.AdamW):
         super().__init__(parameters, lr=lr, betas=BETAS, eps=EPSILON, weight_decay=0.0)
         for group in self.param_groups:
             group["steps"] = 0
+        self.register_step_pre_hook(_set_epsilon)
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        for group in self.param_groups:
-            group["steps"] += 1
-            group["eps"] = EPSILON / math.sqrt(1 - BETAS[1] ** group["steps"])
-        return super().step(closure)
+
+def _set_epsilon(optimizer: torch.optim.Optimizer, *_: object) -> None:
+    for group in optimizer.param_groups:
+        group["steps"] += 1
+        group["eps"] = EPSILON / math.sqrt(1 - BETAS[1] ** group["steps"])
 
 
 def make_optimizer(

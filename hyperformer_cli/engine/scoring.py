@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+import numpy as np
+import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.adapters.model import AdaptedModel
@@ -11,7 +14,6 @@ from hyperformer_cli.config.recipe import EvaluationSection
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.data.tokenization import TokenizedSplit
 from hyperformer_cli.engine.averages import mean_of_metrics_and_tasks
-from hyperformer_cli.engine.decoding import generate_predictions
 from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.tasks.task import Task
 
@@ -34,14 +36,9 @@ class Score:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Predicts and scores with one model.
+    """Predicts and scores with one model, which is not wrapped and on the accelerator's device.
 
-    Attributes:
-        model: unwrapped, on the accelerator's device; left in the mode it came in.
-        tokenizer: the model's.
-        accelerator: gives device, precision and processes.
-        settings: batch size, beams, and the largest number of examples.
-        observer: hears of every batch, and of every task when all processes have scored it.
+    The observer is told of every batch, and of every task when all processes have scored it.
     """
 
     model: AdaptedModel
@@ -51,15 +48,9 @@ class Evaluator:
     observer: Observer = SILENT
 
     def evaluate(self, tasks: Sequence[Task], split: str, data: Mapping[str, TokenizedSplit]) -> list[Score]:
-        """Scores every task on its examples; the adapters of all tasks are generated once.
+        """One score per task and metric, on every process; `data` holds each task's examples by its name.
 
-        Args:
-            tasks: the declarations.
-            split: what the scores call the split.
-            data: each task's examples, by name.
-
-        Returns:
-            One score per task and metric, on every process.
+        The adapters of all tasks are generated once; the model is left in the mode it came in.
         """
         lengths = longest_target(tasks, self.tokenizer)
         was_training = self.model.training
@@ -76,23 +67,39 @@ class Evaluator:
         from hyperformer_cli.data import metrics  # imports `evaluate`, which takes seconds
 
         examples = limited(data, self.settings.max_examples)
-        predictions = generate_predictions(
-            self.model,
-            task.name,
-            examples,
-            self.tokenizer,
-            self.accelerator,
-            batch_size=self.settings.batch_size,
-            num_beams=self.settings.num_beams or task.num_beams,
-            max_new_tokens=max_new_tokens,
-            after_batch=lambda count: self.observer.evaluating(task.name, split, count),
-        )
+        predictions = self._generate(task, split, examples, max_new_tokens)
         references = examples.targets()
         majority = metrics.majority_score(task, references)
         return [
             Score(task.name, split, metric, value, majority[metric], len(examples))
             for metric, value in metrics.score(task, predictions, references).items()
         ]
+
+    def _generate(self, task: Task, split: str, data: TokenizedSplit, max_new_tokens: int) -> list[str]:
+        """A text for every example, in their order, on every process.
+
+        Examples are sharded over the processes by number, so none is duplicated or dropped, and batched by length.
+        """
+        accelerator, layout = self.accelerator, self.model.family.layout
+        mine = np.arange(accelerator.process_index, len(data), accelerator.num_processes)
+        mine = mine[np.argsort(-data.input_lengths()[mine], kind="stable")]
+        beams = self.settings.num_beams or task.num_beams
+        texts: list[tuple[int, str]] = []
+        for start in range(0, len(mine), self.settings.batch_size):
+            numbers = mine[start : start + self.settings.batch_size].tolist()
+            inputs = [data.input_ids(number) for number in numbers]
+            batch = layout.generation_batch(inputs, self.tokenizer.pad_token_id)
+            batch = {name: tensor.to(accelerator.device) for name, tensor in batch.items()}
+            with torch.inference_mode(), accelerator.autocast():
+                ids = self.model.generate(
+                    **batch, task=task.name, num_beams=beams, max_new_tokens=max_new_tokens, do_sample=False
+                )
+            answers = self.tokenizer.batch_decode(layout.generated(ids, batch), skip_special_tokens=True)
+            texts += zip(numbers, answers, strict=True)
+            self.observer.evaluating(task.name, split, len(numbers))
+        if accelerator.num_processes > 1:
+            texts = gather_object(texts)
+        return [text for _, text in sorted(texts)]
 
 
 def limited(split: TokenizedSplit, max_examples: int | None) -> TokenizedSplit:

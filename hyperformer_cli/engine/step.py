@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -14,7 +15,6 @@ from transformers import PreTrainedTokenizerBase
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.layouts import IGNORED_LABEL
 from hyperformer_cli.config.recipe import TrainingSection
-from hyperformer_cli.data.collation import collate
 from hyperformer_cli.data.sampling import Example, rank_slice
 from hyperformer_cli.data.tokenization import TokenizedSplit
 from hyperformer_cli.engine.loss import batch_losses
@@ -22,14 +22,13 @@ from hyperformer_cli.engine.loss import batch_losses
 SplitsById = Mapping[int, TokenizedSplit]  # by task id
 
 
-@dataclass(frozen=True)
-class RowLosses:
+class RowLosses(NamedTuple):
     """Losses of some examples, on the model's device.
 
     Attributes:
         task_ids: (rows,).
         losses: (rows,), summed over each row's tokens.
-        tokens: (rows,), how many target tokens each row has.
+        tokens: (rows,), the number of target tokens of each row.
     """
 
     task_ids: Tensor
@@ -41,11 +40,7 @@ class RowLosses:
 class LossFunction:
     """The forward pass of training: from examples to the losses of their rows.
 
-    Attributes:
-        model: on the accelerator's device.
-        wrapped_model: what accelerate or torch.compile made of the model; else the model itself.
-        tokenizer: the model's.
-        accelerator: gives device and precision.
+    `wrapped_model` is what accelerate or torch.compile made of the model; else the model itself.
     """
 
     model: AdaptedModel
@@ -54,15 +49,11 @@ class LossFunction:
     accelerator: Accelerator
 
     def __call__(self, examples: Sequence[Example], splits: SplitsById, smoothing: float) -> RowLosses:
-        """Computes the label-smoothed losses of a micro-batch.
-
-        Args:
-            examples: (task id, row) pairs.
-            splits: the examples of every task, by id.
-            smoothing: eps, see `label_smoothed_loss`.
-        """
+        """The losses of a micro-batch of (task id, row) pairs; `smoothing` as in `label_smoothed_loss`."""
         device, ids = self.accelerator.device, [task for task, _ in examples]
-        batch = collate(examples, splits, self.model.family.layout, self.tokenizer.pad_token_id)
+        inputs = [splits[task].input_ids(row) for task, row in examples]
+        targets = [splits[task].target_ids(row) for task, row in examples]
+        batch = self.model.family.layout.training_batch(inputs, targets, self.tokenizer.pad_token_id)
         batch = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
         with self.accelerator.autocast():
             losses = batch_losses(self.model, batch, ids, smoothing, wrapped=self.wrapped_model)
@@ -79,15 +70,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class OptimizerStep:
-    """Takes optimizer steps.
-
-    Attributes:
-        loss_function: of the model that is trained.
-        splits: training examples of every task, by id.
-        optimizer: holds what is trained.
-        schedule: of its learning rate.
-        settings: micro-batches, loss reduction, label smoothing, clipping.
-    """
+    """Takes optimizer steps with the parameters in `optimizer`, on the training examples in `splits`."""
 
     loss_function: LossFunction
     splits: SplitsById
@@ -96,11 +79,7 @@ class OptimizerStep:
     settings: TrainingSection
 
     def __call__(self, batch: Sequence[Example]) -> StepResult:
-        """Makes one step on the global batch of all processes, each computing its slice.
-
-        Args:
-            batch: (task id, row) pairs, the same on every process.
-        """
+        """Makes one step on the global batch, the same on every process; each process computes its slice."""
         accelerator, settings = self.loss_function.accelerator, self.settings
         world = accelerator.num_processes
         scale = float(world)  # several processes average their gradients; the loss is a sum over all of them
@@ -112,22 +91,17 @@ class OptimizerStep:
             with nullcontext() if part is parts[-1] else accelerator.no_sync(self.loss_function.wrapped_model):
                 rows = self.loss_function(part, self.splits, settings.label_smoothing)
                 accelerator.backward(scale * rows.losses.sum())
-            seen.append(RowLosses(rows.task_ids, rows.losses.detach(), rows.tokens))
+            seen.append(rows._replace(losses=rows.losses.detach()))
         limit = math.inf if settings.max_grad_norm is None else settings.max_grad_norm
         trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         gradient_norm = accelerator.clip_grad_norm_(trained, limit)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
-        return StepResult(_joined(seen), gradient_norm)
+        return StepResult(RowLosses(*map(torch.cat, zip(*seen, strict=True))), gradient_norm)
 
 
 def micro_batches(examples: Sequence[Example], size: int) -> Iterator[Sequence[Example]]:
     """Consecutive parts of `size` examples; the last may be smaller."""
     for start in range(0, len(examples), size):
         yield examples[start : start + size]
-
-
-def _joined(parts: Sequence[RowLosses]) -> RowLosses:
-    names = ("task_ids", "losses", "tokens")
-    return RowLosses(*(torch.cat([getattr(part, name) for part in parts]) for name in names))

@@ -11,7 +11,6 @@ from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.data.collation import collate
 from hyperformer_cli.data.loading import longest_target, select_rows
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
@@ -123,12 +122,11 @@ def _samples(run: OpenedRun, task: Task, examples: int) -> Samples:
 def _real_rows(run: OpenedRun, task: Task, examples: int) -> Samples:
     data, split = run.recipe.data, source_split_of(task, "validation")
     rows = load_rows(task, split, data.source)
-    count = rows.table.num_rows
-    chosen = select_rows(task, "validation", data, {split: count}, run.recipe.seed)
-    numbers = (range(count) if chosen.indices is None else chosen.indices)[:examples]
+    numbers = select_rows(task, "validation", data, rows.table.num_rows, run.recipe.seed)[:examples]
     tokenized = run.tokenization.apply(task, rows.take(numbers))
-    layout = run.model.family.layout
-    batch = collate([(0, row) for row in range(len(tokenized))], [tokenized], layout, run.tokenizer.pad_token_id)
+    inputs = [tokenized.input_ids(row) for row in range(len(tokenized))]
+    targets = [tokenized.target_ids(row) for row in range(len(tokenized))]
+    batch = run.model.family.layout.training_batch(inputs, targets, run.tokenizer.pad_token_id)
     return Samples(batch, f"{len(tokenized)} rows of its validation split")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from hyperformer_cli.config.fewshot import AUTO, PAPER, RANDOM, FewshotSection
 from hyperformer_cli.config.recipe import DataSection, Recipe
-from hyperformer_cli.data.splits import permutation, source_split_of, split_rows
+from hyperformer_cli.data.splits import permutation, split_rows
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.runs.fewshot_files import FewShotTrial
 from hyperformer_cli.tasks.task import Task
@@ -33,8 +33,7 @@ def trials_of(task: Task, settings: FewshotSection, available: int, strict: bool
 
 def training_rows(task: Task, data: DataSection, rows: int) -> Sequence[int]:
     """The numbers of the rows that training may use, out of the `rows` of a data set's training split."""
-    chosen = split_rows(task, "train", {source_split_of(task, "train"): rows}, data.protocol).indices
-    return range(rows) if chosen is None else chosen
+    return split_rows(task, "train", rows, data.protocol)
 
 
 def draw(available: Sequence[int], trial: FewShotTrial) -> list[int]:

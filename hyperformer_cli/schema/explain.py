@@ -24,25 +24,25 @@ def explain(
     """One line per error.
 
     Args:
-        error: of validating plain values.
+        error: of validating plain values against `root`.
         origins: where each dotted key's value came from.
-        root: the model they were validated against.
         also: keys that a file may have besides the model's.
         moved: places of the model whose values are written elsewhere in a file, with those places.
     """
     problems, moved = error.errors(), moved or {}
-    wrong = {problem["loc"] for problem in problems}
+    wrong = [_path(problem["loc"]) for problem in problems]
     for problem in problems:
         loc = problem["loc"]
         written = next((there + loc[len(here) :] for here, there in moved.items() if loc[: len(here)] == here), loc)
-        if written != loc and written in wrong:
+        path = _path(written)
+        if written != loc and path in wrong:
             continue
-        path = [str(part) for part in written if not _NOT_A_KEY.match(str(part))]
         key = ".".join(path)
-        at = next((origins[k] for k in _prefixes(path) if k in origins), root.__name__.lower())
+        above = (".".join(path[:length]) for length in range(len(path), -1, -1))
+        at = next((origins[k] for k in above if k in origins), root.__name__.lower())
         kind, found = problem["type"], problem.get("input")
         if key in also:
-            yield f"{at}: {key} can only stand in a {root.__name__.lower()} file"
+            yield f"{at}: {key} is a key of {root.__name__.lower()} files only"
         elif kind == "extra_forbidden":
             valid = set(_model_at(path[:-1], root).model_fields) | (set(also) if len(path) == 1 else set())
             valid -= {str(here[-1]) for here in moved if list(here[:-1]) == path[:-1]}
@@ -59,9 +59,8 @@ def explain(
             yield f"{at}: {key}: found {found!r}, {message}"
 
 
-def _prefixes(path: list[str]) -> Iterator[str]:
-    for length in range(len(path), -1, -1):
-        yield ".".join(path[:length])
+def _path(loc: Location) -> list[str]:
+    return [str(part) for part in loc if not _NOT_A_KEY.match(str(part))]
 
 
 def _model_at(path: list[str], root: type[BaseModel]) -> type[BaseModel]:

@@ -1,15 +1,18 @@
-"""YAML that remembers its lines: plain data, and for every dotted key the line it stands on."""
+"""YAML that remembers its lines: plain data, and for every dotted key its line in the file."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from hyperformer_cli.errors import InputError
 
-# Ten times as fast where PyYAML was built with it; a report reads a recipe a run.
-_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+if TYPE_CHECKING:
+    from yaml import SafeLoader as _SafeLoader
+else:  # libyaml's is ten times as fast where PyYAML was built with it; a report reads one recipe per run
+    _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_SafeLoader):
@@ -50,17 +53,14 @@ def parse(text: str, name: str) -> tuple[Any, dict[str, int]]:
         The data, and the line of every dotted key (`training.max_steps`; list items by number: `tasks.0`).
 
     Raises:
-        InputError: a syntax error, a tag, or a key that stands twice.
+        InputError: a syntax error, a tag, or a duplicate key.
     """
-    lines: dict[str, int] = {}
-    loader = None
     try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
+        node = yaml.compose(text, _Loader)
         if node is None:
-            return {}, lines
-        _collect(node, "", lines, name, ())
-        return loader.construct_document(node), lines
+            return {}, {}
+        lines = dict(_key_lines(node, "", name, ()))
+        return _Loader("").construct_document(node), lines
     except InputError:  # a ValueError, as are PyYAML's own complaints below
         raise
     except yaml.MarkedYAMLError as error:
@@ -70,28 +70,25 @@ def parse(text: str, name: str) -> tuple[Any, dict[str, int]]:
         raise InputError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise InputError(f"{name}: nested too deeply") from error
-    finally:
-        if loader is not None:
-            loader.dispose()
 
 
-def _collect(node: yaml.Node, path: str, lines: dict[str, int], name: str, above: tuple[yaml.Node, ...]) -> None:
+def _key_lines(node: yaml.Node, path: str, name: str, above: tuple[yaml.Node, ...]) -> Iterator[tuple[str, int]]:
+    """Every dotted key below a node, with its line."""
     if node in above:
         raise InputError(f"{name}:{node.start_mark.line + 1}: '{path}' contains itself")
-    above = (*above, node)
+    children: list[tuple[str, yaml.Node, yaml.Node]] = []  # key, where it is written, value
     if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key_node, value_node in node.value:
-            key, line = str(key_node.value), key_node.start_mark.line + 1
-            if key_node.tag != "tag:yaml.org,2002:str":
-                raise InputError(f"{name}:{line}: key {key!r} is not text; put it in quotes if it is meant")
-            if key in seen:
-                raise InputError(f"{name}:{line}: key '{key}' stands twice")
-            seen.add(key)
-            child = f"{path}.{key}" if path else key
-            lines[child] = line
-            _collect(value_node, child, lines, name, above)
+        children = [(str(key.value), key, value) for key, value in node.value]
     elif isinstance(node, yaml.SequenceNode):
-        for i, item in enumerate(node.value):
-            lines[f"{path}.{i}"] = item.start_mark.line + 1
-            _collect(item, f"{path}.{i}", lines, name, above)
+        children = [(str(i), item, item) for i, item in enumerate(node.value)]
+    seen: set[str] = set()
+    for key, written, value in children:
+        line = written.start_mark.line + 1
+        if isinstance(node, yaml.MappingNode) and written.tag != "tag:yaml.org,2002:str":
+            raise InputError(f"{name}:{line}: key {key!r} is not text; put it in quotes if it is meant")
+        if key in seen:
+            raise InputError(f"{name}:{line}: duplicate key '{key}'")
+        seen.add(key)
+        child = f"{path}.{key}" if path else key
+        yield child, line
+        yield from _key_lines(value, child, name, (*above, node))

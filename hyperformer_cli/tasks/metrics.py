@@ -19,7 +19,7 @@ class Metric:
             of the value.
         range: the lowest and the highest value.
         higher_is_better: whether the highest value is the best.
-        label_count: how many labels a task must have; None for any number.
+        label_count: the number of labels a task must have; None for any.
     """
 
     scores: Kind

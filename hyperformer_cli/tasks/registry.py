@@ -39,7 +39,7 @@ def get_task(name: str) -> Task:
         name: a shipped task's name, or a path that ends in `.yaml` or `.yml`.
 
     Raises:
-        InputError: there is none, with the nearest name; or the file is wrong, with file and line.
+        InputError: an unknown task, with the nearest name; or the file is wrong, with file and line.
     """
     if is_task_file(name):
         return check_is_new(_load(Path(name)))
@@ -62,7 +62,7 @@ def copy_of(name: str, new_name: str) -> str:
     """The text of a shipped task's file, comment included, with another name.
 
     Raises:
-        InputError: no such task, or the new name is none or a shipped task's.
+        InputError: no such task, or the new name is not valid or a shipped task's.
     """
     line = yaml.safe_dump({"name": new_name}, allow_unicode=True).strip()
     text = re.sub(r"^name: .*$", lambda _: line, task_file(name).read_text(encoding="utf-8"), count=1, flags=re.M)

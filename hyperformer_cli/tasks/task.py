@@ -3,17 +3,60 @@
 import math
 from collections.abc import Mapping, Sequence
 from string import Formatter
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from hyperformer_cli.bundled import BUNDLED
 from hyperformer_cli.errors import InputError, did_you_mean
-from hyperformer_cli.schema.section import SPLITS, Positive, Section, SplitName
+from hyperformer_cli.schema.section import SPLITS, Distinct, Positive, Section, SplitName, no_duplicates
 from hyperformer_cli.tasks.metrics import DEFAULT_METRICS, METRICS, Kind
 
 _MAX_LENGTHS = {"labels": None, "numbers": 10, "text": 128}  # of targets that cannot be listed
 _MOST_NUMBERS = 10_000  # of a range
+
+
+def _names_columns(template: str) -> str:
+    try:
+        fields = [field for field in Formatter().parse(template) if field[1] is not None]
+    except ValueError as error:
+        raise ValueError(f"not a template ({error}); double the braces that are meant as text: {{{{ }}}}") from None
+    if not fields or not all(name for _, name, _, _ in fields):
+        raise ValueError("name columns in braces, such as 'title: {title} text: {text}'")
+    for _, name, form, conversion in fields:
+        if "." in str(name) or form or conversion:
+            raise ValueError(f"'{{{name}}}': only columns, and what lies in them: {{text}}, {{choices[text][0]}}")
+    return template
+
+
+def _can_be_told_apart(labels: list[str] | dict[str, str]) -> list[str] | dict[str, str]:
+    for text in no_duplicates(list(labels.values() if isinstance(labels, dict) else labels)):
+        if not text or text != text.strip():
+            raise ValueError(f"{text!r} is empty or has spaces around it")
+    return labels
+
+
+def _can_be_listed(bounds: list[float]) -> list[float]:
+    low, high = bounds
+    if not (math.isfinite(high - low) and low < high):
+        raise ValueError(f"{bounds}: give two numbers, the lower one first")
+    if any(abs(10 * bound - round(10 * bound)) > 1e-6 for bound in bounds):
+        raise ValueError(f"{bounds}: numbers are written to one decimal")
+    if 10 * (high - low) > _MOST_NUMBERS:
+        raise ValueError(f"{bounds}: too many numbers to list; leave range out")
+    return bounds
+
+
+def _is_in_the_table(metric: str) -> str:
+    if metric not in METRICS:
+        raise ValueError(f"unknown metric '{metric}'; {did_you_mean(metric, METRICS)}")
+    return metric
+
+
+Template = Annotated[str, Field(min_length=1), AfterValidator(_names_columns)]
+Labels = Annotated[list[str] | dict[str, str], Field(min_length=2), AfterValidator(_can_be_told_apart)]
+Bounds = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_can_be_listed)]
+MetricName = Annotated[str, AfterValidator(_is_in_the_table)]
 
 
 class Task(Section):
@@ -21,13 +64,12 @@ class Task(Section):
 
     Its rows come from `files`, from `path` (a data set on the hub), or, with neither, from `data.source`. It predicts
     one of `labels`, a free text (`target`), or, with neither, the number in `label_column`. Defaults that depend on
-    other fields are filled in when the task is made; no `metrics`, `label_names`, `source_splits`, `split_rule` or
-    `sizes` is None afterwards.
+    other fields are filled in when the task is made.
 
     Attributes:
         name: what recipes call it.
         template: the input text; columns in braces, `{choices[text][0]}` for what lies inside one.
-        files: a CSV, TSV, JSONL or parquet file for each split.
+        files: a CSV, TSV, JSONL or parquet file per split.
         path, configuration, revision: the data set on the hub.
         label_column: the column of the label, or of the number.
         labels: what the column holds, as text (`0`, `1.5`, `true`); or a mapping from that to the text the model
@@ -38,7 +80,7 @@ class Task(Section):
         metrics: names in `METRICS`, the task's principal one first; those of its kind by default.
         split_rule: `own` (a split for each role), `halved` or `carved`; see `data/splits.py`. By default `own`, or
             `halved` where there is no validation or no test split.
-        source_splits: the data set's split that plays each role, where their names do not say so.
+        source_splits: which of the data set's splits plays each role, where their names do not say so.
         sizes: rows of the data set's splits, by its own names for them: what a dry run shows without the data.
         prefix: what plain fine-tuning puts before the input; the name by default.
         similar_to: the trained task whose embedding (or adapter) few-shot transfer starts from.
@@ -49,20 +91,20 @@ class Task(Section):
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    template: str = Field(min_length=1)
-    files: dict[SplitName, str] | None = None
+    template: Template
+    files: dict[str, str] | None = Field(default=None, min_length=1)
     path: str | None = None
     configuration: str | None = None
     revision: str = "main"
     label_column: str = "label"
-    labels: list[str] | dict[str, str] | None = Field(None, min_length=2)
-    label_names: list[str] | None = None
-    target: str | None = None
-    range: list[float] | None = Field(None, min_length=2, max_length=2)
-    metrics: list[str] | None = Field(None, min_length=1)
+    labels: Labels | None = None
+    label_names: Annotated[list[str], Distinct] = Field(default=[])
+    target: Template | None = None
+    range: Bounds | None = None
+    metrics: list[MetricName] = Field(default=[], min_length=1)
     split_rule: Literal["own", "halved", "carved"] | None = None
-    source_splits: dict[SplitName, str] | None = None
-    sizes: dict[str, Positive] | None = None
+    source_splits: dict[SplitName, str] = Field(default={})
+    sizes: dict[str, Positive] = Field(default={})
     prefix: str | None = None
     similar_to: str | None = None
     max_target_length: Positive | None = None
@@ -95,7 +137,7 @@ class Task(Section):
     @property
     def label_texts(self) -> tuple[str, ...]:
         """What the model writes for each label."""
-        return tuple(self.labels.values() if isinstance(self.labels, dict) else self.labels or ())
+        return tuple(self.labels.values()) if isinstance(self.labels, dict) else self.label_values
 
     @property
     def text_columns(self) -> list[str]:
@@ -138,18 +180,16 @@ class Task(Section):
         return "a number" if self.range is None else "a number from {:g} to {:g}".format(*self.range)
 
     def _label_text(self, label: Any) -> str | None:
-        value = _as_text(label)
-        if label is None or value not in self.labels:
-            return None
-        return self.labels[value] if isinstance(self.labels, dict) else value
+        texts = dict(zip(self.label_values, self.label_texts, strict=True))
+        return None if label is None else texts.get(_as_text(label))
 
     def _number_text(self, label: Any) -> str | None:
         low, high = self.range or (-math.inf, math.inf)
         try:
-            number = round(float(label), 1) if math.isfinite(label) else None
+            number = round(float(label), 1) if math.isfinite(label) else math.nan
         except TypeError:
             return None
-        return None if number is None or not low <= number <= high else str(number)
+        return str(number) if low <= number <= high else None
 
     def possible_targets(self) -> Sequence[str]:
         """Every text that a prediction should be: the label texts, or the numbers of the range; else none."""
@@ -159,9 +199,9 @@ class Task(Section):
         return [str(tenths / 10) for tenths in range(first, last + 1)]
 
     def parse_prediction(self, text: str) -> int | float | str | None:
-        """What a generated text says: the label's place among the labels, the number, or the text.
+        """The label's place among the labels, the number, or the text; None if it is neither label nor number.
 
-        None where it is neither a label nor a number. Spaces around it do not count.
+        Spaces around it do not count.
         """
         text = text.strip()
         if self.is_free_text:
@@ -174,43 +214,13 @@ class Task(Section):
             return None
         return number if math.isfinite(number) else None
 
-    @field_validator("template", "target")
+    @model_validator(mode="before")
     @classmethod
-    def _names_columns(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            fields = [field for field in Formatter().parse(value) if field[1] is not None]
-        except ValueError as error:
-            raise ValueError(f"not a template ({error}); double the braces that are meant as text: {{{{ }}}}") from None
-        if not fields or not all(name for _, name, _, _ in fields):
-            raise ValueError("name columns in braces, such as 'title: {title} text: {text}'")
-        for _, name, form, conversion in fields:
-            if "." in name or form or conversion:
-                raise ValueError(f"'{{{name}}}': only columns, and what lies in them: {{text}}, {{choices[text][0]}}")
-        return value
-
-    @field_validator("metrics")
-    @classmethod
-    def _are_in_the_table(cls, value: list[str] | None) -> list[str] | None:
-        for name in value or ():
-            if name not in METRICS:
-                raise ValueError(f"unknown metric '{name}'; {did_you_mean(name, METRICS)}")
-        return value
-
-    @field_validator("range")
-    @classmethod
-    def _can_be_listed(cls, value: list[float] | None) -> list[float] | None:
-        if value is None:
-            return None
-        low, high = value
-        if not (math.isfinite(high - low) and low < high):
-            raise ValueError(f"{value}: give two numbers, the lower one first")
-        if any(abs(10 * bound - round(10 * bound)) > 1e-6 for bound in value):
-            raise ValueError(f"{value}: numbers are written to one decimal")
-        if 10 * (high - low) > _MOST_NUMBERS:
-            raise ValueError(f"{value}: too many numbers to list; leave range out")
-        return value
+    def _null_is_the_default(cls, given: Any) -> Any:
+        """As in the recipes that earlier versions wrote."""
+        if not isinstance(given, dict):
+            return given
+        return {key: value for key, value in given.items() if value is not None or key not in cls.model_fields}
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> "Task":
@@ -220,66 +230,55 @@ class Task(Section):
             raise ValueError("give labels or target, not both")
         if self.range is not None and self.kind != "numbers":
             raise ValueError(f"range: is for a task that predicts numbers; this one predicts {self.kind}")
-        self._check_splits()
-        self._check_labels()
-        for name in self.metrics or ():
+        labels = len(self.label_texts)
+        if self.label_names and len(self.label_names) != labels:
+            raise ValueError(f"label_names: {len(self.label_names)} names for {labels} labels")
+        for name in self.metrics:
             metric = METRICS[name]
             if metric.scores != self.kind:
                 fitting = ", ".join(other for other, own in METRICS.items() if own.scores == self.kind)
                 raise ValueError(f"metrics: '{name}' does not score {self.kind}; use {fitting}")
-            if metric.label_count not in (None, len(self.label_texts)):
-                found = len(self.label_texts)
-                raise ValueError(f"metrics: '{name}' needs exactly {metric.label_count} labels, found {found}")
+            if metric.label_count not in (None, labels):
+                raise ValueError(f"metrics: '{name}' needs exactly {metric.label_count} labels, found {labels}")
+        self._check_splits()
         return self
 
     def _check_splits(self) -> None:
-        if self.source_splits is not None:
-            if len(self.source_splits) < len(SPLITS):
-                raise ValueError(f"source_splits: name the split of every role: {', '.join(SPLITS)}")
-            for given in (self.files, self.sizes):
-                for split in self.source_splits.values() if given else ():
-                    if split not in given:
-                        raise ValueError(f"source_splits: no split '{split}'; {did_you_mean(split, given)}")
-            return
-        for split in self.sizes or ():
-            if split not in SPLITS:
-                raise ValueError(
-                    f"sizes: '{split}' is none of {', '.join(SPLITS)}; say in source_splits what it is for"
-                )
-        for given in (self.files, self.sizes):
-            if given and ("train" not in given or len(given) < 2):
+        roles = ", ".join(SPLITS)
+        if self.source_splits and len(self.source_splits) < len(SPLITS):
+            raise ValueError(f"source_splits: name the split of every role: {roles}")
+        for key, given in (("files", self.files or {}), ("sizes", self.sizes)):
+            for split in self.source_splits.values() if given else ():
+                if split not in given:
+                    raise ValueError(f"source_splits: no split '{split}'; {did_you_mean(split, given)}")
+            if not given or self.source_splits:
+                continue
+            for split in given:
+                if split not in SPLITS:
+                    raise ValueError(f"{key}: '{split}' is none of {roles}; say in source_splits what it is for")
+            if "train" not in given or len(given) < 2:
                 raise ValueError(
                     "needs a train split, and a validation or a test split; if one of the two is missing, the other is "
                     "halved"
                 )
-        held_out = [split for split in self.files or self.sizes or () if split != "train"]
-        if self.split_rule == "own" and len(held_out) == 1:
+        if self.source_splits:
+            return
+        splits = len(self.files or self.sizes or SPLITS)
+        if self.split_rule == "own" and splits == 2:
             raise ValueError("split_rule: own needs a validation and a test split (or source_splits)")
-        if self.split_rule in ("halved", "carved") and self.files is not None and len(held_out) == 2:
+        if self.split_rule in ("halved", "carved") and self.files is not None and splits == 3:
             raise ValueError(f"split_rule: {self.split_rule} uses train and one other file; leave out the third")
-
-    def _check_labels(self) -> None:
-        texts = self.label_texts
-        odd = [text for text in texts if not text or text != text.strip()]
-        if odd:
-            raise ValueError(f"labels: {odd[0]!r} is empty or has spaces around it")
-        for key, given in (("labels", texts), ("label_names", self.label_names or ())):
-            if len(set(given)) < len(given):
-                raise ValueError(f"{key}: duplicate text in {list(given)}")
-        if self.label_names and len(self.label_names) != len(texts):
-            raise ValueError(f"label_names: {len(self.label_names)} names for {len(texts)} labels")
 
     @model_validator(mode="after")
     def _fill_in_defaults(self) -> "Task":
         present = self.files or self.sizes or SPLITS
         held_out = [split for split in ("validation", "test") if split in present]
         roles = self.source_splits or {"train": "train", "validation": held_out[0], "test": held_out[-1]}
-        defaults = {
+        defaults: dict[str, Any] = {
             "label_names": list(self.label_texts),
             "metrics": list(DEFAULT_METRICS[self.kind]),
             "source_splits": roles,
             "split_rule": "halved" if roles["validation"] == roles["test"] else "own",
-            "sizes": {},
             "max_target_length": None if self.range else _MAX_LENGTHS[self.kind],
         }
         for key, value in defaults.items():

@@ -88,7 +88,7 @@ def test_a_recipe_states_only_what_differs(tmp_path: Path) -> None:
         (MINIMAL + "training: {precision: float16}\n", ["r.yaml:6", "float16 is refused"]),
         (MINIMAL + "data: {protocol: papers}\n", ["r.yaml:6", "'papers'", "did you mean 'paper'"]),
         (MINIMAL + "joint: 1\n", ["r.yaml:6", "joint", "boolean"]),
-        (MINIMAL + "seed: 1\nseed: 2\n", ["r.yaml:7", "'seed' stands twice"]),
+        (MINIMAL + "seed: 1\nseed: 2\n", ["r.yaml:7", "duplicate key 'seed'"]),
         (MINIMAL + "seed: [1\n", ["r.yaml", "not valid YAML"]),
         (MINIMAL + "seed: !!python/object/apply:os.system ['true']\n", ["r.yaml:6", "not valid YAML"]),
         (MINIMAL.replace("tasks: [cola, rte]", "tasks: []"), ["r.yaml:5", "tasks"]),

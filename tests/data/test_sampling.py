@@ -110,5 +110,5 @@ def test_length_groups_are_even_in_length_and_uniform_over_examples() -> None:
     assert spread(grouped) < 0.4 * spread(plain)
     counts = Counter(row for step in range(5000) for _, row in grouped.batch(step))
     found = np.array([counts[row] for row in range(200)])
-    # 400 draws an example; they come in groups, never twice in one step, so no more than binomially spread.
+    # 400 draws per example; they come in groups, never twice in one step, so no more than binomially spread.
     assert abs(found - 400).max() < 5 * np.sqrt(400)

@@ -12,10 +12,9 @@ from pyarrow import parquet
 from transformers import AutoTokenizer
 
 from hyperformer_cli.backbones.layouts import EncoderDecoderLayout
-from hyperformer_cli.data.collation import collate
 from hyperformer_cli.data.loading import longest_target
-from hyperformer_cli.data.sources import load_rows
-from hyperformer_cli.data.tokenization import Tokenization, cache_folder
+from hyperformer_cli.data.sources import Rows, load_rows
+from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit, cache_folder
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.tasks.registry import get_task
 
@@ -26,13 +25,21 @@ def tokenizer(tokenizer_folder: Path):
 
 
 @pytest.fixture
-def how(tokenizer) -> Tokenization:
+def tokenization(tokenizer) -> Tokenization:
     return Tokenization(tokenizer, max_source_length=32, max_target_length=8, task_prefix=False)
+
+
+def rows_of(task: str, source: Path | str) -> Rows:
+    return load_rows(get_task(task), "train", str(source))
+
+
+def tokenized(tokenization: Tokenization, task: str, source: Path | str) -> TokenizedSplit:
+    return tokenization.apply(get_task(task), rows_of(task, source))
 
 
 @pytest.mark.parametrize("task", ["cola", "mrpc", "stsb", "mnli"])
 def test_every_format_gives_the_same_rows(task: str, data_folder: Path) -> None:
-    rows = load_rows(get_task(task), "train", str(data_folder))
+    rows = rows_of(task, data_folder)
     expected = example_rows(task, 64, "train")
     if task == "mnli":  # in a table the labels are text
         expected = [{**row, "label": str(row["label"])} for row in expected]
@@ -40,8 +47,8 @@ def test_every_format_gives_the_same_rows(task: str, data_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("task", ["cola", "stsb"])
-def test_tokens_are_the_tokenizers(task: str, data_folder: Path, tokenizer, how: Tokenization) -> None:
-    split = how.apply(get_task(task), load_rows(get_task(task), "train", str(data_folder)))
+def test_tokens_are_the_tokenizers(task: str, data_folder: Path, tokenizer, tokenization: Tokenization) -> None:
+    split = tokenized(tokenization, task, data_folder)
     for i, row in enumerate(example_rows(task, 64, "train")):
         text = get_task(task).input_text(row, False)
         assert split.input_ids(i).tolist() == tokenizer(text, truncation=True, max_length=32)["input_ids"]
@@ -53,34 +60,35 @@ def test_tokens_are_the_tokenizers(task: str, data_folder: Path, tokenizer, how:
     assert chosen.input_lengths().tolist() == [len(split.input_ids(i)) for i in (5, 3, 3)]
 
 
-def test_inputs_are_cut_at_the_maximal_length(data_folder: Path, how: Tokenization) -> None:
-    split = replace(how, max_source_length=5).apply(
-        get_task("mrpc"), load_rows(get_task("mrpc"), "train", str(data_folder))
-    )
+def test_inputs_are_cut_at_the_maximal_length(data_folder: Path, tokenization: Tokenization) -> None:
+    split = tokenized(replace(tokenization, max_source_length=5), "mrpc", data_folder)
     assert split.input_lengths().max() == 5
 
 
-def test_the_cache_knows_content_not_names(data_folder: Path, tmp_path: Path, how: Tokenization, monkeypatch) -> None:
+def test_the_cache_knows_content_not_names(
+    data_folder: Path, tmp_path: Path, tokenization: Tokenization, monkeypatch
+) -> None:
     monkeypatch.setenv("HYPERFORMER_CACHE", str(tmp_path / "cache"))
     shutil.copytree(data_folder / "cola", tmp_path / "cola")
-    first = how.apply(get_task("cola"), load_rows(get_task("cola"), "train", str(data_folder)))
+    first = tokenized(tokenization, "cola", data_folder)
     calls = []
     monkeypatch.setattr(Tokenization, "_tokenize", lambda *a, f=Tokenization._tokenize: calls.append(1) or f(*a))
-    again = how.apply(get_task("cola"), load_rows(get_task("cola"), "train", str(tmp_path)))
+    again = tokenized(tokenization, "cola", tmp_path)
     assert not calls and np.array_equal(first.input_ids(7), again.input_ids(7))
 
     changed = example_rows("cola", 63, "train")
     parquet.write_table(pa.Table.from_pylist(changed), tmp_path / "cola" / "train.parquet")
-    assert len(how.apply(get_task("cola"), load_rows(get_task("cola"), "train", str(tmp_path)))) == 63
-    replace(how, task_prefix=True).apply(get_task("cola"), load_rows(get_task("cola"), "train", str(tmp_path)))
-    replace(how, max_source_length=9).apply(get_task("cola"), load_rows(get_task("cola"), "train", str(tmp_path)))
+    assert len(tokenized(tokenization, "cola", tmp_path)) == 63
+    tokenized(replace(tokenization, task_prefix=True), "cola", tmp_path)
+    tokenized(replace(tokenization, max_source_length=9), "cola", tmp_path)
     assert len(calls) == 3 == len(list(cache_folder().iterdir())) - 1
 
 
-def test_collation_pads_and_masks(data_folder: Path, tokenizer, how: Tokenization) -> None:
-    splits = [how.apply(get_task(t), load_rows(get_task(t), "train", str(data_folder))) for t in ("cola", "mrpc")]
+def test_collation_pads_and_masks(data_folder: Path, tokenizer, tokenization: Tokenization) -> None:
+    splits = [tokenized(tokenization, t, data_folder) for t in ("cola", "mrpc")]
     examples = [(0, 3), (1, 5), (0, 0)]
-    batch = collate(examples, splits, EncoderDecoderLayout(), tokenizer.pad_token_id)
+    inputs, targets = ([getattr(splits[task], ids)(i) for task, i in examples] for ids in ("input_ids", "target_ids"))
+    batch = EncoderDecoderLayout().training_batch(inputs, targets, tokenizer.pad_token_id)
     for row, (task, i) in enumerate(examples):
         length = int(batch["attention_mask"][row].sum())
         assert batch["input_ids"][row, :length].tolist() == splits[task].input_ids(i).tolist()
@@ -104,45 +112,45 @@ def broken(tmp_path: Path, rows: list[dict]) -> str:
 
 def test_faults_of_folders(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nor a folder"):
-        load_rows(get_task("cola"), "train", str(tmp_path / "nowhere"))
+        rows_of("cola", tmp_path / "nowhere")
     (tmp_path / "colla").mkdir()
     with pytest.raises(InputError, match=r"no folder 'cola'.*did you mean 'colla'"):
-        load_rows(get_task("cola"), "train", str(tmp_path))
+        rows_of("cola", tmp_path)
     (tmp_path / "cola").mkdir()
     (tmp_path / "cola" / "dev.tsv").write_text("x")
     with pytest.raises(InputError, match=r"no train\.parquet.*found: dev\.tsv"):
-        load_rows(get_task("cola"), "train", str(tmp_path))
+        rows_of("cola", tmp_path)
     (tmp_path / "cola" / "train.parquet").write_bytes(b"not parquet at all")
     with pytest.raises(InputError, match=r"train\.parquet: cannot be read"):
-        load_rows(get_task("cola"), "train", str(tmp_path))
+        rows_of("cola", tmp_path)
     (tmp_path / "cola" / "train.parquet").unlink()
     (tmp_path / "cola" / "train.csv").write_bytes(b"sentence,label\n\xff\xfe,1\n")
     with pytest.raises(InputError, match="UTF"):
-        load_rows(get_task("cola"), "train", str(tmp_path))
+        rows_of("cola", tmp_path)
     (tmp_path / "cola" / "train.csv").write_text("sentence,label\n007,1\n")
-    assert load_rows(get_task("cola"), "train", str(tmp_path)).table["sentence"].to_pylist() == ["007"]
+    assert rows_of("cola", tmp_path).table["sentence"].to_pylist() == ["007"]
 
 
 def test_tsv_knows_no_quotes(tmp_path: Path) -> None:
     (tmp_path / "cola").mkdir()
     lines = ["sentence\tlabel", '"unclosed quote\t1', 'He said "no".\t0', '"all"\t1']
     (tmp_path / "cola" / "train.tsv").write_text("\n".join(lines) + "\n")
-    found = load_rows(get_task("cola"), "train", str(tmp_path)).table["sentence"].to_pylist()
+    found = rows_of("cola", tmp_path).table["sentence"].to_pylist()
     assert found == ['"unclosed quote', 'He said "no".', '"all"']
 
 
 def test_a_damaged_cache_file_is_written_again(
-    data_folder: Path, how: Tokenization, tmp_path: Path, monkeypatch
+    data_folder: Path, tokenization: Tokenization, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setenv("HYPERFORMER_CACHE", str(tmp_path))
-    rows = load_rows(get_task("cola"), "train", str(data_folder))
-    expected = how.apply(get_task("cola"), rows).targets()
+    rows = rows_of("cola", data_folder)
+    expected = tokenization.apply(get_task("cola"), rows).targets()
     cached = next(cache_folder().iterdir())
     cached.write_bytes(cached.read_bytes()[:100])
-    assert how.apply(get_task("cola"), rows).targets() == expected
+    assert tokenization.apply(get_task("cola"), rows).targets() == expected
     monkeypatch.setenv("HYPERFORMER_CACHE", str(cached))  # a file, where no folder can be made
     with pytest.raises(InputError, match="HYPERFORMER_CACHE"):
-        how.apply(get_task("cola"), rows)
+        tokenization.apply(get_task("cola"), rows)
 
 
 @pytest.mark.parametrize(
@@ -154,16 +162,16 @@ def test_a_damaged_cache_file_is_written_again(
         ([{"sentence": "a", "label": 1}, {"sentence": None, "label": 1}], "row 1: column 'sentence' is empty"),
     ],
 )
-def test_faults_of_rows(rows: list[dict], complaint: str, tmp_path: Path, how: Tokenization) -> None:
+def test_faults_of_rows(rows: list[dict], complaint: str, tmp_path: Path, tokenization: Tokenization) -> None:
     with pytest.raises(InputError, match=complaint):
-        how.apply(get_task("cola"), load_rows(get_task("cola"), "train", broken(tmp_path, rows)))
+        tokenization.apply(get_task("cola"), rows_of("cola", broken(tmp_path, rows)))
 
 
 def test_an_empty_split_is_refused(tmp_path: Path) -> None:
     source = broken(tmp_path, [{"sentence": "a", "label": 1}])
     parquet.write_table(parquet.read_table(f"{source}/cola/train.parquet").slice(0, 0), f"{source}/cola/train.parquet")
     with pytest.raises(InputError, match="has no rows"):
-        load_rows(get_task("cola"), "train", source)
+        rows_of("cola", source)
 
 
 def test_the_hub_out_of_reach_is_said_at_once() -> None:
@@ -190,15 +198,15 @@ def test_the_hub_path_on_a_data_set_repository(converted: bool, tmp_path: Path) 
     ]
 
 
-def test_nested_columns_and_rows_without_label(tmp_path: Path, how: Tokenization) -> None:
+def test_nested_columns_and_rows_without_label(tmp_path: Path, tokenization: Tokenization) -> None:
     (tmp_path / "hellaswag").mkdir()
     rows = [{"ctx": "the cat", "endings": ["sees", "likes", "finds", "not"], "label": "2"}]
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "hellaswag" / "train.parquet")
     task = get_task("hellaswag")
-    assert how.apply(task, load_rows(task, "train", str(tmp_path))).targets() == ["2"]
+    assert tokenization.apply(task, load_rows(task, "train", str(tmp_path))).targets() == ["2"]
 
     (tmp_path / "snli").mkdir()
     rows = [{"premise": "a", "hypothesis": "b", "label": label} for label in (0, -1, 2)]
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "snli" / "train.parquet")
     task = get_task("snli")
-    assert how.apply(task, load_rows(task, "train", str(tmp_path))).targets() == ["0", "2"]
+    assert tokenization.apply(task, load_rows(task, "train", str(tmp_path))).targets() == ["0", "2"]

@@ -137,7 +137,7 @@ def test_a_resolved_recipe_reads_back(recipe_values: dict, definitions: list, tm
         ({"labels": ["cat"]}, "tasks.0.labels"),
         ({"labels": ["cat", " dog"]}, "labels: ' dog' is empty or has spaces around it"),
         ({"labels": [1, 2]}, "tasks.0.labels.0: found 1"),
-        ({"labels": ["cat", "cat"]}, "duplicate text in"),
+        ({"labels": ["cat", "cat"]}, "tasks.0.labels: duplicate value 'cat'"),
         ({"target": "{text}"}, "labels or target, not both"),
         ({"path": "someone/set"}, "files or path, not both"),
         ({"files": {"validation": "v.csv"}}, "needs a train split"),

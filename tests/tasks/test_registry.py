@@ -59,7 +59,7 @@ def test_a_wrong_shipped_file_is_named_with_its_line(tmp_path: Path, monkeypatch
 
 @pytest.fixture
 def news(tmp_path: Path) -> Path:
-    """A task on the hub, for which a local folder laid out as a data set's repository stands."""
+    """A task on the hub; a local folder laid out as a data set's repository takes the place of the hub."""
     rows = {"train": 20, "dev": 9, "eval": 8}
     for split, count in rows.items():
         made = [{"text": row["sentence"], "topic": i % 2} for i, row in enumerate(example_rows("cola", count, split))]
@@ -199,7 +199,7 @@ def test_a_path_starts_from_the_recipes_folder_else_from_the_current_one(
         ({"template": "none"}, r"topic\.yaml:2: tasks\.1\.template: name columns in braces"),
         ({"labels": ["a", "b"], "target": "{x}"}, r"topic\.yaml: tasks\.1: give labels or target, not both"),
         ({"name": "cola"}, r"topic\.yaml: tasks: 'cola' is the name of a shipped task"),
-        ({"metrics": ["acuracy"]}, r"topic\.yaml:3: tasks\.1\.metrics: unknown metric 'acuracy'; .*'accuracy'"),
+        ({"metrics": ["acuracy"]}, r"topic\.yaml:4: tasks\.1\.metrics\.0: unknown metric 'acuracy'; .*'accuracy'"),
         ({"range": [5, 0]}, r"topic\.yaml:3: tasks\.1\.range: \[5\.0, 0\.0\]: give two numbers, the lower one first"),
         ({"range": [0, 0.25]}, "to one decimal"),
         ({"range": [0, 1e6]}, "too many numbers to list"),

@@ -53,9 +53,9 @@ def test_a_sweep_over_methods_fills_in_each_methods_own_defaults(grid_values: di
     ("sweep", "complaint"),
     [
         ({}, "at least one dotted key"),
-        ({"seed": 3}, "needs a list"),
-        ({"seed": []}, "needs a list"),
-        ({"seed": [1, 1]}, "stands twice"),
+        ({"seed": 3}, r"sweep\.seed: found 3, should be a list"),
+        ({"seed": []}, r"sweep\.seed: .*at least 1 item"),
+        ({"seed": [1, 1]}, r"sweep\.seed: duplicate value 1"),
         ({"name": ["a", "b"]}, "cannot be swept"),
         ({"seed": [1], "select": "test"}, "validation"),
         ({"adapter.reduction_factr": [4]}, "did you mean 'reduction_factor'"),
