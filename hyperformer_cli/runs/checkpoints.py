@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from hyperformer_cli.storage.atomic import atomic_path, sync, write_json
+from hyperformer_cli.storage.atomic import sync, write_json
 from hyperformer_cli.storage.hashing import sha256_of_file
+from hyperformer_cli.storage.trained import read_tensors
 
 MANIFEST = "manifest.json"
 STATE = "state.json"
@@ -39,7 +39,7 @@ class Checkpoint:
         return json.loads((self.path / STATE).read_text(encoding="utf-8"))
 
     def tensors(self, name: str) -> dict[str, Tensor]:
-        return load_file(self.path / f"{name}.safetensors")
+        return read_tensors(self.path / f"{name}.safetensors")
 
 
 def pending_folder(run: Path, step: int) -> Path:
@@ -60,18 +60,11 @@ def fresh_pending_folder(run: Path, step: int) -> Iterator[Path]:
         raise
 
 
-def write_part(folder: Path, name: str, tensors: dict[str, Tensor]) -> None:
-    """Adds `name`.safetensors to a pending checkpoint."""
-    with atomic_path(folder / f"{name}.safetensors") as temporary:
-        save_file(tensors, temporary)
-
-
 def commit(run: Path, step: int, state: dict[str, Any], keep: int) -> Checkpoint:
     """Turns the pending folder into a checkpoint, then removes all checkpoints but the newest `keep`."""
     folder, final = pending_folder(run, step), run / f"checkpoint-{step}"
     write_json(folder / STATE, state)
-    files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
-    hashes = {path.name: sha256_of_file(path) for path in files}
+    hashes = {path.name: sha256_of_file(path) for path in sorted(folder.iterdir())}
     write_json(folder / MANIFEST, {"format_version": FORMAT_VERSION, "step": step, "sha256": hashes})
     shutil.rmtree(final, ignore_errors=True)
     folder.rename(final)
@@ -85,7 +78,7 @@ def newest(run: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest valid checkpoint, and what is wrong with newer ones. Removes what a killed process left behind."""
     for leftover in run.glob(".checkpoint-*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
-    faults = []
+    faults: list[str] = []
     for folder in reversed(_folders(run)):
         fault = _fault(folder)
         if fault is None:

@@ -12,7 +12,6 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
-from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
 from hyperformer_cli.data.loading import tokenization
 from hyperformer_cli.data.tokenization import Tokenization
@@ -43,8 +42,8 @@ class OpenedRun:
 
     def __init__(self, path: Path, weights: str = "best", backbone: Path | None = None, overrides: Sequence[str] = ()):
         self.folder = RunFolder(path)
-        self.recipe: Recipe = self.folder.recipe(overrides)
-        self.declared: dict[str, Task] = {task.name: task for task in recipe_tasks(self.recipe)}
+        self.recipe = self.folder.recipe(overrides)
+        self.declared = {task.name: task for task in recipe_tasks(self.recipe)}
         self._weights, self._backbone, self._overrides = weights, backbone, overrides
         self._parts: dict[str, OpenedRun] = {}
 
@@ -70,12 +69,12 @@ class OpenedRun:
         if self.has_one_model:
             return self
         if task not in self._parts:
-            path = self.folder.cell(task=task).path
+            path = self.folder.parts(self.recipe)[task].path
             self._parts[task] = OpenedRun(path, self._weights, self._backbone, self._overrides)
         return self._parts[task]
 
     def parts(self, tasks: Sequence[str] | None = None) -> dict[str, "OpenedRun"]:
-        """The runs that hold the models: this one under the name "", or one per task under the task's name.
+        """The runs that hold the models, by name; see `config.cells`.
 
         Args:
             tasks: only the parts of these tasks, which stay in the recipe's order.
@@ -83,10 +82,11 @@ class OpenedRun:
         Raises:
             InputError: the run has no such task, or a part is missing or damaged.
         """
-        chosen = {task: self.part(task) for task in tasks or ()}
+        for task in tasks or ():
+            self.part(task)
         if self.has_one_model:
             return {"": self}
-        return {task: self.part(task) for task in self.declared if tasks is None or task in chosen}
+        return {task: self.part(task) for task in self.declared if tasks is None or task in tasks}
 
     def with_one_model(self) -> "OpenedRun":
         """This run, if one model answers all its tasks.
@@ -95,7 +95,7 @@ class OpenedRun:
             InputError: it has one model per task; the message names the first.
         """
         if not self.has_one_model:
-            first = self.folder.cell(task=next(iter(self.declared))).path
+            first = next(iter(self.folder.parts(self.recipe).values())).path
             raise InputError(f"{self.path}: holds one model per task; give one of them, such as {first}")
         return self
 

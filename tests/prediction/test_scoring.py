@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
-from hyperformer_cli.data.declared import get_task
 from torch import Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 
 from hyperformer_cli import AdaptedModel, AdapterConfig
 from hyperformer_cli.engine.likelihood import label_log_likelihoods
 from hyperformer_cli.prediction.predictor import label_scores
+from hyperformer_cli.tasks.registry import get_task
 
 TASKS = ["cola", "mnli", "stsb"]
 # By task: texts of different lengths, a different number of them, none.

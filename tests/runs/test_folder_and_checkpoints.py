@@ -13,12 +13,13 @@ from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.runs import checkpoints
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.storage.atomic import atomic_path
+from hyperformer_cli.storage.trained import write_tensors
 
 
 def write(run: Path, step: int, keep: int = 2) -> None:
     with checkpoints.fresh_pending_folder(run, step) as folder:
         for name in ("trained", "optimizer", "rng-0"):
-            checkpoints.write_part(folder, name, {"w": torch.full((3,), float(step))})
+            write_tensors(folder / f"{name}.safetensors", {"w": torch.full((3,), float(step))})
     checkpoints.commit(run, step, {"run": {"step": step}}, keep)
 
 
