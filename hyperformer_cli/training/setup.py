@@ -1,8 +1,9 @@
 """What a run needs before its first step: model, tokenizer, data, sampler, optimizer, devices."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -42,6 +43,12 @@ class Setup:
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
 
+    @property
+    def source(self) -> BackboneSource:
+        """Where the backbone came from."""
+        assert self.model.source is not None  # `prepare` gave it
+        return self.model.source
+
 
 def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
     """Loads and builds everything, the mistakes that are found soonest first.
@@ -53,9 +60,9 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
     check_batch(recipe, accelerator.num_processes)
     tokenizer = load_tokenizer(recipe)
     check_targets(tasks, recipe.adapter.needs_task_prefix, tokenizer, recipe.data)
-    splits: Sequence[SplitName] = dict.fromkeys(("train", "validation", *recipe.evaluation.splits))
+    splits: list[SplitName] = ["train", "validation", *recipe.evaluation.splits]
     with _main_process_first(accelerator):  # the others read what it tokenised
-        data = {split: load_splits(recipe, tasks, split, tokenizer) for split in splits}
+        data = {split: load_splits(recipe, tasks, split, tokenizer) for split in dict.fromkeys(splits)}
     training = [data["train"][task.name] for task in tasks]
     lengths = [split.input_lengths() for split in training] if recipe.data.sampling.length_grouping else None
     sampler = make_sampler(recipe, [len(split) for split in training], lengths)
@@ -96,7 +103,8 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> AdaptedMo
     """The backbone with the recipe's method attached, on the CPU; the same on every process."""
     source = BackboneSource.from_recipe(recipe)
     backbone = load_backbone(source)
-    vocabulary = backbone.get_input_embeddings().num_embeddings
+    # transformers declares any module, but token ids are embedded by this one.
+    vocabulary = cast(torch.nn.Embedding, backbone.get_input_embeddings()).num_embeddings
     if len(tokenizer) > vocabulary:
         raise InputError(
             f"the tokenizer has {len(tokenizer)} pieces, the model embeds {vocabulary}; they do not belong together"
