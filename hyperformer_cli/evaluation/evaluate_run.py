@@ -11,7 +11,7 @@ from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.runs.opened import OpenedRun
 from hyperformer_cli.runs.results import merge_cells
-from hyperformer_cli.schema.section import SPLITS
+from hyperformer_cli.schema.section import SPLITS, SplitName
 
 _EVALUATED_KEYS = ("data.", "evaluation.", "training.precision")
 
@@ -48,30 +48,34 @@ def evaluate_run(
                 f"override '{override}': eval uses {', '.join(_EVALUATED_KEYS)} only; the rest is the run's"
             )
     run = OpenedRun(folder, weights, backbone, overrides)
-    splits = list(dict.fromkeys(splits or run.recipe.evaluation.splits))
-    for split in splits:
-        if split not in SPLITS:
-            raise InputError(f"unknown split '{split}'; {did_you_mean(split, SPLITS)}")
+    chosen = list(dict.fromkeys(map(_checked_split, splits or run.recipe.evaluation.splits)))
     found = []
     for part in run.parts(tasks or None).values():
-        found.append(_evaluate_model(part, splits, tasks, observer))
+        found.append(_evaluate_model(part, chosen, tasks, observer))
         part.unload()
-    if run.has_one_model:
-        scores, average = found[0]
-    else:
-        scores, average = merge_cells([{"results": scores} for scores, _ in found], splits)
+    scores, average = found[0]
+    if not run.has_one_model:
+        scores, average = merge_cells([{"results": scores} for scores, _ in found], chosen)
     return {"name": run.recipe.name, "weights": weights, "results": scores, "average": average}
 
 
+def _checked_split(name: str) -> SplitName:
+    for split in SPLITS:
+        if name == split:
+            return split
+    raise InputError(f"unknown split '{name}'; {did_you_mean(name, SPLITS)}")
+
+
 def _evaluate_model(
-    run: OpenedRun, splits: Sequence[str], tasks: Sequence[str] | None, observer: Observer
+    run: OpenedRun, splits: Sequence[SplitName], tasks: Sequence[str] | None, observer: Observer
 ) -> tuple[list[dict[str, Any]], dict[str, dict[str, float]]]:
     """The scores of one model on each split, and their averages."""
     chosen = [task for name, task in run.tasks.items() if not tasks or name in tasks]
     accelerator = make_accelerator(run.recipe.training.precision)
     model = run.model.to(accelerator.device)
     evaluator = Evaluator(model, run.tokenizer, accelerator, run.recipe.evaluation, observer)
-    scores, average = [], {}
+    scores: list[dict[str, Any]] = []
+    average: dict[str, dict[str, float]] = {}
     for split in splits:
         data = load_splits(run.recipe, chosen, split, run.tokenizer)
         found = evaluator.evaluate(chosen, split, data)

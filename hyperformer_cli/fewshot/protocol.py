@@ -60,10 +60,10 @@ def starting_task(task: Task, init_from: str, trained: Sequence[str]) -> str | N
     """
     if init_from == RANDOM:
         return None
-    if init_from in trained:
-        return init_from
-    if init_from != PAPER:
+    if init_from not in (PAPER, *trained):
         raise InputError(f"--init-from: the run has no task '{init_from}'; {did_you_mean(init_from, trained)}")
+    if init_from != PAPER:
+        return init_from
     other = f"give --init-from one of {', '.join(trained)}, {AUTO} or {RANDOM}"
     if task.similar_to is None:
         raise InputError(f"no task is known to be most similar to '{task.name}'; {other}")

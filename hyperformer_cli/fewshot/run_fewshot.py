@@ -17,9 +17,7 @@ from hyperformer_cli.data.splits import source_split_of
 from hyperformer_cli.data.tokenization import Tokenization
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.errors import HyperformerError, InputError
-from hyperformer_cli.fewshot.protocol import (
-    draw, fewshot_section, settings_of, starting_task, training_rows, trials_of,
-)  # fmt: skip
+from hyperformer_cli.fewshot import protocol
 from hyperformer_cli.fewshot.transfer import Target, Transfer
 from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.runs import fewshot_files
@@ -64,7 +62,7 @@ def run_fewshot(
         if starts[task.name] == AUTO:
             validation = load_split(task, "validation", data, tokenization, recipe.seed)
             starts[task.name] = _most_similar(task, transfer.losses_of_trained_tasks(validation), observer)
-    settings = settings_of(recipe)
+    settings = protocol.settings_of(recipe)
     common = {"weights_sha256": _hash(model), **settings}
     by_task = {t.task.name: {"init_from": starts[t.task.name], "data_sha256": t.fingerprint} for t in targets}
     head = {"name": run.recipe.name, "method": model.config.method, "train": settings["train"]}
@@ -101,7 +99,7 @@ def _target_tasks(run: OpenedRun, recipe: Recipe) -> list[Task]:
             raise InputError(f"'{task.name}' is a task the run was trained on, not a new one")
         if task in tasks[:number]:
             raise InputError(f"duplicate target '{task.name}'")
-    if fewshot_section(recipe).train == "task-embedding" and not trained.adapter.has_hypernetwork:
+    if protocol.fewshot_section(recipe).train == "task-embedding" and not trained.adapter.has_hypernetwork:
         raise InputError(f"--train task-embedding: method '{trained.adapter.method}' has no task embeddings")
     if run.is_static:
         raise InputError(f"{run.path}: a static export, to which no tasks can be added; give the run it was made from")
@@ -110,21 +108,21 @@ def _target_tasks(run: OpenedRun, recipe: Recipe) -> list[Task]:
 
 def _start(task: Task, recipe: Recipe, model: AdaptedModel) -> str | None:
     """The trained task that a target starts from, `auto`, or None if the run has nothing to start from."""
-    init_from = fewshot_section(recipe).init_from
+    init_from = protocol.fewshot_section(recipe).init_from
     if model.bank is None or model.config.shared_by_tasks:
         if init_from != PAPER:
             raise InputError(f"--init-from {init_from}: the run has nothing by task that a new one could start from")
         return None
-    return AUTO if init_from == AUTO else starting_task(task, init_from, model.tasks)
+    return AUTO if init_from == AUTO else protocol.starting_task(task, init_from, model.tasks)
 
 
 def _load(task: Task, recipe: Recipe, tokenization: Tokenization, strict_shots: bool) -> Target:
     """Draws the examples of every trial and tokenises these only: a training split may be large."""
     rows = load_rows(task, source_split_of(task, "train"), recipe.data.source)
-    available = training_rows(task, recipe.data, rows.table.num_rows)
+    available = protocol.training_rows(task, recipe.data, rows.table.num_rows)
     drawn = {
-        trial: draw(available, trial)
-        for trial in trials_of(task, fewshot_section(recipe), len(available), strict_shots)
+        trial: protocol.draw(available, trial)
+        for trial in protocol.trials_of(task, protocol.fewshot_section(recipe), len(available), strict_shots)
     }
     numbers = sorted({number for chosen in drawn.values() for number in chosen})
     test_rows = load_rows(task, source_split_of(task, "test"), recipe.data.source)
