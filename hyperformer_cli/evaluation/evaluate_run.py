@@ -1,7 +1,6 @@
 """Evaluation of a finished run or of an export, from its folder alone."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hyperformer_cli.data.loading import load_splits
@@ -17,37 +16,30 @@ _EVALUATED_KEYS = ("data.", "evaluation.", "training.precision")
 
 
 def evaluate_run(
-    folder: Path,
+    run: OpenedRun,
     splits: Sequence[str] | None = None,
     tasks: Sequence[str] | None = None,
-    overrides: Sequence[str] = (),
-    weights: str = "best",
-    backbone: Path | None = None,
     observer: Observer = SILENT,
 ) -> dict[str, Any]:
     """Scores a run's weights again.
 
     Args:
-        folder: the run folder, or a static or hub export of one.
+        run: opened, perhaps with overrides such as `data.source=...` or `evaluation.max_examples=64`.
         splits: by default those of its recipe.
         tasks: by default all of the model's.
-        overrides: changes to its recipe, such as `data.source=...` or `evaluation.max_examples=64`.
-        weights: `best` or `last`.
-        backbone: a folder with the model the run was trained on, if that model has moved.
         observer: is told of every evaluated batch.
 
     Returns:
         `results` and `average` as in `results.json`, and the run's `name` and `weights`.
 
     Raises:
-        InputError: the folder is not a run, it was not trained on a task, or a split or an override is not valid.
+        InputError: the run was not trained on a task, or a split or an override is not valid.
     """
-    for override in overrides:
+    for override in run.overrides:
         if not override.startswith(_EVALUATED_KEYS):
             raise InputError(
                 f"override '{override}': eval uses {', '.join(_EVALUATED_KEYS)} only; the rest is the run's"
             )
-    run = OpenedRun(folder, weights, backbone, overrides)
     chosen = list(dict.fromkeys(map(_checked_split, splits or run.recipe.evaluation.splits)))
     found = []
     for part in run.parts(tasks or None).values():
@@ -56,7 +48,7 @@ def evaluate_run(
     scores, average = found[0]
     if not run.has_one_model:
         scores, average = merge_cells([{"results": scores} for scores, _ in found], chosen)
-    return {"name": run.recipe.name, "weights": weights, "results": scores, "average": average}
+    return {"name": run.recipe.name, "weights": run.weights, "results": scores, "average": average}
 
 
 def _checked_split(name: str) -> SplitName:

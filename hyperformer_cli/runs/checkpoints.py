@@ -7,8 +7,6 @@ A run is never resumed from a checkpoint that cannot be verified.
 import json
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,21 +41,8 @@ class Checkpoint:
 
 
 def pending_folder(run: Path, step: int) -> Path:
-    """The folder in which the files of a checkpoint are collected before it exists."""
+    """The folder in which the files of a checkpoint are collected before it exists; `newest` removes old ones."""
     return run / f".checkpoint-{step}.tmp"
-
-
-@contextmanager
-def fresh_pending_folder(run: Path, step: int) -> Iterator[Path]:
-    """An empty folder for the files of a checkpoint; it is removed if the block fails."""
-    folder = pending_folder(run, step)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
-        yield folder
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 def commit(run: Path, step: int, state: dict[str, Any], keep: int) -> Checkpoint:

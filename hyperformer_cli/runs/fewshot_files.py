@@ -46,15 +46,15 @@ def read_trials(folder: Path) -> dict[FewShotTrial, dict[str, Any]]:
     for file in sorted((folder / "fewshot").glob("*/*-shot/seed-*.json")):
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-            version = content["format_version"]
+            if (version := content["format_version"]) != FORMAT_VERSION:
+                raise InputError(f"{file}: format version {version}; this release reads {FORMAT_VERSION}")
             trial = FewShotTrial(content["task"], int(content["shots"]), int(content["seed"]))
-            whole = version != FORMAT_VERSION or (content["results"] and isinstance(content["settings"], dict))
+            if content["results"] and isinstance(content["settings"], dict) and file == trial_file(folder, trial):
+                trials[trial] = content
+        except InputError:
+            raise
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if version != FORMAT_VERSION:
-            raise InputError(f"{file}: format version {version}; this release reads {FORMAT_VERSION}")
-        if whole and file == trial_file(folder, trial):
-            trials[trial] = content
     return trials
 
 

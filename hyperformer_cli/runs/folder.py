@@ -49,19 +49,16 @@ class RunFolder:
         return {name: RunFolder(path) for name, path in part_folders(recipe, self.path).items()}
 
     def recipe(self, overrides: Iterable[str] = ()) -> Recipe:
-        """The resolved recipe that the run was started with.
-
-        Args:
-            overrides: `dotted.key=value` changes to it.
+        """The resolved recipe that the run was started with, with `dotted.key=value` changes to it.
 
         Raises:
             InputError: the folder is not a run, its recipe is damaged, or an override does not fit.
         """
-        if not self.recipe_file.is_file() and (self.path / "sweep.json").is_file():
+        if self.recipe_file.is_file():
+            return load_recipe(self.recipe_file, overrides)
+        if (self.path / "sweep.json").is_file():
             raise InputError(f"{self.path}: a sweep; give the run of one of its cells, such as {self.path}/cells/...")
-        if not self.recipe_file.is_file():
-            raise InputError(f"{self.path}: not a run folder (it has no recipe.yaml)")
-        return load_recipe(self.recipe_file, overrides)
+        raise InputError(f"{self.path}: not a run folder (it has no recipe.yaml)")
 
     def results(self) -> dict[str, Any]:
         """The content of results.json; an OSError or ValueError where it is missing or damaged."""
@@ -78,9 +75,8 @@ class RunFolder:
     def remove_leftovers(self) -> None:
         """Removes the temporary files of a process that was killed while writing."""
         for folder in (self.path, self.best, self.last):
-            for leftover in folder.glob(".*.tmp"):
-                if leftover.is_file():
-                    leftover.unlink()
+            for leftover in filter(Path.is_file, folder.glob(".*.tmp")):
+                leftover.unlink()
 
     def is_of(self, recipe: Recipe) -> bool:
         """Whether the folder holds a run of this recipe."""
@@ -155,6 +151,8 @@ def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") 
         dotted, old, new = f"{prefix}{key}", there.get(key), here.get(key)
         if old == new or dotted in _FREE_TO_CHANGE:
             continue
-        nested = isinstance(old, dict) and isinstance(new, dict)
-        found |= _differences(old, new, f"{dotted}.") if nested else {dotted: (old, new)}
+        if isinstance(old, dict) and isinstance(new, dict):
+            found |= _differences(old, new, f"{dotted}.")
+        else:
+            found[dotted] = (old, new)
     return found

@@ -1,8 +1,4 @@
-"""`OpenedRun`: the one way in which a run is opened.
-
-It may be a run folder, an export that holds a model of ours, or a run with one model per task (`joint: false`). The
-models of the last kind are its parts: each has a run folder of its own.
-"""
+"""`OpenedRun`: the one way in which a run is opened."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -23,10 +19,12 @@ from hyperformer_cli.tasks.task import Task
 
 
 class OpenedRun:
-    """A run, opened. Its recipe is read at once; model and tokenizer are loaded when they are first used.
+    """A run folder, or an export that holds a model of ours; it may consist of parts (see `config.cells`).
+
+    Its recipe is read at once; model and tokenizer are loaded when they are first used.
 
     Args:
-        path: the run folder, or an export.
+        path: the folder.
         weights: `best` or `last`.
         backbone: a folder with the model the run was trained on, if that model has moved.
         overrides: `dotted.key=value` changes to the recipe.
@@ -35,28 +33,22 @@ class OpenedRun:
         folder: the paths of its files.
         recipe: the resolved recipe, with the overrides.
         declared: all tasks of the recipe, by name.
+        has_one_model: whether one model answers all tasks; False if each task was trained alone.
 
     Raises:
         InputError: the folder is not a run, or its recipe is damaged.
     """
 
     def __init__(self, path: Path, weights: str = "best", backbone: Path | None = None, overrides: Sequence[str] = ()):
-        self.folder = RunFolder(path)
+        self.path, self.folder = path, RunFolder(path)
         self.recipe = self.folder.recipe(overrides)
         self.declared = {task.name: task for task in recipe_tasks(self.recipe)}
-        self._weights, self._backbone, self._overrides = weights, backbone, overrides
+        self.weights, self.overrides, self._backbone = weights, overrides, backbone
+        self._part_folders = self.folder.parts(self.recipe)
+        self.has_one_model = "" in self._part_folders
         self._parts: dict[str, OpenedRun] = {}
 
-    @property
-    def path(self) -> Path:
-        return self.folder.path
-
     # Parts
-
-    @property
-    def has_one_model(self) -> bool:
-        """Whether one model answers all tasks; False if each task was trained alone."""
-        return self.recipe.joint
 
     def part(self, task: str) -> "OpenedRun":
         """The run whose model answers a task: this one, or the run of that task alone.
@@ -69,8 +61,8 @@ class OpenedRun:
         if self.has_one_model:
             return self
         if task not in self._parts:
-            path = self.folder.parts(self.recipe)[task].path
-            self._parts[task] = OpenedRun(path, self._weights, self._backbone, self._overrides)
+            path = self._part_folders[task].path
+            self._parts[task] = OpenedRun(path, self.weights, self._backbone, self.overrides)
         return self._parts[task]
 
     def parts(self, tasks: Sequence[str] | None = None) -> dict[str, "OpenedRun"]:
@@ -95,7 +87,7 @@ class OpenedRun:
             InputError: it has one model per task; the message names the first.
         """
         if not self.has_one_model:
-            first = next(iter(self.folder.parts(self.recipe).values())).path
+            first = next(iter(self._part_folders.values())).path
             raise InputError(f"{self.path}: holds one model per task; give one of them, such as {first}")
         return self
 
@@ -108,7 +100,7 @@ class OpenedRun:
         Raises:
             InputError: there are none yet, or the run has one model per task.
         """
-        return self.with_one_model().folder.weights(self._weights)
+        return self.with_one_model().folder.weights(self.weights)
 
     @property
     def is_static(self) -> bool:
@@ -151,7 +143,7 @@ class OpenedRun:
 
     @property
     def tokenization(self) -> Tokenization:
-        """How text becomes token ids."""
+        """The tokenization of its training."""
         return tokenization(self.recipe, self.tokenizer)
 
     def new_backbone(self) -> PreTrainedModel | None:

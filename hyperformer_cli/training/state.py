@@ -40,9 +40,8 @@ def save_checkpoint(run: Path, state: RunState, setup: Setup, keep: int) -> None
     parameters, folder = setup.model.trained_parameters(), checkpoints.pending_folder(run, state.step)
     optimizer = setup.optimizer.state_dict()
     if accelerator.is_main_process:
-        with checkpoints.fresh_pending_folder(run, state.step):
-            write_tensors(folder / "trained.safetensors", parameters)
-            write_tensors(folder / "optimizer.safetensors", _by_name(parameters, optimizer["state"]))
+        write_tensors(folder / "trained.safetensors", parameters)
+        write_tensors(folder / "optimizer.safetensors", _by_name(parameters, optimizer["state"]))
     accelerator.wait_for_everyone()
     write_tensors(folder / f"rng-{rank}.safetensors", _random_states())
     accelerator.wait_for_everyone()

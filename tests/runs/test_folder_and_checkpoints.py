@@ -17,9 +17,9 @@ from hyperformer_cli.storage.trained import write_tensors
 
 
 def write(run: Path, step: int, keep: int = 2) -> None:
-    with checkpoints.fresh_pending_folder(run, step) as folder:
-        for name in ("trained", "optimizer", "rng-0"):
-            write_tensors(folder / f"{name}.safetensors", {"w": torch.full((3,), float(step))})
+    folder = checkpoints.pending_folder(run, step)
+    for name in ("trained", "optimizer", "rng-0"):
+        write_tensors(folder / f"{name}.safetensors", {"w": torch.full((3,), float(step))})
     checkpoints.commit(run, step, {"run": {"step": step}}, keep)
 
 
