@@ -69,6 +69,7 @@ def _protocol_of(run: RunFolder) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _check_used(override: str) -> None:
+    """Refuses an override that a transfer would not use."""
     key = override.partition("=")[0].strip()
     section, _, name = key.partition(".")
     if section == "fewshot" or name in _USED_KEYS.get(section, ()):

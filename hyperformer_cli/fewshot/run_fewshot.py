@@ -3,7 +3,6 @@
 import hashlib
 import json
 import traceback
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,11 @@ def run_fewshot(
     for task in tasks:
         if starts[task.name] == AUTO:
             validation = load_split(task, "validation", data, tokenization, recipe.seed)
-            starts[task.name] = _most_similar(task, transfer.losses_of_trained_tasks(validation), observer)
+            losses = transfer.losses_of_trained_tasks(validation)
+            best, *_ = ranked = sorted(losses, key=losses.__getitem__)
+            shown = ", ".join(f"{name} {losses[name]:.3f}" for name in ranked)
+            observer.reported(f"{task.name} starts from {best}; validation loss per token by task: {shown}")
+            starts[task.name] = best
     settings = protocol.settings_of(recipe)
     common = {"weights_sha256": _hash(model), **settings}
     by_task = {t.task.name: {"init_from": starts[t.task.name], "data_sha256": t.fingerprint} for t in targets}
@@ -132,15 +135,8 @@ def _load(task: Task, recipe: Recipe, tokenization: Tokenization, strict_shots: 
     return Target(task, drawn, numbers, tokenization.apply(task, rows.take(numbers)), test, fingerprint)
 
 
-def _most_similar(task: Task, losses: Mapping[str, float], observer: Observer) -> str:
-    ranked = sorted(losses, key=losses.__getitem__)
-    shown = ", ".join(f"{name} {losses[name]:.3f}" for name in ranked)
-    observer.reported(f"{task.name} starts from {ranked[0]}; validation loss per token by task: {shown}")
-    return ranked[0]
-
-
 def _hash(model: AdaptedModel) -> str:
-    """SHA-256 of the run's trained tensors."""
+    """SHA-256 of the trained tensors."""
     digest = hashlib.sha256()
     for name, tensor in sorted(detached(model.trained_parameters()).items()):
         digest.update(name.encode())

@@ -115,7 +115,7 @@ def _column(field: str) -> str:
 
 
 def _check_field(field: str, values: Mapping[str, Any]) -> None:
-    """Refuses what formatting would write all the same: a null as `None`, a text's first letter as its first item."""
+    """Refuses what formatting would accept: a null as `None`, a text's first letter as its first item."""
     column = _column(field)
     value = values[column]
     if value is None:
@@ -133,8 +133,7 @@ def _check_field(field: str, values: Mapping[str, Any]) -> None:
 
 def _id_of(row: Row) -> str | int | float:
     for column in _ID_COLUMNS:
-        value = row.values.get(column)
-        if value is None:
+        if (value := row.values.get(column)) is None:
             continue
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise InputError(f"'{column}' is neither text nor a number")

@@ -11,11 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from hyperformer_cli.storage.atomic import sync, write_json
 from hyperformer_cli.storage.hashing import sha256_of_file
-from hyperformer_cli.storage.trained import read_tensors
 
 MANIFEST = "manifest.json"
 STATE = "state.json"
@@ -25,7 +22,7 @@ _REQUIRED = ("trained.safetensors", "optimizer.safetensors", "rng-0.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified checkpoint."""
+    """A checkpoint's folder."""
 
     path: Path
 
@@ -36,8 +33,8 @@ class Checkpoint:
     def state(self) -> dict[str, Any]:
         return json.loads((self.path / STATE).read_text(encoding="utf-8"))
 
-    def tensors(self, name: str) -> dict[str, Tensor]:
-        return read_tensors(self.path / f"{name}.safetensors")
+    def file(self, name: str) -> Path:
+        return self.path / f"{name}.safetensors"
 
 
 def pending_folder(run: Path, step: int) -> Path:
@@ -45,7 +42,7 @@ def pending_folder(run: Path, step: int) -> Path:
     return run / f".checkpoint-{step}.tmp"
 
 
-def commit(run: Path, step: int, state: dict[str, Any], keep: int) -> Checkpoint:
+def commit(run: Path, step: int, state: dict[str, Any], keep: int) -> None:
     """Turns the pending folder into a checkpoint, then removes all checkpoints but the newest `keep`."""
     folder, final = pending_folder(run, step), run / f"checkpoint-{step}"
     write_json(folder / STATE, state)
@@ -54,9 +51,8 @@ def commit(run: Path, step: int, state: dict[str, Any], keep: int) -> Checkpoint
     shutil.rmtree(final, ignore_errors=True)
     folder.rename(final)
     sync(run)
-    for old in _folders(run)[:-keep]:
-        shutil.rmtree(old)
-    return Checkpoint(final)
+    for old in _found(run)[:-keep]:
+        shutil.rmtree(old.path)
 
 
 def newest(run: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -64,24 +60,25 @@ def newest(run: Path) -> tuple[Checkpoint | None, list[str]]:
     for leftover in run.glob(".checkpoint-*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
     faults: list[str] = []
-    for folder in reversed(_folders(run)):
-        fault = _fault(folder)
+    for checkpoint in reversed(_found(run)):
+        fault = _fault(checkpoint.path)
         if fault is None:
-            return Checkpoint(folder), faults
-        faults.append(f"{folder.name}: {fault}")
+            return checkpoint, faults
+        faults.append(f"{checkpoint.path.name}: {fault}")
     return None, faults
 
 
 def remove_after(run: Path, step: int) -> None:
     """Removes the checkpoints of later steps, which a resumed run will write again."""
-    for folder in _folders(run):
-        if Checkpoint(folder).step > step:
-            shutil.rmtree(folder)
+    for checkpoint in _found(run):
+        if checkpoint.step > step:
+            shutil.rmtree(checkpoint.path)
 
 
-def _folders(run: Path) -> list[Path]:
-    found = [path for path in run.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
-    return sorted(found, key=lambda path: Checkpoint(path).step)
+def _found(run: Path) -> list[Checkpoint]:
+    """What looks like a checkpoint, the oldest first."""
+    found = [Checkpoint(path) for path in run.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
 
 
 def _fault(folder: Path) -> str | None:

@@ -13,10 +13,6 @@ from hyperformer_cli.errors import HyperformerError
 class LossMeter:
     """Sums of token losses and counts of tokens, by task.
 
-    Args:
-        tasks: names, by id.
-        device: where the sums are kept.
-
     Attributes:
         gradient_norm: of the last step.
         examples, seconds: since the last line of the log.

@@ -76,11 +76,7 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
 
 
 def check_batch(recipe: Recipe, processes: int) -> None:
-    """Checks that a batch divides over the processes.
-
-    Raises:
-        InputError: it does not.
-    """
+    """Raises InputError where a batch does not divide over the processes."""
     size = recipe.training.batch_size
     if size % processes:
         at = recipe.where("training.batch_size")
@@ -128,15 +124,14 @@ def make_sampler(recipe: Recipe, sizes: list[int], lengths: list[np.ndarray] | N
         InputError: the reference's sampler cannot draw such batches.
     """
     training, sampling = recipe.training, recipe.data.sampling
+    temperature, mixed = sampling.temperature, sampling.mixed_batches
     if recipe.data.protocol == "paper":
-        return TemperatureSampler(
-            sizes, training.batch_size, sampling.temperature, recipe.seed, sampling.mixed_batches, lengths
-        )
+        return TemperatureSampler(sizes, training.batch_size, temperature, recipe.seed, mixed, lengths)
     at = f"{recipe.where('training.micro_batch_size')}: protocol: reference draws for batch_size / micro_batch_size"
     replicas, rest = divmod(training.batch_size, training.micro_batch_size)
     if rest or not replicas:
         raise InputError(f"{at} processes; {training.batch_size} / {training.micro_batch_size} is not a whole number")
-    sampler = ReferenceSampler(sizes, training.micro_batch_size, replicas, sampling.temperature)
+    sampler = ReferenceSampler(sizes, training.micro_batch_size, replicas, temperature)
     if min(sizes) < replicas or not sampler.batches_per_epoch:
         raise InputError(f"{at} = {replicas} processes; a task with {min(sizes)} examples has too few for them")
     return sampler

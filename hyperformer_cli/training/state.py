@@ -1,4 +1,4 @@
-"""The state of a run besides its weights, and how all of it is checkpointed and restored bit for bit."""
+"""The state of a run besides its weights; saving and restoring all of it bit for bit."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,18 +11,18 @@ from torch import Tensor
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.runs import checkpoints
 from hyperformer_cli.runs.checkpoints import Checkpoint
-from hyperformer_cli.storage.trained import write_tensors
+from hyperformer_cli.storage.trained import copy_tensors, read_tensors, write_tensors
 from hyperformer_cli.training.setup import Setup
 
 
 @dataclass
 class RunState:
-    """Where a run stands.
+    """The place that a run has reached.
 
     Attributes:
         step: optimizer steps made.
         evaluated: the last step that was evaluated; an interrupted evaluation is repeated.
-        best: step, metric and score of the best evaluation so far.
+        best: step and average of the best evaluation so far.
         seconds: spent training and evaluating, over all starts.
         meter: losses since the last line of the log, of all processes.
     """
@@ -58,7 +58,7 @@ def save_checkpoint(run: Path, state: RunState, setup: Setup, keep: int) -> None
 
 
 def restore_checkpoint(checkpoint: Checkpoint, setup: Setup) -> RunState:
-    """Restores weights, optimizer, schedule and random state; returns where the run stands.
+    """Restores weights, optimizer, schedule and random state; returns the rest.
 
     Raises:
         InputError: the model's branch has moved since.
@@ -69,20 +69,15 @@ def restore_checkpoint(checkpoint: Checkpoint, setup: Setup) -> RunState:
         raise InputError(
             f"{checkpoint.path}: trained on commit {revision} of the model, which is now {now}; set model.revision"
         )
-    parameters = setup.model.trained_parameters()
-    with torch.no_grad():
-        for name, value in checkpoint.tensors("trained").items():
-            parameters[name].copy_(value)
-    groups = [
-        {**stored, "params": own["params"]}
-        for own, stored in zip(setup.optimizer.state_dict()["param_groups"], scalars["optimizer"], strict=True)
-    ]
-    state = _by_number(parameters, checkpoint.tensors("optimizer"))
+    parameters, groups = setup.model.trained_parameters(), setup.optimizer.state_dict()["param_groups"]
+    copy_tensors(checkpoint.file("trained"), parameters)
+    groups = [own | stored for own, stored in zip(groups, scalars["optimizer"], strict=True)]
+    state = _by_number(parameters, read_tensors(checkpoint.file("optimizer")))
     setup.optimizer.load_state_dict({"state": state, "param_groups": groups})
     # Checkpoints of earlier releases hold a part of the schedule's state.
     setup.schedule.load_state_dict({**setup.schedule.state_dict(), **scalars["scheduler"]})
     if scalars["world_size"] == setup.accelerator.num_processes:
-        states = checkpoint.tensors(f"rng-{setup.accelerator.process_index}")
+        states = read_tensors(checkpoint.file(f"rng-{setup.accelerator.process_index}"))
         torch.set_rng_state(states["cpu"])
         if "cuda" in states and setup.accelerator.device.type == "cuda":
             torch.cuda.set_rng_state(states["cuda"])
