@@ -12,11 +12,7 @@ from hyperformer_cli.tasks.task import Task
 
 
 def fewshot_section(recipe: Recipe) -> FewshotSection:
-    """The protocol that a recipe states.
-
-    Raises:
-        InputError: it states none.
-    """
+    """The protocol that a recipe states; an InputError if it states none."""
     if recipe.fewshot is None:
         raise InputError(f"recipe '{recipe.name}' has no fewshot section")
     return recipe.fewshot
@@ -48,7 +44,7 @@ def training_rows(task: Task, data: DataSection, rows: int) -> Sequence[int]:
 
 
 def draw(available: Sequence[int], trial: FewShotTrial) -> list[int]:
-    """The rows of a trial: the same for every method and start; of one seed, fewer shots are among more shots."""
+    """The rows of a trial: the same for every method and start; with one seed, a subset of those of more shots."""
     return [available[i] for i in permutation(len(available), trial.seed)[: trial.shots]]
 
 
@@ -73,7 +69,7 @@ def starting_task(task: Task, init_from: str, trained: Sequence[str]) -> str | N
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
-    """What the outcome of a trial depends on, besides the run, the task, the shots and the seed."""
+    """What the outcome of a trial depends on besides the run, the task, the shots and the seed."""
     fewshot, training, evaluation = fewshot_section(recipe), recipe.training, recipe.evaluation
     return {
         "start": fewshot.init_from,

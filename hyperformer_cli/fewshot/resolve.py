@@ -50,7 +50,7 @@ def resolve(
     fewshot_section(loaded)
     if loaded.data.samples_per_task is not None:
         at = loaded.where("data.samples_per_task")
-        raise InputError(f"{at}: data.samples_per_task: a transfer goes by fewshot.sizes; leave it out")
+        raise InputError(f"{at}: data.samples_per_task: a transfer uses fewshot.sizes instead; leave it out")
     loaded = _with_options(loaded, options)
     target_tasks(loaded)  # names unknown tasks before anything is loaded
     return RunFolder(folder or Path(loaded.output_dir)), loaded
@@ -75,7 +75,7 @@ def _check_used(override: str) -> None:
     if section == "fewshot" or name in _USED_KEYS.get(section, ()):
         return
     if section in _USED_KEYS and name in FewshotSection.model_fields:
-        raise InputError(f"override '{override}': a transfer goes by fewshot.{name}, not by {key}")
+        raise InputError(f"override '{override}': a transfer uses fewshot.{name}, not {key}")
     used = [f"{section}.{name}" for section, names in _USED_KEYS.items() for name in names]
     raise InputError(f"override '{override}': fewshot uses fewshot.* and {', '.join(used)} only; the rest is the run's")
 

@@ -127,12 +127,14 @@ def _load(task: Task, recipe: Recipe, tokenization: Tokenization, strict_shots: 
         trial: protocol.draw(available, trial)
         for trial in protocol.trials_of(task, protocol.fewshot_section(recipe), len(available), strict_shots)
     }
-    numbers = sorted({number for chosen in drawn.values() for number in chosen})
+    numbers = sorted(set().union(*drawn.values()))
+    train, places = tokenization.apply(task, rows.take(numbers)), {number: i for i, number in enumerate(numbers)}
+    examples = {trial: train.select([places[number] for number in chosen]) for trial, chosen in drawn.items()}
     test_rows = load_rows(task, source_split_of(task, "test"), recipe.data.source)
     about = task.model_dump(mode="json", exclude={"files"})  # files may move
     fingerprint = hashlib.sha256(json.dumps([rows.fingerprint, test_rows.fingerprint, about]).encode()).hexdigest()
     test = load_split(task, "test", recipe.data, tokenization, recipe.seed)
-    return Target(task, drawn, numbers, tokenization.apply(task, rows.take(numbers)), test, fingerprint)
+    return Target(task, drawn, examples, test, fingerprint)
 
 
 def _hash(model: AdaptedModel) -> str:

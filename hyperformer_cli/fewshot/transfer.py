@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
@@ -31,34 +30,21 @@ class Target:
     """A task to transfer to, with what is loaded once for all its trials.
 
     Attributes:
-        task: the declaration.
         trials: row numbers, in the data set's training split, of every trial's examples.
-        numbers: row numbers of `train`'s rows, sorted.
-        train: the rows that any trial draws.
+        examples: these examples.
         test: the test examples.
         fingerprint: changes whenever the data or the task's declaration change.
     """
 
     task: Task
     trials: dict[FewShotTrial, list[int]]
-    numbers: list[int]
-    train: TokenizedSplit
+    examples: dict[FewShotTrial, TokenizedSplit]
     test: TokenizedSplit
     fingerprint: str
 
-    def examples(self, trial: FewShotTrial) -> TokenizedSplit:
-        return self.train.select(np.searchsorted(self.numbers, self.trials[trial]).tolist())
-
 
 class Transfer:
-    """A run's model, its initial weights, and the training of trials from them.
-
-    Args:
-        model: the run's, on the device.
-        tokenizer: the run's.
-        recipe: gives the transfer's protocol (`fewshot`), and loss, clipping, precision and evaluation.
-        accelerator: of one process.
-    """
+    """A run's model, its initial weights, and the training of trials from them, as a recipe says."""
 
     def __init__(
         self, model: AdaptedModel, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, accelerator: Accelerator
@@ -69,7 +55,7 @@ class Transfer:
         self._initial = {name: p.detach().clone() for name, p in model.trained_parameters().items()}
 
     def run(self, target: Target, trial: FewShotTrial, init_from: str | None) -> dict[str, Any]:
-        """Trains and tests one trial, and puts the run's weights back.
+        """Trains and tests one of the target's trials, and puts the run's weights back.
 
         Args:
             target: the task and its data.
@@ -77,15 +63,14 @@ class Transfer:
             init_from: the trained task it starts from; None for a new embedding (or adapter) drawn by the seed.
 
         Returns:
-            The examples' row numbers, `results` as in results.json, the task's trained embedding if it has one, and
-            the seconds of training and evaluation.
+            The entries of the trial's file: row numbers, scores, the task's trained embedding if it has one, seconds.
 
         Raises:
             HyperformerError: the loss is not finite.
         """
         with self._new_task(trial, init_from):
             start = time.perf_counter()
-            self._train(target.examples(trial), trial)
+            self._train(target.examples[trial], trial)
             trained = time.perf_counter()
             scores = self._evaluator.evaluate([target.task], "test", {target.task.name: target.test})
             evaluated = time.perf_counter()
@@ -97,10 +82,17 @@ class Transfer:
                 "seconds": {"training": round(trained - start, 3), "evaluation": round(evaluated - trained, 3)},
             }
 
+    @torch.no_grad()
     def losses_of_trained_tasks(self, split: TokenizedSplit) -> dict[str, float]:
-        """Mean loss per token on a new task's examples with each trained task's adapters."""
-        split = limited(split, self.recipe.evaluation.max_examples)
-        return {name: self._mean_loss(split, task_id) for task_id, name in enumerate(self.model.tasks)}
+        """Cross-entropy per token of a new task's examples with each trained task's adapters, without smoothing."""
+        split, found = limited(split, self.recipe.evaluation.max_examples), {}
+        for task_id, name in enumerate(self.model.tasks):
+            examples = [(task_id, row) for row in range(len(split))]
+            parts = micro_batches(examples, self.recipe.evaluation.batch_size)
+            losses = [self._loss_function(part, {task_id: split}, smoothing=0.0) for part in parts]
+            total = sum(float(rows.losses.sum()) for rows in losses)
+            found[name] = total / sum(int(rows.tokens.sum()) for rows in losses)
+        return found
 
     @contextmanager
     def _new_task(self, trial: FewShotTrial, init_from: str | None) -> Iterator[None]:
@@ -147,13 +139,3 @@ class Transfer:
         finally:
             for parameter in trained.values():
                 parameter.requires_grad_(True)
-
-    @torch.no_grad()
-    def _mean_loss(self, split: TokenizedSplit, task_id: int) -> float:
-        """Cross-entropy per token over a split, without smoothing."""
-        examples = [(task_id, row) for row in range(len(split))]
-        batches = [
-            self._loss_function(batch, {task_id: split}, smoothing=0.0)
-            for batch in micro_batches(examples, self.recipe.evaluation.batch_size)
-        ]
-        return sum(float(rows.losses.sum()) for rows in batches) / sum(int(rows.tokens.sum()) for rows in batches)

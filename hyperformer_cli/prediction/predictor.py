@@ -118,11 +118,7 @@ class Predictor:
 
 
 def make_predictor(run: OpenedRun, with_scores: bool = True) -> Predictor:
-    """The predictor of a run with one model, on the machine's device.
-
-    Raises:
-        InputError: the run cannot be loaded, or there are several processes.
-    """
+    """The predictor of a run with one model; an InputError if it cannot be loaded, or there are several processes."""
     accelerator = make_accelerator(run.recipe.training.precision)
     if accelerator.num_processes > 1:
         raise InputError("predict runs in one process; give each its own part of the rows")

@@ -47,11 +47,7 @@ class RequestReader:
         self._given = None if task is None else self._known(task)
 
     def check_header(self, columns: Sequence[str]) -> None:
-        """Refuses a table without the columns that every row needs.
-
-        Raises:
-            InputError: naming the columns that were found.
-        """
+        """Refuses a table without the columns that every row needs, by an InputError that names those it found."""
         if self._given is None and "task" in columns:  # then what a row needs depends on its task
             return
         try:
@@ -94,11 +90,7 @@ class RequestReader:
 
 
 def _check_columns(task: Task, present: Collection[str]) -> bool:
-    """Whether all columns of the task's template are present; if not, a ready-made text must be.
-
-    Raises:
-        InputError: it is not.
-    """
+    """Whether all columns of the task's template are present; an InputError if a ready-made text is not either."""
     missing = [_column(field) for field in _fields(task) if _column(field) not in present]
     if missing and _READY_TEXT not in present:
         raise InputError(f"no column '{missing[0]}', which task '{task.name}' needs (or '{_READY_TEXT}')")

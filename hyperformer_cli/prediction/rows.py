@@ -106,11 +106,7 @@ class RowStream:
 
 
 def format_of(name: str) -> InputFormat:
-    """The format that a file's name ends in.
-
-    Raises:
-        InputError: it ends in none of them.
-    """
+    """The format that a file's name ends in; an InputError if it ends in none."""
     suffix = Path(name).suffix.lower()
     if suffix not in _BY_SUFFIX:
         raise InputError(f"{name}: ends in none of {', '.join(_BY_SUFFIX)}; name its format with --input-format")

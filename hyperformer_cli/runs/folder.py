@@ -39,7 +39,7 @@ class RunFolder:
         Raises:
             InputError: there are no such weights.
         """
-        for folder in (self.path / name, *([self.path] if name == "best" else ())):
+        for folder in [self.path / name, *([self.path] if name == "best" else [])]:
             if (folder / "hyperformer.json").is_file():
                 return folder
         raise InputError(f"{self.path}: no {name}/ weights yet; the run has not been evaluated")

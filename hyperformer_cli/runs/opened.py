@@ -48,8 +48,6 @@ class OpenedRun:
         self.has_one_model = "" in self._part_folders
         self._parts: dict[str, OpenedRun] = {}
 
-    # Parts
-
     def part(self, task: str) -> "OpenedRun":
         """The run whose model answers a task: this one, or the run of that task alone.
 
@@ -66,10 +64,7 @@ class OpenedRun:
         return self._parts[task]
 
     def parts(self, tasks: Sequence[str] | None = None) -> dict[str, "OpenedRun"]:
-        """The runs that hold the models, by name; see `config.cells`.
-
-        Args:
-            tasks: only the parts of these tasks, which stay in the recipe's order.
+        """The runs that hold the models, by name (see `config.cells`); only those of some tasks, if these are given.
 
         Raises:
             InputError: the run has no such task, or a part is missing or damaged.
@@ -81,25 +76,15 @@ class OpenedRun:
         return {task: self.part(task) for task in self.declared if tasks is None or task in tasks}
 
     def with_one_model(self) -> "OpenedRun":
-        """This run, if one model answers all its tasks.
-
-        Raises:
-            InputError: it has one model per task; the message names the first.
-        """
+        """This run if one model answers all its tasks, else an InputError that names the first part."""
         if not self.has_one_model:
             first = next(iter(self._part_folders.values())).path
             raise InputError(f"{self.path}: holds one model per task; give one of them, such as {first}")
         return self
 
-    # What is loaded when it is first used
-
     @property
     def weights_folder(self) -> Path:
-        """The folder of the trained weights.
-
-        Raises:
-            InputError: there are none yet, or the run has one model per task.
-        """
+        """The folder of the trained weights; an InputError without any, or with one model per task."""
         return self.with_one_model().folder.weights(self.weights)
 
     @property
@@ -122,11 +107,7 @@ class OpenedRun:
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The run's tokenizer.
-
-        Raises:
-            InputError: it cannot be loaded.
-        """
+        """The run's tokenizer; an InputError if it cannot be loaded."""
         folder = self.weights_folder
         try:
             return AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -33,7 +33,7 @@ def train(recipe: Recipe, observer: Observer = SILENT) -> RunFolder:
 
     Args:
         recipe: resolved; its `output_dir` is the run folder.
-        observer: hears of progress, on the first process only.
+        observer: is told of progress, on the first process only.
 
     Returns:
         The run folder, with `results.json`.
@@ -79,7 +79,7 @@ class Training:
         self.saved = 0  # the step of the newest checkpoint
 
     def run_to_the_end(self) -> None:
-        """The whole run, from wherever it stands."""
+        """Continues from the newest checkpoint, or begins, and ends with results."""
         self._start_or_resume()
         every, last = self.recipe.evaluation.every, self.recipe.training.max_steps
         while True:
@@ -109,8 +109,6 @@ class Training:
         elapsed = time.perf_counter() - start
         self.meter.seconds += elapsed
         self.state.seconds["training"] += elapsed
-
-    # Between steps
 
     def _start_or_resume(self) -> None:
         recipe, data = self.recipe, self.setup.data
@@ -197,8 +195,6 @@ class Training:
         if self.saved < self.state.step:
             self._save()
         raise Stopped(self.stop.signal_number, self.state.step)
-
-    # The end
 
     def _finish(self) -> None:
         best = self.state.best

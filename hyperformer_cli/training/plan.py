@@ -19,13 +19,9 @@ _FLOAT32, _BFLOAT16 = 4, 2
 
 
 def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
-    """Resolves a recipe: splits and their sizes, steps, parameters, an estimate of memory.
+    """Resolves a recipe for so many processes: splits and their sizes, steps, parameters, an estimate of memory.
 
     The rows of folders are counted; for data on the hub the published sizes are used (`declared`).
-
-    Args:
-        recipe: what would be trained.
-        processes: how many processes would train it.
 
     Raises:
         InputError: as training would.

@@ -28,7 +28,7 @@ class Setup:
     """Everything that training works with.
 
     Attributes:
-        model: never wrapped.
+        model: not wrapped.
         wrapped_model: what accelerate and torch.compile made of it.
         data: examples by split and task.
     """
@@ -51,7 +51,7 @@ class Setup:
 
 
 def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
-    """Loads and builds everything, the mistakes that are found soonest first.
+    """Loads and builds everything, in an order that finds mistakes soon.
 
     Raises:
         InputError: something that the recipe asks for is missing or does not fit the rest.
