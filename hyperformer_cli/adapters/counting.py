@@ -98,11 +98,9 @@ def count_recipe(recipe: Recipe) -> tuple[ParameterCounts, str]:
     Tasks trained each alone have one model each. Totals are such as `1.04x`, `8.0x`, or `1+8x0.01` for several small
     models beside one backbone.
     """
-    first, *others = part_recipes(recipe).values()
-    models = 1 + len(others)
-    counts = count_adapted(
-        backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision), first.adapter
-    )
+    recipes = list(part_recipes(recipe).values())
+    models, shape = len(recipes), backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
+    counts = count_adapted(shape, recipes[0].adapter)
     if models == 1:
         return counts, f"{counts.total_ratio:.{1 if counts.total_ratio == 1 else 2}f}x"
     if counts.trained == counts.backbone:
