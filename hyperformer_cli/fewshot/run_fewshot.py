@@ -70,8 +70,9 @@ def run_fewshot(
     by_task = {t.task.name: {"init_from": starts[t.task.name], "data_sha256": t.fingerprint} for t in targets}
     head = {"name": run.recipe.name, "method": model.config.method, "train": settings["train"]}
     head |= {"init_from": settings["start"], "settings": settings}
-    with RunFolder(output).lock():
-        fewshot_files.remove_leftovers(output)
+    folder = RunFolder(output)
+    with folder.lock():
+        folder.remove_leftovers()
         finished = fewshot_files.check_settings(output, common, by_task)
         trials = [(target, trial) for target in targets for trial in target.trials]
         to_do = [(target, trial) for target, trial in trials if trial not in finished]
@@ -123,10 +124,8 @@ def _load(task: Task, recipe: Recipe, tokenization: Tokenization, strict_shots: 
     """Draws the examples of every trial and tokenises these only: a training split may be large."""
     rows = load_rows(task, source_split_of(task, "train"), recipe.data.source)
     available = protocol.training_rows(task, recipe.data, rows.table.num_rows)
-    drawn = {
-        trial: protocol.draw(available, trial)
-        for trial in protocol.trials_of(task, protocol.fewshot_section(recipe), len(available), strict_shots)
-    }
+    trials = protocol.trials_of(task, protocol.fewshot_section(recipe), len(available), strict_shots)
+    drawn = {trial: protocol.draw(available, trial) for trial in trials}
     numbers = sorted(set().union(*drawn.values()))
     train, places = tokenization.apply(task, rows.take(numbers)), {number: i for i, number in enumerate(numbers)}
     examples = {trial: train.select([places[number] for number in chosen]) for trial, chosen in drawn.items()}

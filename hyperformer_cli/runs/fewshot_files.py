@@ -30,12 +30,6 @@ def trial_file(folder: Path, trial: FewShotTrial) -> Path:
     return folder / "fewshot" / trial.task / f"{trial.shots}-shot" / f"seed-{trial.seed}.json"
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes the temporary files of a process that was killed while writing."""
-    for leftover in [*folder.glob(".fewshot.json.*.tmp"), *(folder / "fewshot").rglob(".seed-*.tmp")]:
-        leftover.unlink()
-
-
 def read_trials(folder: Path) -> dict[FewShotTrial, dict[str, Any]]:
     """The files of all trials that are done. A damaged file counts as missing.
 

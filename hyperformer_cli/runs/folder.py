@@ -74,8 +74,8 @@ class RunFolder:
 
     def remove_leftovers(self) -> None:
         """Removes the temporary files of a process that was killed while writing."""
-        for folder in (self.path, self.best, self.last):
-            for leftover in filter(Path.is_file, folder.glob(".*.tmp")):
+        for folder in (".", "best", "last", "fewshot/**"):
+            for leftover in filter(Path.is_file, self.path.glob(f"{folder}/.*.tmp")):
                 leftover.unlink()
 
     def is_of(self, recipe: Recipe) -> bool:
@@ -91,7 +91,7 @@ class RunFolder:
         if not self.recipe_file.is_file():
             write_text(self.recipe_file, dump_recipe(recipe))
             return
-        for key, (there, here) in self._differences(recipe).items():
+        for key, (there, here) in sorted(self._differences(recipe).items()):
             raise InputError(
                 f"{self.path} holds a run of another recipe: {key} is {there!r} there and {here!r} here; "
                 "choose another output_dir, or remove the folder"
