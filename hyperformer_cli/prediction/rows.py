@@ -32,13 +32,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Fault:
-    """Lines from which nothing can be predicted: one, or more if a quote is not closed.
-
-    Attributes:
-        line: the first, from 1.
-        reason: in words.
-        lines: how many; each counts as a row.
-    """
+    """Lines from which nothing can be predicted: one, or more if a quote is not closed. Each counts as a row."""
 
     line: int
     reason: str

@@ -55,15 +55,12 @@ def read_trials(folder: Path) -> dict[FewShotTrial, dict[str, Any]]:
 def check_settings(
     folder: Path, common: Mapping[str, Any], by_task: Mapping[str, Mapping[str, Any]]
 ) -> Collection[FewShotTrial]:
-    """Ensures that the trials in a folder were made like those to come: means are over equal trials only.
+    """The trials in a folder, which must have been made like those to come: means are over equal trials only.
 
     Args:
         folder: that of the trials.
         common: settings of all trials to come.
         by_task: further settings of the trials to come, by task.
-
-    Returns:
-        The trials in the folder.
 
     Raises:
         InputError: a trial was made in another way, or its file has another format version.
