@@ -10,6 +10,7 @@ from transformers import PreTrainedConfig
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.configuration import backbone_config, build_backbone
 from hyperformer_cli.config.adapter import AdapterConfig
+from hyperformer_cli.config.cells import part_recipes
 from hyperformer_cli.config.recipe import Recipe
 
 
@@ -97,9 +98,9 @@ def count_recipe(recipe: Recipe) -> tuple[ParameterCounts, str]:
     Tasks trained each alone have one model each. Totals are such as `1.04x`, `8.0x`, or `1+8x0.01` for several small
     models beside one backbone.
     """
-    tasks, models = (recipe.task_names, 1) if recipe.joint else (recipe.task_names[:1], len(recipe.task_names))
-    shape = backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
-    counts = count_adapted(shape, AdapterConfig(**{**recipe.adapter.model_dump(), "tasks": tasks}))
+    recipes = list(part_recipes(recipe).values())
+    models, shape = len(recipes), backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
+    counts = count_adapted(shape, recipes[0].adapter)
     if models == 1:
         return counts, f"{counts.total_ratio:.{1 if counts.total_ratio == 1 else 2}f}x"
     if counts.trained == counts.backbone:

@@ -28,10 +28,11 @@ def evaluate(
     from hyperformer_cli.cli.progress import make_observer
     from hyperformer_cli.cli.tables import print_results
     from hyperformer_cli.evaluation.evaluate_run import evaluate_run
+    from hyperformer_cli.runs.opened import OpenedRun
 
-    chosen = names(tasks, "--tasks")
+    chosen, trained = names(tasks, "--tasks"), OpenedRun(run, weights, backbone, overrides or ())
     with make_observer() as observer:
-        results = evaluate_run(run, split, chosen, overrides or (), weights, backbone, observer)
+        results = evaluate_run(trained, split, chosen, observer)
     if not is_main_process():
         return
     if as_json:

@@ -1,4 +1,8 @@
-"""Cells: the runs that one recipe stands for, each in a folder of its own under `cells/`."""
+"""Cells: the runs that one recipe stands for, each in a folder of its own under `cells/`.
+
+The parts of a run are what holds its models. A run with one model is its own only part, under the name "". Where each
+task is trained alone (`joint: false`) there is one part per task, under the task's name.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +16,18 @@ def cell_folder(folder: str | Path, values: Mapping[str, object]) -> Path:
     return Path(folder) / "cells" / ",".join(f"{key}={value}" for key, value in values.items())
 
 
-def single_task_recipes(recipe: Recipe) -> list[Recipe]:
-    """One recipe per task where each task is trained alone (`joint: false`); none where one model learns all tasks."""
+def part_folders(recipe: Recipe, folder: Path) -> dict[str, Path]:
+    """The folders of a run's parts, by name."""
+    return {"": folder} if recipe.joint else {task: cell_folder(folder, {"task": task}) for task in recipe.task_names}
+
+
+def part_recipes(recipe: Recipe) -> dict[str, Recipe]:
+    """The recipes of a run's parts, by name: the recipe itself, or one recipe per task."""
     if recipe.joint:
-        return []
-    recipes = []
-    for task, entry in zip(recipe.task_names, recipe.tasks, strict=True):
-        folder = cell_folder(recipe.output_dir, {"task": task})
-        own = {"joint": True, "paper": None, "name": f"{recipe.name}/{task}", "tasks": [entry]}
-        recipes.append(build_recipe({**recipe.as_dict(), **own, "output_dir": str(folder)}))
-    return recipes
+        return {"": recipe}
+    common = {**recipe.as_dict(), "joint": True, "paper": None}
+    folders = part_folders(recipe, Path(recipe.output_dir))
+    return {
+        task: build_recipe({**common, "name": f"{recipe.name}/{task}", "tasks": [entry], "output_dir": str(folder)})
+        for (task, folder), entry in zip(folders.items(), recipe.tasks, strict=True)
+    }

@@ -1,7 +1,6 @@
 """Evaluation of a finished run or of an export, from its folder alone."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hyperformer_cli.data.loading import load_splits
@@ -11,67 +10,64 @@ from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.runs.opened import OpenedRun
 from hyperformer_cli.runs.results import merge_cells
-from hyperformer_cli.schema.section import SPLITS
+from hyperformer_cli.schema.section import SPLITS, SplitName
 
 _EVALUATED_KEYS = ("data.", "evaluation.", "training.precision")
 
 
 def evaluate_run(
-    folder: Path,
+    run: OpenedRun,
     splits: Sequence[str] | None = None,
     tasks: Sequence[str] | None = None,
-    overrides: Sequence[str] = (),
-    weights: str = "best",
-    backbone: Path | None = None,
     observer: Observer = SILENT,
 ) -> dict[str, Any]:
     """Scores a run's weights again.
 
     Args:
-        folder: the run folder, or a static or hub export of one.
+        run: opened, perhaps with overrides such as `data.source=...` or `evaluation.max_examples=64`.
         splits: by default those of its recipe.
         tasks: by default all of the model's.
-        overrides: changes to its recipe, such as `data.source=...` or `evaluation.max_examples=64`.
-        weights: `best` or `last`.
-        backbone: a folder with the model the run was trained on, if that model has moved.
         observer: is told of every evaluated batch.
 
     Returns:
         `results` and `average` as in `results.json`, and the run's `name` and `weights`.
 
     Raises:
-        InputError: the folder is not a run, it was not trained on a task, or a split or an override is not valid.
+        InputError: the run was not trained on a task, or a split or an override is not valid.
     """
-    for override in overrides:
+    for override in run.overrides:
         if not override.startswith(_EVALUATED_KEYS):
             raise InputError(
                 f"override '{override}': eval uses {', '.join(_EVALUATED_KEYS)} only; the rest is the run's"
             )
-    run = OpenedRun(folder, weights, backbone, overrides)
-    splits = list(dict.fromkeys(splits or run.recipe.evaluation.splits))
-    for split in splits:
-        if split not in SPLITS:
-            raise InputError(f"unknown split '{split}'; {did_you_mean(split, SPLITS)}")
+    chosen = list(dict.fromkeys(map(_checked_split, splits or run.recipe.evaluation.splits)))
     found = []
     for part in run.parts(tasks or None).values():
-        found.append(_evaluate_model(part, splits, tasks, observer))
+        found.append(_evaluate_model(part, chosen, tasks, observer))
         part.unload()
-    if run.has_one_model:
-        scores, average = found[0]
-    else:
-        scores, average = merge_cells([{"results": scores} for scores, _ in found], splits)
-    return {"name": run.recipe.name, "weights": weights, "results": scores, "average": average}
+    scores, average = found[0]
+    if not run.has_one_model:
+        scores, average = merge_cells([{"results": scores} for scores, _ in found], chosen)
+    return {"name": run.recipe.name, "weights": run.weights, "results": scores, "average": average}
+
+
+def _checked_split(name: str) -> SplitName:
+    for split in SPLITS:
+        if name == split:
+            return split
+    raise InputError(f"unknown split '{name}'; {did_you_mean(name, SPLITS)}")
 
 
 def _evaluate_model(
-    run: OpenedRun, splits: Sequence[str], tasks: Sequence[str] | None, observer: Observer
+    run: OpenedRun, splits: Sequence[SplitName], tasks: Sequence[str] | None, observer: Observer
 ) -> tuple[list[dict[str, Any]], dict[str, dict[str, float]]]:
     """The scores of one model on each split, and their averages."""
     chosen = [task for name, task in run.tasks.items() if not tasks or name in tasks]
     accelerator = make_accelerator(run.recipe.training.precision)
     model = run.model.to(accelerator.device)
     evaluator = Evaluator(model, run.tokenizer, accelerator, run.recipe.evaluation, observer)
-    scores, average = [], {}
+    scores: list[dict[str, Any]] = []
+    average: dict[str, dict[str, float]] = {}
     for split in splits:
         data = load_splits(run.recipe, chosen, split, run.tokenizer)
         found = evaluator.evaluate(chosen, split, data)

@@ -11,6 +11,13 @@ from hyperformer_cli.runs.fewshot_files import FewShotTrial
 from hyperformer_cli.tasks.task import Task
 
 
+def fewshot_section(recipe: Recipe) -> FewshotSection:
+    """The protocol that a recipe states; an InputError if it states none."""
+    if recipe.fewshot is None:
+        raise InputError(f"recipe '{recipe.name}' has no fewshot section")
+    return recipe.fewshot
+
+
 def trials_of(task: Task, settings: FewshotSection, available: int, strict: bool) -> list[FewShotTrial]:
     """The trials of one target, ordered by shots, then by seed.
 
@@ -18,17 +25,16 @@ def trials_of(task: Task, settings: FewshotSection, available: int, strict: bool
         task: the target.
         settings: gives the numbers of shots (`sizes`) and the seeds.
         available: the number of the target's training examples.
-        strict: refuse more shots than that; otherwise one trial per seed takes all there are, as in the paper for CB.
+        strict: refuse more shots than that; otherwise one trial per seed takes all of them, as in the paper for CB.
 
     Raises:
         InputError: with `strict`, there are fewer examples than shots.
     """
-    shots = [size for size in settings.sizes if size <= available]
-    if strict and len(shots) < len(settings.sizes):
+    if strict and max(settings.sizes) > available:
         raise InputError(f"'{task.name}' has {available} training examples, fewer than {max(settings.sizes)}")
-    if len(shots) < len(settings.sizes) and available not in shots:
-        shots.append(available)
-    return [FewShotTrial(task.name, size, seed) for size in shots for seed in settings.seeds]
+    within = [shots for shots in settings.sizes if shots <= available]
+    beyond = [available] if len(within) < len(settings.sizes) else []
+    return [FewShotTrial(task.name, n, seed) for n in dict.fromkeys(within + beyond) for seed in settings.seeds]
 
 
 def training_rows(task: Task, data: DataSection, rows: int) -> Sequence[int]:
@@ -37,7 +43,7 @@ def training_rows(task: Task, data: DataSection, rows: int) -> Sequence[int]:
 
 
 def draw(available: Sequence[int], trial: FewShotTrial) -> list[int]:
-    """The rows of a trial: the same for every method and start; of one seed, fewer shots are among more shots."""
+    """The rows of a trial: the same for every method and start; with one seed, a subset of those of more shots."""
     return [available[i] for i in permutation(len(available), trial.seed)[: trial.shots]]
 
 
@@ -49,9 +55,9 @@ def starting_task(task: Task, init_from: str, trained: Sequence[str]) -> str | N
     """
     if init_from == RANDOM:
         return None
+    if init_from not in (PAPER, *trained):
+        raise InputError(f"--init-from: the run has no task '{init_from}'; {did_you_mean(init_from, trained)}")
     if init_from != PAPER:
-        if init_from not in trained:
-            raise InputError(f"--init-from: the run has no task '{init_from}'; {did_you_mean(init_from, trained)}")
         return init_from
     other = f"give --init-from one of {', '.join(trained)}, {AUTO} or {RANDOM}"
     if task.similar_to is None:
@@ -62,8 +68,8 @@ def starting_task(task: Task, init_from: str, trained: Sequence[str]) -> str | N
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
-    """What the outcome of a trial depends on, besides the run, the task, the shots and the seed."""
-    fewshot, training, evaluation = recipe.fewshot, recipe.training, recipe.evaluation
+    """What the outcome of a trial depends on besides the run, the task, the shots and the seed."""
+    fewshot, training, evaluation = fewshot_section(recipe), recipe.training, recipe.evaluation
     return {
         "start": fewshot.init_from,
         **fewshot.model_dump(include={"train", "max_steps", "batch_size", "learning_rate", "schedule", "warmup_steps"}),

@@ -11,8 +11,8 @@ from hyperformer_cli.config.recipe_tasks import target_tasks
 from hyperformer_cli.config.task_entries import entry_name
 from hyperformer_cli.data.sizes import sizes_are, split_size
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.fewshot.protocol import settings_of, trials_of
-from hyperformer_cli.runs.fewshot_files import check_settings, read_trials
+from hyperformer_cli.fewshot.protocol import fewshot_section, settings_of, trials_of
+from hyperformer_cli.runs.fewshot_files import check_settings
 from hyperformer_cli.runs.folder import RunFolder
 
 DEFAULT_RECIPE = "fewshot"
@@ -22,7 +22,6 @@ _USED_KEYS = {
     "evaluation": ("batch_size", "num_beams", "max_examples"),
     "training": ("label_smoothing", "loss_reduction", "max_grad_norm", "precision", "micro_batch_size"),
 }
-_OPTIONS = {"sizes": "--shots"}
 
 
 def resolve(
@@ -44,20 +43,17 @@ def resolve(
     """
     for override in overrides:
         _check_used(override)
-    run = None if folder is None else RunFolder(folder)
-    if recipe is None and run is not None:
-        values, origins = _protocol_of(run)
-        loaded = build_recipe(*override_values(values, origins, overrides))
+    if recipe is None and folder is not None:
+        loaded = build_recipe(*override_values(*_protocol_of(RunFolder(folder)), overrides))
     else:
         loaded = load_recipe(recipe or DEFAULT_RECIPE, overrides)
-    if loaded.fewshot is None:
-        raise InputError(f"recipe '{loaded.name}' has no fewshot section")
+    fewshot_section(loaded)
     if loaded.data.samples_per_task is not None:
         at = loaded.where("data.samples_per_task")
-        raise InputError(f"{at}: data.samples_per_task: a transfer goes by fewshot.sizes; leave it out")
+        raise InputError(f"{at}: data.samples_per_task: a transfer uses fewshot.sizes instead; leave it out")
     loaded = _with_options(loaded, options)
     target_tasks(loaded)  # names unknown tasks before anything is loaded
-    return run or RunFolder(Path(loaded.output_dir)), loaded
+    return RunFolder(folder or Path(loaded.output_dir)), loaded
 
 
 def _protocol_of(run: RunFolder) -> tuple[dict[str, Any], dict[str, str]]:
@@ -73,12 +69,13 @@ def _protocol_of(run: RunFolder) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _check_used(override: str) -> None:
+    """Refuses an override that a transfer would not use."""
     key = override.partition("=")[0].strip()
     section, _, name = key.partition(".")
     if section == "fewshot" or name in _USED_KEYS.get(section, ()):
         return
     if section in _USED_KEYS and name in FewshotSection.model_fields:
-        raise InputError(f"override '{override}': a transfer goes by fewshot.{name}, not by {key}")
+        raise InputError(f"override '{override}': a transfer uses fewshot.{name}, not {key}")
     used = [f"{section}.{name}" for section, names in _USED_KEYS.items() for name in names]
     raise InputError(f"override '{override}': fewshot uses fewshot.* and {', '.join(used)} only; the rest is the run's")
 
@@ -87,10 +84,12 @@ def _with_options(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
     values, origins = recipe.given()
     entries = {entry_name(entry): entry for entry in values["fewshot"].get("target_tasks", [])}
     for key, value in options.items():
-        if key == "target_tasks" and value is not None:  # a name may be that of a definition in the recipe
+        if value is None:
+            continue
+        if key == "target_tasks":  # a name may be that of a definition in the recipe
             value = [entries.get(name, name) for name in value]
-        if value is not None:
-            set_value(values, origins, ["fewshot", key], value, _OPTIONS.get(key, f"--{key.replace('_', '-')}"))
+        option = "--shots" if key == "sizes" else f"--{key.replace('_', '-')}"
+        set_value(values, origins, ["fewshot", key], value, option)
     return build_recipe(values, origins)
 
 
@@ -100,12 +99,13 @@ def plan(run: RunFolder, recipe: Recipe, output: Path, strict_shots: bool) -> di
     Raises:
         InputError: as the transfer would, as far as this can be known without the run.
     """
-    finished = read_trials(output)
-    check_settings(output, finished, settings_of(recipe), {})
-    targets, to_do, tasks = {}, 0, target_tasks(recipe)
+    finished = check_settings(output, settings_of(recipe), {})
+    settings, tasks = fewshot_section(recipe), target_tasks(recipe)
+    targets: dict[str, dict[str, Any]] = {}
+    to_do = 0
     for task in tasks:
         available = split_size(recipe, task, "train")
-        trials = trials_of(task, recipe.fewshot, available, strict_shots)
+        trials = trials_of(task, settings, available, strict_shots)
         to_do += sum(trial not in finished for trial in trials)
         targets[task.name] = {
             "train": available,
@@ -118,7 +118,7 @@ def plan(run: RunFolder, recipe: Recipe, output: Path, strict_shots: bool) -> di
         "run": str(run.path),
         "run_exists": run.best.is_dir(),
         "recipe": recipe.name,
-        "protocol": recipe.fewshot.model_dump(exclude={"target_tasks", "sizes"}),
+        "protocol": settings.model_dump(exclude={"target_tasks", "sizes"}),
         "sizes": sizes_are(recipe, tasks),
         "targets": targets,
         "cells": sum(target["cells"] for target in targets.values()),

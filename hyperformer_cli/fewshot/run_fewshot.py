@@ -16,7 +16,7 @@ from hyperformer_cli.data.splits import source_split_of
 from hyperformer_cli.data.tokenization import Tokenization
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.errors import HyperformerError, InputError
-from hyperformer_cli.fewshot.protocol import draw, settings_of, starting_task, training_rows, trials_of
+from hyperformer_cli.fewshot import protocol
 from hyperformer_cli.fewshot.transfer import Target, Transfer
 from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.runs import fewshot_files
@@ -57,19 +57,24 @@ def run_fewshot(
     tokenization = Tokenization(run.tokenizer, data.max_source_length, data.max_target_length, with_prefix)
     targets = [_load(task, recipe, tokenization, strict_shots) for task in tasks]
     transfer = Transfer(model.to(accelerator.device), run.tokenizer, recipe, accelerator)
-    for target in targets:
-        if starts[target.task.name] == AUTO:
-            starts[target.task.name] = _most_similar(transfer, target, observer)
-    settings = settings_of(recipe)
+    for task in tasks:
+        if starts[task.name] == AUTO:
+            validation = load_split(task, "validation", data, tokenization, recipe.seed)
+            losses = transfer.losses_of_trained_tasks(validation)
+            best, *_ = ranked = sorted(losses, key=losses.__getitem__)
+            shown = ", ".join(f"{name} {losses[name]:.3f}" for name in ranked)
+            observer.reported(f"{task.name} starts from {best}; validation loss per token by task: {shown}")
+            starts[task.name] = best
+    settings = protocol.settings_of(recipe)
     common = {"weights_sha256": _hash(model), **settings}
     by_task = {t.task.name: {"init_from": starts[t.task.name], "data_sha256": t.fingerprint} for t in targets}
-    head = {"name": run.recipe.name, "method": model.config.method}
-    head |= {"train": recipe.fewshot.train, "init_from": recipe.fewshot.init_from, "settings": settings}
-    with RunFolder(output).lock():
-        fewshot_files.remove_leftovers(output)
-        finished = fewshot_files.read_trials(output)
-        fewshot_files.check_settings(output, finished, common, by_task)
-        trials = [(target, trial) for target in targets for trial in target.cells]
+    head = {"name": run.recipe.name, "method": model.config.method, "train": settings["train"]}
+    head |= {"init_from": settings["start"], "settings": settings}
+    folder = RunFolder(output)
+    with folder.lock():
+        folder.remove_leftovers()
+        finished = fewshot_files.check_settings(output, common, by_task)
+        trials = [(target, trial) for target in targets for trial in target.trials]
         to_do = [(target, trial) for target, trial in trials if trial not in finished]
         observer.reported(f"{len(to_do)} of {len(trials)} trials to do")
         failed = []
@@ -98,7 +103,7 @@ def _target_tasks(run: OpenedRun, recipe: Recipe) -> list[Task]:
             raise InputError(f"'{task.name}' is a task the run was trained on, not a new one")
         if task in tasks[:number]:
             raise InputError(f"duplicate target '{task.name}'")
-    if recipe.fewshot.train == "task-embedding" and not trained.adapter.has_hypernetwork:
+    if protocol.fewshot_section(recipe).train == "task-embedding" and not trained.adapter.has_hypernetwork:
         raise InputError(f"--train task-embedding: method '{trained.adapter.method}' has no task embeddings")
     if run.is_static:
         raise InputError(f"{run.path}: a static export, to which no tasks can be added; give the run it was made from")
@@ -107,45 +112,36 @@ def _target_tasks(run: OpenedRun, recipe: Recipe) -> list[Task]:
 
 def _start(task: Task, recipe: Recipe, model: AdaptedModel) -> str | None:
     """The trained task that a target starts from, `auto`, or None if the run has nothing to start from."""
-    init_from = recipe.fewshot.init_from
+    init_from = protocol.fewshot_section(recipe).init_from
     if model.bank is None or model.config.shared_by_tasks:
         if init_from != PAPER:
             raise InputError(f"--init-from {init_from}: the run has nothing by task that a new one could start from")
         return None
-    return AUTO if init_from == AUTO else starting_task(task, init_from, model.tasks)
+    return AUTO if init_from == AUTO else protocol.starting_task(task, init_from, model.tasks)
 
 
 def _load(task: Task, recipe: Recipe, tokenization: Tokenization, strict_shots: bool) -> Target:
     """Draws the examples of every trial and tokenises these only: a training split may be large."""
     rows = load_rows(task, source_split_of(task, "train"), recipe.data.source)
-    available = training_rows(task, recipe.data, rows.table.num_rows)
-    trials = trials_of(task, recipe.fewshot, len(available), strict_shots)
-    drawn = {trial: draw(available, trial) for trial in trials}
-    numbers = sorted({number for chosen in drawn.values() for number in chosen})
-    splits = {
-        split: load_split(task, split, recipe.data, tokenization, recipe.seed)
-        for split in (["validation", "test"] if recipe.fewshot.init_from == AUTO else ["test"])
-    }
-    test = load_rows(task, source_split_of(task, "test"), recipe.data.source)
+    available = protocol.training_rows(task, recipe.data, rows.table.num_rows)
+    trials = protocol.trials_of(task, protocol.fewshot_section(recipe), len(available), strict_shots)
+    drawn = {trial: protocol.draw(available, trial) for trial in trials}
+    numbers = sorted(set().union(*drawn.values()))
+    train, places = tokenization.apply(task, rows.take(numbers)), {number: i for i, number in enumerate(numbers)}
+    examples = {trial: train.select([places[number] for number in chosen]) for trial, chosen in drawn.items()}
+    test_rows = load_rows(task, source_split_of(task, "test"), recipe.data.source)
     about = task.model_dump(mode="json", exclude={"files"})  # files may move
-    fingerprint = hashlib.sha256(json.dumps([rows.fingerprint, test.fingerprint, about]).encode()).hexdigest()
-    return Target(task, drawn, numbers, tokenization.apply(task, rows.take(numbers)), fingerprint, **splits)
-
-
-def _most_similar(transfer: Transfer, target: Target, observer: Observer) -> str:
-    losses = transfer.losses_of_trained_tasks(target)
-    ranked = sorted(losses, key=losses.__getitem__)
-    shown = ", ".join(f"{name} {losses[name]:.3f}" for name in ranked)
-    observer.reported(f"{target.task.name} starts from {ranked[0]}; validation loss per token by task: {shown}")
-    return ranked[0]
+    fingerprint = hashlib.sha256(json.dumps([rows.fingerprint, test_rows.fingerprint, about]).encode()).hexdigest()
+    test = load_split(task, "test", recipe.data, tokenization, recipe.seed)
+    return Target(task, drawn, examples, test, fingerprint)
 
 
 def _hash(model: AdaptedModel) -> str:
-    """SHA-256 of the run's trained tensors."""
+    """SHA-256 of the trained tensors."""
     digest = hashlib.sha256()
     for name, tensor in sorted(detached(model.trained_parameters()).items()):
         digest.update(name.encode())
-        digest.update(tensor.numpy())
+        digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -1,6 +1,8 @@
 """Predictions of one model: batches of its tasks, sorted by length, answered in the order of the requests."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -21,11 +23,12 @@ from hyperformer_cli.tasks.task import Task
 Prediction = dict[str, Any]  # one line of output
 
 
+@dataclass(frozen=True)
 class Predictor:
     """A trained model and its tasks.
 
-    Args:
-        model: on the accelerator's device.
+    Attributes:
+        model: in evaluation mode, on the accelerator's device.
         tasks: tasks of the model, by name.
         tokenization: that of training.
         accelerator: gives device and precision.
@@ -33,34 +36,44 @@ class Predictor:
         with_scores: whether labels get scores.
     """
 
-    def __init__(
-        self,
-        model: AdaptedModel,
-        tasks: Mapping[str, Task],
-        tokenization: Tokenization,
-        accelerator: Accelerator,
-        settings: EvaluationSection,
-        with_scores: bool,
-    ):
-        self.model, self.tasks, self.tokenization = model.eval(), tasks, tokenization
-        self.accelerator, self.settings = accelerator, settings
-        self._new_tokens = longest_target(tasks.values(), tokenization.tokenizer)
-        self._label_ids = {name: self._encode_labels(task) if with_scores else [] for name, task in tasks.items()}
-        self._with_scores = with_scores
+    model: AdaptedModel
+    tasks: Mapping[str, Task]
+    tokenization: Tokenization
+    accelerator: Accelerator
+    settings: EvaluationSection
+    with_scores: bool = True
+
+    @cached_property
+    def _new_tokens(self) -> dict[str, int]:
+        return longest_target(self.tasks.values(), self.tokenization.tokenizer)
+
+    @cached_property
+    def _label_ids(self) -> dict[str, list[list[int]]]:
+        return {name: self._encode_labels(task) if self.with_scores else [] for name, task in self.tasks.items()}
+
+    def _encode_labels(self, task: Task) -> list[list[int]]:
+        if not task.labels:
+            return []
+        limit = task.max_target_length or self.tokenization.max_target_length
+        texts = list(task.label_texts)
+        return self.tokenization.tokenizer(text_target=texts, max_length=limit, truncation=True)["input_ids"]
 
     def predict(self, requests: Sequence[Request]) -> list[Prediction]:
         """One prediction per request, in their order. Batches mix tasks whose decoding has the same limits."""
-        inputs = self._encode([request.text for request in requests])
-        found: list[Prediction | None] = [None] * len(requests)
+        texts, limit = [request.text for request in requests], self.tokenization.max_source_length
+        inputs = self.tokenization.tokenizer(texts, max_length=limit, truncation=True)["input_ids"]
+        found: dict[int, Prediction] = {}
         with self.model.frozen_adapters(), torch.inference_mode(), self.accelerator.autocast():
             for chosen, limits in self._batches(requests, [len(ids) for ids in inputs]):
-                texts, scores = self._run([requests[i].task for i in chosen], [inputs[i] for i in chosen], **limits)
-                for i, text, own in zip(chosen, texts, scores, strict=True):
+                answers, scores = self._run([requests[i].task for i in chosen], [inputs[i] for i in chosen], limits)
+                for i, text, own in zip(chosen, answers, scores, strict=True):
                     found[i] = self._describe(requests[i], text, own)
-        return found
+        return [found[i] for i in range(len(requests))]
 
-    def _batches(self, requests: Sequence[Request], lengths: Sequence[int]) -> Iterator[tuple[list[int], dict]]:
-        """The numbers of each batch's requests, longest inputs first, and the limits of its decoding.
+    def _batches(
+        self, requests: Sequence[Request], lengths: Sequence[int]
+    ) -> Iterator[tuple[list[int], tuple[int, int]]]:
+        """The numbers of each batch's requests, longest inputs first, and its limits: new tokens and beams.
 
         A prediction must not depend on what else is in the batch, and with beams it depends on the limits.
         """
@@ -69,21 +82,24 @@ class Predictor:
             beams = self.settings.num_beams or self.tasks[request.task].num_beams
             groups.setdefault((self._new_tokens[request.task], beams), []).append(i)
         size = self.settings.batch_size
-        for (new_tokens, beams), members in groups.items():
+        for limits, members in groups.items():
             members.sort(key=lambda i: -lengths[i])
             for start in range(0, len(members), size):
-                yield members[start : start + size], {"max_new_tokens": new_tokens, "num_beams": beams}
+                yield members[start : start + size], limits
 
     def _run(
-        self, tasks: Sequence[str], inputs: Sequence[Sequence[int]], **limits: int
+        self, tasks: Sequence[str], inputs: Sequence[Sequence[int]], limits: tuple[int, int]
     ) -> tuple[list[str], list[list[float]]]:
         """Generated texts, and the log-likelihoods of every row's labels, over one pass of the inputs."""
         tokenizer, layout = self.tokenization.tokenizer, self.model.family.layout
+        new_tokens, beams = limits
         task_ids = [self.model.task_id(task) for task in tasks]
         batch = layout.generation_batch(inputs, tokenizer.pad_token_id)
         batch = {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
         read = layout.read(self.model, batch, task_ids)
-        ids = self.model.generate(**read, task_ids=task_ids, do_sample=False, **limits)
+        ids = self.model.generate(
+            **read, task_ids=task_ids, do_sample=False, max_new_tokens=new_tokens, num_beams=beams
+        )
         labels = [self._label_ids[task] for task in tasks]
         scores = label_log_likelihoods(self.model, read, task_ids, labels, self.settings.batch_size)
         return tokenizer.batch_decode(layout.generated(ids, batch), skip_special_tokens=True), scores
@@ -93,32 +109,16 @@ class Predictor:
         found: Prediction = {"id": request.id, "task": request.task, "prediction": text}
         value = task.parse_prediction(text)
         if task.labels:
-            found["label"] = None if value is None else task.label_names[value]
-            if self._with_scores:
+            found["label"] = (task.label_names or [])[value] if isinstance(value, int) else None
+            if self.with_scores:
                 found["scores"] = label_scores(task, log_likelihoods)
         elif task.is_regression:
             found |= {"label": None, "value": value}
         return found
 
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        tokenizer, limit = self.tokenization.tokenizer, self.tokenization.max_source_length
-        return tokenizer(list(texts), max_length=limit, truncation=True)["input_ids"]
-
-    def _encode_labels(self, task: Task) -> list[list[int]]:
-        if not task.labels:
-            return []
-        limit = task.max_target_length or self.tokenization.max_target_length
-        return self.tokenization.tokenizer(text_target=list(task.label_texts), max_length=limit, truncation=True)[
-            "input_ids"
-        ]
-
 
 def make_predictor(run: OpenedRun, with_scores: bool = True) -> Predictor:
-    """The predictor of a run with one model, on the machine's device.
-
-    Raises:
-        InputError: the run cannot be loaded, or there are several processes.
-    """
+    """The predictor of a run with one model; an InputError if it cannot be loaded, or there are several processes."""
     accelerator = make_accelerator(run.recipe.training.precision)
     if accelerator.num_processes > 1:
         raise InputError("predict runs in one process; give each its own part of the rows")
@@ -129,4 +129,4 @@ def make_predictor(run: OpenedRun, with_scores: bool = True) -> Predictor:
 def label_scores(task: Task, log_likelihoods: Sequence[float]) -> dict[str, float]:
     """The labels' shares of the probability of all labels, by name."""
     shares = softmax(log_likelihoods).tolist()
-    return {name: round(share, 4) for name, share in zip(task.label_names, shares, strict=True)}
+    return {name: round(share, 4) for name, share in zip(task.label_names or [], shares, strict=True)}

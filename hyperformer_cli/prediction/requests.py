@@ -1,7 +1,6 @@
 """From a row to a request of the model: an id, a task, and the input text as in training."""
 
 import math
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
@@ -17,13 +16,7 @@ _READY_TEXT = "text"
 
 @dataclass(frozen=True)
 class Request:
-    """One input of the model.
-
-    Attributes:
-        id: the row's `id`, else its `idx`, else its number from 0.
-        task: name of the task.
-        text: the model's input.
-    """
+    """One input of the model; its id is the row's `id`, else its `idx`, else its number from 0."""
 
     id: str | int | float
     task: str
@@ -47,11 +40,7 @@ class RequestReader:
         self._given = None if task is None else self._known(task)
 
     def check_header(self, columns: Sequence[str]) -> None:
-        """Refuses a table without the columns that every row needs.
-
-        Raises:
-            InputError: naming the columns that were found.
-        """
+        """Refuses a table without the columns that every row needs, by an InputError that names those it found."""
         if self._given is None and "task" in columns:  # then what a row needs depends on its task
             return
         try:
@@ -85,8 +74,8 @@ class RequestReader:
     def _text(self, task: Task, values: Mapping[str, Any]) -> str:
         if not _check_columns(task, values):
             task = task.model_copy(update={"template": f"{{{_READY_TEXT}}}"})  # in place of the filled template
-        for field in _fields(task):
-            _check_field(field, values)
+        for column, path in _fields(task):
+            _check_field(column, path, values)
         text = task.input_text(values, self._with_prefix)
         if not is_text(text):
             raise InputError("the text holds half a character (a lone surrogate)")
@@ -94,47 +83,38 @@ class RequestReader:
 
 
 def _check_columns(task: Task, present: Collection[str]) -> bool:
-    """Whether all columns of the task's template are present; if not, a ready-made text must be.
-
-    Raises:
-        InputError: it is not.
-    """
-    missing = [_column(field) for field in _fields(task) if _column(field) not in present]
+    """Whether all columns of the task's template are present; an InputError if a ready-made text is not either."""
+    missing = [column for column, _ in _fields(task) if column not in present]
     if missing and _READY_TEXT not in present:
         raise InputError(f"no column '{missing[0]}', which task '{task.name}' needs (or '{_READY_TEXT}')")
     return not missing
 
 
-def _fields(task: Task) -> list[str]:
-    """What is in the braces of the template: `sentence1`, `choices[text][0]`."""
-    return [name for _, name, _, _ in Formatter().parse(task.template) if name]
+def _fields(task: Task) -> list[tuple[str, str]]:
+    """What is in the braces of the template: columns, and the fields of each, such as `choices` and `[text][0]`."""
+    names = [name for _, name, _, _ in Formatter().parse(task.template) if name]
+    return [(column, bracket + rest) for column, bracket, rest in (name.partition("[") for name in names)]
 
 
-def _column(field: str) -> str:
-    return re.split(r"[.\[]", field)[0]
-
-
-def _check_field(field: str, values: Mapping[str, Any]) -> None:
-    """Refuses what formatting would write all the same: a null as `None`, a text's first letter as its first item."""
-    column = _column(field)
+def _check_field(column: str, path: str, values: Mapping[str, Any]) -> None:
+    """Refuses what formatting would accept: a null as `None`, a text's first letter as its first item."""
     value = values[column]
     if value is None:
         raise InputError(f"column '{column}' is null")
-    if column != field:
+    if path:
         if not isinstance(value, (list, dict)):
             raise InputError(f"column '{column}' must hold several texts; only JSON lines can")
         try:
-            value, _ = Formatter().get_field(field, (), values)
-        except (LookupError, TypeError, AttributeError):
-            raise InputError(f"column '{column}' has no '{field.removeprefix(column)}'") from None
+            value, _ = Formatter().get_field(column + path, (), values)
+        except (LookupError, TypeError):
+            raise InputError(f"column '{column}' has no '{path}'") from None
     if not isinstance(value, str):
-        raise InputError(f"'{field}' is not text but {str(value)[:40]}")
+        raise InputError(f"'{column}{path}' is not text but {str(value)[:40]}")
 
 
 def _id_of(row: Row) -> str | int | float:
     for column in _ID_COLUMNS:
-        value = row.values.get(column)
-        if value is None:
+        if (value := row.values.get(column)) is None:
             continue
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise InputError(f"'{column}' is neither text nor a number")

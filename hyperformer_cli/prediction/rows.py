@@ -5,6 +5,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO, Literal, get_args
 
 from hyperformer_cli.errors import InputError, did_you_mean
@@ -31,13 +32,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Fault:
-    """Lines from which nothing can be predicted: one, or more if a quote is not closed.
-
-    Attributes:
-        line: the first, from 1.
-        reason: in words.
-        lines: how many; each counts as a row.
-    """
+    """Lines from which nothing can be predicted: one, or more if a quote is not closed. Each counts as a row."""
 
     line: int
     reason: str
@@ -50,7 +45,6 @@ class Fault:
 
 # The first line, the number of lines, and what they hold: values by column, or the cells of a table.
 _Record = tuple[int, int, Any]
-_Parse = Callable[[str], Any]
 
 
 class RowStream:
@@ -70,16 +64,14 @@ class RowStream:
         if input_format not in FORMATS:
             raise InputError(f"input format '{input_format}': {did_you_mean(input_format, FORMATS)}")
         self.origin = origin
-        self.columns: list[str] | None = None
         lines = _without_byte_order_mark(stream)
         if input_format == "jsonl":
             self._records = _line_records(lines, json.loads, blank=None)
-            return
-        if input_format == "tsv":  # GLUE's own TSV files know no quotes, and neither does training
+        elif input_format == "tsv":  # GLUE's own TSV files know no quotes, and neither does training
             self._records = _line_records(lines, lambda text: text.split("\t"), blank=b"\r\n")
         else:
             self._records = _csv_records(lines)
-        self.columns = self._header()
+        self.columns: list[str] | None = None if input_format == "jsonl" else self._header()
 
     def __iter__(self) -> Iterator[Row | Fault]:
         number = 0
@@ -95,9 +87,8 @@ class RowStream:
         if isinstance(first, Fault):
             raise InputError(f"{self.origin}: {first.place}: {first.reason}")
         columns = first[-1]
-        for column in columns:
-            if columns.count(column) > 1:
-                raise InputError(f"{self.origin}: duplicate column '{column}'")
+        if duplicates := [column for column in columns if columns.count(column) > 1]:
+            raise InputError(f"{self.origin}: duplicate column '{duplicates[0]}'")
         return columns
 
     def _row(self, number: int, line: int, lines: int, content: Any) -> Row | Fault:
@@ -109,12 +100,8 @@ class RowStream:
 
 
 def format_of(name: str) -> InputFormat:
-    """The format that a file's name ends in.
-
-    Raises:
-        InputError: it ends in none of them.
-    """
-    suffix = name[name.rfind(".") :].lower() if "." in name else ""
+    """The format that a file's name ends in; an InputError if it ends in none."""
+    suffix = Path(name).suffix.lower()
     if suffix not in _BY_SUFFIX:
         raise InputError(f"{name}: ends in none of {', '.join(_BY_SUFFIX)}; name its format with --input-format")
     return _BY_SUFFIX[suffix]
@@ -128,7 +115,7 @@ def _without_byte_order_mark(stream: BinaryIO) -> Iterator[bytes]:
 def _line_records(
     lines: Iterator[bytes], parse: Callable[[str], Any], blank: bytes | None
 ) -> Iterator[_Record | Fault]:
-    """Records of one line each, without lines that hold nothing but `blank`: None stands for all white space."""
+    """Records of one line each, without lines that hold nothing but `blank`; None stands for all white space."""
     for line, content in enumerate(lines, 1):
         if not content.strip(blank):
             continue

@@ -7,16 +7,11 @@ A run is never resumed from a checkpoint that cannot be verified.
 import json
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
-from torch import Tensor
-
-from hyperformer_cli.storage.atomic import atomic_path, sync, write_json
+from hyperformer_cli.storage.atomic import sync, write_json
 from hyperformer_cli.storage.hashing import sha256_of_file
 
 MANIFEST = "manifest.json"
@@ -27,7 +22,7 @@ _REQUIRED = ("trained.safetensors", "optimizer.safetensors", "rng-0.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified checkpoint."""
+    """A checkpoint's folder."""
 
     path: Path
 
@@ -38,72 +33,52 @@ class Checkpoint:
     def state(self) -> dict[str, Any]:
         return json.loads((self.path / STATE).read_text(encoding="utf-8"))
 
-    def tensors(self, name: str) -> dict[str, Tensor]:
-        return load_file(self.path / f"{name}.safetensors")
+    def file(self, name: str) -> Path:
+        return self.path / f"{name}.safetensors"
 
 
 def pending_folder(run: Path, step: int) -> Path:
-    """The folder in which the files of a checkpoint are collected before it exists."""
+    """The folder in which the files of a checkpoint are collected before it exists; `newest` removes old ones."""
     return run / f".checkpoint-{step}.tmp"
 
 
-@contextmanager
-def fresh_pending_folder(run: Path, step: int) -> Iterator[Path]:
-    """An empty folder for the files of a checkpoint; it is removed if the block fails."""
-    folder = pending_folder(run, step)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
-        yield folder
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def write_part(folder: Path, name: str, tensors: dict[str, Tensor]) -> None:
-    """Adds `name`.safetensors to a pending checkpoint."""
-    with atomic_path(folder / f"{name}.safetensors") as temporary:
-        save_file(tensors, temporary)
-
-
-def commit(run: Path, step: int, state: dict[str, Any], keep: int) -> Checkpoint:
+def commit(run: Path, step: int, state: dict[str, Any], keep: int) -> None:
     """Turns the pending folder into a checkpoint, then removes all checkpoints but the newest `keep`."""
     folder, final = pending_folder(run, step), run / f"checkpoint-{step}"
     write_json(folder / STATE, state)
-    files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
-    hashes = {path.name: sha256_of_file(path) for path in files}
+    hashes = {path.name: sha256_of_file(path) for path in sorted(folder.iterdir())}
     write_json(folder / MANIFEST, {"format_version": FORMAT_VERSION, "step": step, "sha256": hashes})
     shutil.rmtree(final, ignore_errors=True)
     folder.rename(final)
     sync(run)
-    for old in _folders(run)[:-keep]:
-        shutil.rmtree(old)
-    return Checkpoint(final)
+    for old in _found(run)[:-keep]:
+        shutil.rmtree(old.path)
 
 
 def newest(run: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest valid checkpoint, and what is wrong with newer ones. Removes what a killed process left behind."""
     for leftover in run.glob(".checkpoint-*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
-    faults = []
-    for folder in reversed(_folders(run)):
-        fault = _fault(folder)
+    faults: list[str] = []
+    for checkpoint in reversed(_found(run)):
+        fault = _fault(checkpoint.path)
         if fault is None:
-            return Checkpoint(folder), faults
-        faults.append(f"{folder.name}: {fault}")
+            return checkpoint, faults
+        faults.append(f"{checkpoint.path.name}: {fault}")
     return None, faults
 
 
 def remove_after(run: Path, step: int) -> None:
     """Removes the checkpoints of later steps, which a resumed run will write again."""
-    for folder in _folders(run):
-        if Checkpoint(folder).step > step:
-            shutil.rmtree(folder)
+    for checkpoint in _found(run):
+        if checkpoint.step > step:
+            shutil.rmtree(checkpoint.path)
 
 
-def _folders(run: Path) -> list[Path]:
-    found = [path for path in run.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
-    return sorted(found, key=lambda path: Checkpoint(path).step)
+def _found(run: Path) -> list[Checkpoint]:
+    """What looks like a checkpoint, the oldest first."""
+    found = [Checkpoint(path) for path in run.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
 
 
 def _fault(folder: Path) -> str | None:

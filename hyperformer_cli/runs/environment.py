@@ -16,7 +16,6 @@ _PACKAGES = (
 
 def describe_environment(world_size: int) -> dict[str, Any]:
     """The content of `environment.json`, which names no person and no path."""
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -25,7 +24,7 @@ def describe_environment(world_size: int) -> dict[str, Any]:
         "processes": world_size,
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "gpus": gpus,
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "cuda": torch.version.cuda,
     }
 
@@ -40,10 +39,10 @@ def _version(package: str) -> str | None:
 def _commit() -> str | None:
     """The commit of the checkout that the package runs from; None if it is installed."""
     checkout = Path(__file__).resolve().parents[2]
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"]
     if not (checkout / ".git").exists():
         return None
     try:
-        command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"]
         return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None

@@ -2,8 +2,9 @@
 
 import json
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hyperformer_cli.storage.atomic import write_json
 FORMAT_VERSION = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class FewShotTrial:
     """One training of a transfer: `shots` examples of a task, which are drawn and trained on with a seed."""
 
@@ -29,12 +30,6 @@ def trial_file(folder: Path, trial: FewShotTrial) -> Path:
     return folder / "fewshot" / trial.task / f"{trial.shots}-shot" / f"seed-{trial.seed}.json"
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes the temporary files of a process that was killed while writing."""
-    for leftover in [*folder.glob(".fewshot.json.*.tmp"), *(folder / "fewshot").rglob(".seed-*.tmp")]:
-        leftover.unlink()
-
-
 def read_trials(folder: Path) -> dict[FewShotTrial, dict[str, Any]]:
     """The files of all trials that are done. A damaged file counts as missing.
 
@@ -45,35 +40,32 @@ def read_trials(folder: Path) -> dict[FewShotTrial, dict[str, Any]]:
     for file in sorted((folder / "fewshot").glob("*/*-shot/seed-*.json")):
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-            version = content["format_version"]
+            if (version := content["format_version"]) != FORMAT_VERSION:
+                raise InputError(f"{file}: format version {version}; this release reads {FORMAT_VERSION}")
             trial = FewShotTrial(content["task"], int(content["shots"]), int(content["seed"]))
-            whole = version != FORMAT_VERSION or (content["results"] and isinstance(content["settings"], dict))
+            if content["results"] and isinstance(content["settings"], dict) and file == trial_file(folder, trial):
+                trials[trial] = content
+        except InputError:
+            raise
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if version != FORMAT_VERSION:
-            raise InputError(f"{file}: format version {version}; this release reads {FORMAT_VERSION}")
-        if whole and file == trial_file(folder, trial):
-            trials[trial] = content
     return trials
 
 
 def check_settings(
-    folder: Path,
-    trials: Mapping[FewShotTrial, Mapping[str, Any]],
-    common: Mapping[str, Any],
-    by_task: Mapping[str, Mapping[str, Any]],
-) -> None:
-    """Ensures that the trials in a folder were made like those to come: means are over equal trials only.
+    folder: Path, common: Mapping[str, Any], by_task: Mapping[str, Mapping[str, Any]]
+) -> Collection[FewShotTrial]:
+    """The trials in a folder, which must have been made like those to come: means are over equal trials only.
 
     Args:
         folder: that of the trials.
-        trials: as `read_trials` gives them.
         common: settings of all trials to come.
         by_task: further settings of the trials to come, by task.
 
     Raises:
-        InputError: a trial was made in another way.
+        InputError: a trial was made in another way, or its file has another format version.
     """
+    trials = read_trials(folder)
     for trial, content in trials.items():
         for key, value in {**common, **by_task.get(trial.task, {})}.items():
             before = content["settings"].get(key)
@@ -82,29 +74,28 @@ def check_settings(
                 raise InputError(
                     f"{trial_file(folder, trial)} was made with {what}; give another --output-dir, or remove the folder"
                 )
+    return trials.keys()
 
 
 def write_trial(folder: Path, trial: FewShotTrial, settings: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     """Writes a trial's file: its settings, and what `found` holds of its outcome."""
-    chosen = {key: settings[key] for key in ("init_from", "train")}
-    content = {"format_version": FORMAT_VERSION, **asdict(trial), **chosen, "settings": dict(settings), **found}
+    made = {"init_from": settings["init_from"], "train": settings["train"], "settings": dict(settings)}
+    content = {"format_version": FORMAT_VERSION, **asdict(trial), **made, **found}
     write_json(trial_file(folder, trial), content)
 
 
 def write_summary(folder: Path, head: Mapping[str, Any]) -> dict[str, Any]:
     """Writes `fewshot.json` over all trials in the folder, sorted by task and shots; returns its content."""
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for trial, content in read_trials(folder).items():
-        groups.setdefault((trial.task, trial.shots), []).append(content)
-    results = [row for key in sorted(groups) for row in _rows(groups[key])]
+    trials = read_trials(folder)
+    groups = groupby(sorted(trials), key=lambda trial: (trial.task, trial.shots))
+    results = [row for _, group in groups for row in _rows([trials[trial] for trial in group])]
     summary = {"format_version": FORMAT_VERSION, **head, "split": "test", "results": results}
     write_json(folder / "fewshot.json", summary)
     return summary
 
 
-def _rows(trials: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+def _rows(trials: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """One row per metric, over the seeds of one task and number of shots."""
-    trials = sorted(trials, key=lambda trial: trial["seed"])
     first = trials[0]
     for number, score in enumerate(first["results"]):
         values = [trial["results"][number]["value"] for trial in trials]

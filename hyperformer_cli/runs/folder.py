@@ -8,11 +8,10 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hyperformer_cli.config.cells import cell_folder
+from hyperformer_cli.config.cells import part_folders
 from hyperformer_cli.config.loading import dump_recipe, load_recipe
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.errors import HyperformerError, InputError
@@ -25,35 +24,14 @@ _FREE_TO_CHANGE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
 class RunFolder:
-    """Paths of one run."""
+    """Paths of one run, and what may be done with its files."""
 
-    path: Path
-
-    @property
-    def recipe_file(self) -> Path:
-        return self.path / "recipe.yaml"
-
-    @property
-    def environment_file(self) -> Path:
-        return self.path / "environment.json"
-
-    @property
-    def metrics_file(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def results_file(self) -> Path:
-        return self.path / "results.json"
-
-    @property
-    def best(self) -> Path:
-        return self.path / "best"
-
-    @property
-    def last(self) -> Path:
-        return self.path / "last"
+    def __init__(self, path: Path):
+        self.path = path
+        self.recipe_file, self.environment_file = path / "recipe.yaml", path / "environment.json"
+        self.metrics_file, self.results_file = path / "metrics.jsonl", path / "results.json"
+        self.best, self.last = path / "best", path / "last"
 
     def weights(self, name: str = "best") -> Path:
         """The folder of the trained weights: `best/` or `last/`, or for an export the folder itself.
@@ -61,52 +39,48 @@ class RunFolder:
         Raises:
             InputError: there are no such weights.
         """
-        for folder in (self.path / name, *([self.path] if name == "best" else ())):
+        for folder in [self.path / name, *([self.path] if name == "best" else [])]:
             if (folder / "hyperformer.json").is_file():
                 return folder
         raise InputError(f"{self.path}: no {name}/ weights yet; the run has not been evaluated")
 
-    def cell(self, **values: object) -> "RunFolder":
-        """The run of one combination of values, such as `cells/task=cola`."""
-        return RunFolder(cell_folder(self.path, values))
-
     def parts(self, recipe: Recipe) -> dict[str, "RunFolder"]:
-        """The folders that hold the models: this one under the name "", or one per task under the task's name."""
-        return {"": self} if recipe.joint else {task: self.cell(task=task) for task in recipe.task_names}
+        """The folders that hold the models, by name; see `config.cells`."""
+        return {name: RunFolder(path) for name, path in part_folders(recipe, self.path).items()}
 
     def recipe(self, overrides: Iterable[str] = ()) -> Recipe:
-        """The resolved recipe that the run was started with.
-
-        Args:
-            overrides: `dotted.key=value` changes to it.
+        """The resolved recipe that the run was started with, with `dotted.key=value` changes to it.
 
         Raises:
             InputError: the folder is not a run, its recipe is damaged, or an override does not fit.
         """
-        if not self.recipe_file.is_file() and (self.path / "sweep.json").is_file():
+        if self.recipe_file.is_file():
+            return load_recipe(self.recipe_file, overrides)
+        if (self.path / "sweep.json").is_file():
             raise InputError(f"{self.path}: a sweep; give the run of one of its cells, such as {self.path}/cells/...")
-        if not self.recipe_file.is_file():
-            raise InputError(f"{self.path}: not a run folder (it has no recipe.yaml)")
-        return load_recipe(self.recipe_file, overrides)
+        raise InputError(f"{self.path}: not a run folder (it has no recipe.yaml)")
+
+    def results(self) -> dict[str, Any]:
+        """The content of results.json; an OSError or ValueError where it is missing or damaged."""
+        return json.loads(self.results_file.read_text(encoding="utf-8"))
 
     def is_complete(self) -> bool:
-        """Whether the results are there and can be read."""
+        """Whether there are results."""
         try:
-            json.loads(self.results_file.read_text(encoding="utf-8"))
+            self.results()
         except (OSError, ValueError):
             return False
         return True
 
     def remove_leftovers(self) -> None:
         """Removes the temporary files of a process that was killed while writing."""
-        for folder in (self.path, self.best, self.last):
-            for leftover in folder.glob(".*.tmp"):
-                if leftover.is_file():
-                    leftover.unlink()
+        for folder in (".", "best", "last", "fewshot/**"):
+            for leftover in filter(Path.is_file, self.path.glob(f"{folder}/.*.tmp")):
+                leftover.unlink()
 
     def is_of(self, recipe: Recipe) -> bool:
         """Whether the folder holds a run of this recipe."""
-        return self.recipe_file.is_file() and not _differences(self.recipe().as_dict(), recipe.as_dict())
+        return self.recipe_file.is_file() and not self._differences(recipe)
 
     def claim(self, recipe: Recipe) -> None:
         """Writes the recipe into a new folder, or checks that an existing run was started with the same one.
@@ -114,16 +88,17 @@ class RunFolder:
         Raises:
             InputError: the folder holds a run of another recipe.
         """
-        if self.recipe_file.is_file():
-            different = _differences(self.recipe().as_dict(), recipe.as_dict())
-            if different:
-                key, (there, here) = next(iter(different.items()))
-                raise InputError(
-                    f"{self.path} holds a run of another recipe: {key} is {there!r} there and {here!r} here; "
-                    "choose another output_dir, or remove the folder"
-                )
+        if not self.recipe_file.is_file():
+            write_text(self.recipe_file, dump_recipe(recipe))
             return
-        write_text(self.recipe_file, dump_recipe(recipe))
+        for key, (there, here) in sorted(self._differences(recipe).items()):
+            raise InputError(
+                f"{self.path} holds a run of another recipe: {key} is {there!r} there and {here!r} here; "
+                "choose another output_dir, or remove the folder"
+            )
+
+    def _differences(self, recipe: Recipe) -> dict[str, tuple[Any, Any]]:
+        return _differences(self.recipe().as_dict(), recipe.as_dict())
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -170,7 +145,7 @@ class RunFolder:
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """The values of the dotted keys that differ, except of those that are free to change."""
+    """Both values of the dotted keys that differ, except of those that are free to change."""
     found: dict[str, tuple[Any, Any]] = {}
     for key in there.keys() | here.keys():
         dotted, old, new = f"{prefix}{key}", there.get(key), here.get(key)

@@ -1,8 +1,4 @@
-"""`OpenedRun`: the one way in which a run is opened.
-
-It may be a run folder, an export that holds a model of ours, or a run with one model per task (`joint: false`). The
-models of the last kind are its parts: each has a run folder of its own.
-"""
+"""`OpenedRun`: the one way in which a run is opened."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -12,7 +8,6 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
-from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
 from hyperformer_cli.data.loading import tokenization
 from hyperformer_cli.data.tokenization import Tokenization
@@ -24,10 +19,12 @@ from hyperformer_cli.tasks.task import Task
 
 
 class OpenedRun:
-    """A run, opened. Its recipe is read at once; model and tokenizer are loaded when they are first used.
+    """A run folder, or an export that holds a model of ours; it may consist of parts (see `config.cells`).
+
+    Its recipe is read at once; model and tokenizer are loaded when they are first used.
 
     Args:
-        path: the run folder, or an export.
+        path: the folder.
         weights: `best` or `last`.
         backbone: a folder with the model the run was trained on, if that model has moved.
         overrides: `dotted.key=value` changes to the recipe.
@@ -36,28 +33,20 @@ class OpenedRun:
         folder: the paths of its files.
         recipe: the resolved recipe, with the overrides.
         declared: all tasks of the recipe, by name.
+        has_one_model: whether one model answers all tasks; False if each task was trained alone.
 
     Raises:
         InputError: the folder is not a run, or its recipe is damaged.
     """
 
     def __init__(self, path: Path, weights: str = "best", backbone: Path | None = None, overrides: Sequence[str] = ()):
-        self.folder = RunFolder(path)
-        self.recipe: Recipe = self.folder.recipe(overrides)
-        self.declared: dict[str, Task] = {task.name: task for task in recipe_tasks(self.recipe)}
-        self._weights, self._backbone, self._overrides = weights, backbone, overrides
+        self.path, self.folder = path, RunFolder(path)
+        self.recipe = self.folder.recipe(overrides)
+        self.declared = {task.name: task for task in recipe_tasks(self.recipe)}
+        self.weights, self.overrides, self._backbone = weights, overrides, backbone
+        self._part_folders = self.folder.parts(self.recipe)
+        self.has_one_model = "" in self._part_folders
         self._parts: dict[str, OpenedRun] = {}
-
-    @property
-    def path(self) -> Path:
-        return self.folder.path
-
-    # Parts
-
-    @property
-    def has_one_model(self) -> bool:
-        """Whether one model answers all tasks; False if each task was trained alone."""
-        return self.recipe.joint
 
     def part(self, task: str) -> "OpenedRun":
         """The run whose model answers a task: this one, or the run of that task alone.
@@ -70,45 +59,33 @@ class OpenedRun:
         if self.has_one_model:
             return self
         if task not in self._parts:
-            path = self.folder.cell(task=task).path
-            self._parts[task] = OpenedRun(path, self._weights, self._backbone, self._overrides)
+            path = self._part_folders[task].path
+            self._parts[task] = OpenedRun(path, self.weights, self._backbone, self.overrides)
         return self._parts[task]
 
     def parts(self, tasks: Sequence[str] | None = None) -> dict[str, "OpenedRun"]:
-        """The runs that hold the models: this one under the name "", or one per task under the task's name.
-
-        Args:
-            tasks: only the parts of these tasks, which stay in the recipe's order.
+        """The runs that hold the models, by name (see `config.cells`); only those of some tasks, if these are given.
 
         Raises:
             InputError: the run has no such task, or a part is missing or damaged.
         """
-        chosen = {task: self.part(task) for task in tasks or ()}
+        for task in tasks or ():
+            self.part(task)
         if self.has_one_model:
             return {"": self}
-        return {task: self.part(task) for task in self.declared if tasks is None or task in chosen}
+        return {task: self.part(task) for task in self.declared if tasks is None or task in tasks}
 
     def with_one_model(self) -> "OpenedRun":
-        """This run, if one model answers all its tasks.
-
-        Raises:
-            InputError: it has one model per task; the message names the first.
-        """
+        """This run if one model answers all its tasks, else an InputError that names the first part."""
         if not self.has_one_model:
-            first = self.folder.cell(task=next(iter(self.declared))).path
+            first = next(iter(self._part_folders.values())).path
             raise InputError(f"{self.path}: holds one model per task; give one of them, such as {first}")
         return self
 
-    # What is loaded when it is first used
-
     @property
     def weights_folder(self) -> Path:
-        """The folder of the trained weights.
-
-        Raises:
-            InputError: there are none yet, or the run has one model per task.
-        """
-        return self.with_one_model().folder.weights(self._weights)
+        """The folder of the trained weights; an InputError without any, or with one model per task."""
+        return self.with_one_model().folder.weights(self.weights)
 
     @property
     def is_static(self) -> bool:
@@ -130,11 +107,7 @@ class OpenedRun:
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The run's tokenizer.
-
-        Raises:
-            InputError: it cannot be loaded.
-        """
+        """The run's tokenizer; an InputError if it cannot be loaded."""
         folder = self.weights_folder
         try:
             return AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -151,7 +124,7 @@ class OpenedRun:
 
     @property
     def tokenization(self) -> Tokenization:
-        """How text becomes token ids."""
+        """The tokenization of its training."""
         return tokenization(self.recipe, self.tokenizer)
 
     def new_backbone(self) -> PreTrainedModel | None:

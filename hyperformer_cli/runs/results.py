@@ -36,9 +36,9 @@ def build_results(
         "method": recipe.adapter.method,
         "seed": recipe.seed,
         "protocol": recipe.data.protocol,
-        "parameters": dict(parameters),
+        "parameters": parameters,
         "seconds": {key: round(value, 3) for key, value in seconds.items()},
-        "best": dict(best),
-        "results": [dict(score) for score in scores],
+        "best": best,
+        "results": scores,
         "average": {split: {key: round(v, 4) for key, v in values.items()} for split, values in average.items()},
     }

@@ -7,20 +7,19 @@ that was killed must continue bit for bit.
 import contextlib
 import time
 from pathlib import Path
-
-import torch
-from accelerate import Accelerator
+from typing import Any
 
 from hyperformer_cli.adapters.counting import count_model
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.engine.devices import make_accelerator
-from hyperformer_cli.engine.scoring import Evaluator, Score, averages
+from hyperformer_cli.engine.scoring import Evaluator, averages
 from hyperformer_cli.engine.step import LossFunction, OptimizerStep
 from hyperformer_cli.observer import SILENT, Observer, RunStart
 from hyperformer_cli.runs import checkpoints
 from hyperformer_cli.runs.environment import describe_environment
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.results import build_results
+from hyperformer_cli.schema.section import SplitName
 from hyperformer_cli.storage.atomic import write_json
 from hyperformer_cli.storage.trained import WEIGHTS_FILE, copy_tensors
 from hyperformer_cli.training.meter import LossMeter
@@ -34,7 +33,7 @@ def train(recipe: Recipe, observer: Observer = SILENT) -> RunFolder:
 
     Args:
         recipe: resolved; its `output_dir` is the run folder.
-        observer: hears of progress, on the first process only.
+        observer: is told of progress, on the first process only.
 
     Returns:
         The run folder, with `results.json`.
@@ -68,29 +67,19 @@ class Training:
 
     def __init__(self, recipe: Recipe, setup: Setup, run: RunFolder, observer: Observer, stop: StopRequest):
         self.recipe, self.setup, self.run, self.observer, self.stop = recipe, setup, run, observer, stop
-        self.accelerator: Accelerator = setup.accelerator
-        self.make_step = OptimizerStep(
-            LossFunction(setup.model, setup.wrapped_model, setup.tokenizer, setup.accelerator),
-            {number: setup.data["train"][task.name] for number, task in enumerate(setup.tasks)},
-            setup.optimizer,
-            setup.schedule,
-            recipe.training,
-        )
-        self.evaluator = Evaluator(
-            setup.model,
-            setup.tokenizer,
-            setup.accelerator,
-            recipe.evaluation,
-            StoppableEvaluation(observer, stop, setup.accelerator),
-        )
+        self.accelerator = accelerator = setup.accelerator
+        loss_function = LossFunction(setup.model, setup.wrapped_model, setup.tokenizer, accelerator)
+        splits = {number: setup.data["train"][task.name] for number, task in enumerate(setup.tasks)}
+        self.make_step = OptimizerStep(loss_function, splits, setup.optimizer, setup.schedule, recipe.training)
+        stoppable = StoppableEvaluation(observer, stop, accelerator)
+        self.evaluator = Evaluator(setup.model, setup.tokenizer, accelerator, recipe.evaluation, stoppable)
         self.parameters = count_model(setup.model).as_dict()
         self.state = RunState()
-        self.meter = LossMeter(setup.model.tasks, setup.accelerator.device)
-        self.gradient_norm = torch.tensor(0.0)
+        self.meter = LossMeter(setup.model.tasks, accelerator.device)
         self.saved = 0  # the step of the newest checkpoint
 
     def run_to_the_end(self) -> None:
-        """The whole run, from wherever it stands."""
+        """Continues from the newest checkpoint, or begins, and ends with results."""
         self._start_or_resume()
         every, last = self.recipe.evaluation.every, self.recipe.training.max_steps
         while True:
@@ -111,11 +100,8 @@ class Training:
     def _step(self) -> None:
         start = time.perf_counter()
         batch = self.setup.sampler.batch(self.state.step)
-        result = self.make_step(batch)
-        self.gradient_norm = result.gradient_norm
+        self.meter.add(self.make_step(batch), len(batch))
         self.state.step += 1
-        self.meter.add(result.rows)
-        self.meter.examples += len(batch)
         self._count_time(start)
         self.observer.stepped(self.state.step)
 
@@ -124,13 +110,14 @@ class Training:
         self.meter.seconds += elapsed
         self.state.seconds["training"] += elapsed
 
-    # Between steps
-
     def _start_or_resume(self) -> None:
         recipe, data = self.recipe, self.setup.data
-        examples = {task.name: {split: len(data[split][task.name]) for split in data} for task in self.setup.tasks}
-        start = RunStart(recipe.name, recipe.adapter.method, recipe.training.max_steps, self.parameters, examples)
-        self.observer.started(start)
+        examples: dict[str, dict[str, int]] = {
+            task.name: {split: len(data[split][task.name]) for split in data} for task in self.setup.tasks
+        }
+        self.observer.started(
+            RunStart(recipe.name, recipe.adapter.method, recipe.training.max_steps, self.parameters, examples)
+        )
         checkpoint, faults = checkpoints.newest(self.run.path)
         self.accelerator.wait_for_everyone()
         if checkpoint is not None:
@@ -142,22 +129,21 @@ class Training:
             self.run.remove_leftovers()
             checkpoints.remove_after(self.run.path, self.state.step)
             self.run.forget_metrics_after(self.state.step)
+            self.meter.restore(self.state.meter)  # the others start from zero: these are the sums of all
         self.saved = self.state.step
-        if self.accelerator.is_main_process:  # the others start from zero: these are the sums of all
-            self.meter.restore(self.state.meter)
         if recipe.training.report_to:
             self.accelerator.init_trackers(recipe.name, config={"recipe": str(recipe.as_dict())})
 
     def _log(self) -> None:
         start = time.perf_counter()
-        self.meter.check_finite(self.gradient_norm, self.state.step)  # waits for the device: training time
+        self.meter.check_finite(self.state.step)  # waits for the device: training time
         self._count_time(start)
         record = {
             "kind": "training",
             "step": self.state.step,
             **self.meter.read(self.accelerator),
             "learning_rate": self.setup.schedule.get_last_lr()[0],
-            "gradient_norm": round(float(self.gradient_norm), 4),
+            "gradient_norm": round(float(self.meter.gradient_norm), 4),
             "seconds": round(self.state.seconds["training"], 3),
         }
         self._record(record)
@@ -171,38 +157,36 @@ class Training:
             self.accelerator.log(numbers | record.get("loss_by_task", {}), step=self.state.step)
 
     def _evaluate_and_keep_best(self) -> None:
-        self.meter.check_finite(self.gradient_norm, self.state.step)
-        scores, average = self._evaluate("validation")
-        self.state.evaluated = self.state.step
+        self.meter.check_finite(self.state.step)
+        scores, both = self._evaluate("validation")
+        self.state.evaluated, average = self.state.step, both["metrics"]
+        is_best = self.state.best is None or average > self.state.best["average"]
         record = {
-            "kind": "evaluation",
-            "step": self.state.step,
-            "average": average["metrics"],
-            "results": [score.as_dict() for score in scores],
-            "best": self.state.best is None or average["metrics"] > self.state.best["average"],
-        }
-        if record["best"]:
-            self.state.best = {"step": self.state.step, "average": average["metrics"]}
+            "kind": "evaluation", "step": self.state.step, "average": average, "results": scores, "best": is_best
+        }  # fmt: skip
+        if is_best:
+            self.state.best = {"step": self.state.step, "average": average}
             if self.accelerator.is_main_process:
                 self._save_weights(self.run.best)
         self._record(record)
         self.observer.evaluated(record)
 
-    def _evaluate(self, split: str) -> tuple[list[Score], dict[str, float]]:
+    def _evaluate(self, split: SplitName) -> tuple[list[dict[str, Any]], dict[str, float]]:
+        """The scores of a split, as in results.json, and both averages."""
         start = time.perf_counter()
         try:
             scores = self.evaluator.evaluate(self.setup.tasks, split, self.setup.data[split])
         except EvaluationStopped:  # here, where the model has its own bank again
             self._save_and_stop()
         self.state.seconds["evaluation"] += time.perf_counter() - start
-        return scores, averages(scores)
+        return [score.as_dict() for score in scores], averages(scores)
 
     def _save_weights(self, folder: Path) -> None:
         self.setup.model.save_pretrained(folder)
         self.setup.tokenizer.save_pretrained(folder)
 
     def _save(self) -> None:
-        self.meter.check_finite(self.gradient_norm, self.state.step)
+        self.meter.check_finite(self.state.step)
         self.state.meter = self.meter.as_dict(self.accelerator)
         save_checkpoint(self.run.path, self.state, self.setup, self.recipe.training.keep_checkpoints)
         self.saved = self.state.step
@@ -212,23 +196,21 @@ class Training:
             self._save()
         raise Stopped(self.stop.signal_number, self.state.step)
 
-    # The end
-
     def _finish(self) -> None:
-        setup = self.setup
+        best = self.state.best
+        assert best is not None  # the last step has been evaluated
         if self.accelerator.is_main_process:
             self._save_weights(self.run.last)
         self.accelerator.wait_for_everyone()
-        copy_tensors(self.run.best / WEIGHTS_FILE, setup.model.trained_parameters())
-        scores, average = [], {}
+        copy_tensors(self.run.best / WEIGHTS_FILE, self.setup.model.trained_parameters())
+        scores: list[dict[str, Any]] = []
+        average: dict[str, dict[str, float]] = {}
         for split in self.recipe.evaluation.splits:
             found, average[split] = self._evaluate(split)
-            scores += [score.as_dict() for score in found]
-            self.observer.evaluated(
-                {"kind": "final", "step": self.state.best["step"], "split": split, "average": average[split]["metrics"],
-                 "results": [score.as_dict() for score in found]}
-            )  # fmt: skip
-        results = build_results(self.recipe, self.parameters, self.state.seconds, scores, average, self.state.best)
+            scores += found
+            record = {"kind": "final", "step": best["step"], "split": split, "average": average[split]["metrics"]}
+            self.observer.evaluated({**record, "results": found})
+        results = build_results(self.recipe, self.parameters, self.state.seconds, scores, average, best)
         if self.accelerator.is_main_process:
             write_json(self.run.results_file, results)
         if self.recipe.training.report_to:

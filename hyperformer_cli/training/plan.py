@@ -7,7 +7,7 @@ from transformers import PreTrainedConfig
 from hyperformer_cli.adapters.counting import count_adapted
 from hyperformer_cli.backbones.configuration import backbone_config
 from hyperformer_cli.backbones.families import family_of
-from hyperformer_cli.config.cells import single_task_recipes
+from hyperformer_cli.config.cells import part_recipes
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
 from hyperformer_cli.data.sampling import task_distribution
@@ -19,13 +19,9 @@ _FLOAT32, _BFLOAT16 = 4, 2
 
 
 def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
-    """Resolves a recipe: splits and their sizes, steps, parameters, an estimate of memory.
+    """Resolves a recipe for so many processes: splits and their sizes, steps, parameters, an estimate of memory.
 
     The rows of folders are counted; for data on the hub the published sizes are used (`declared`).
-
-    Args:
-        recipe: what would be trained.
-        processes: how many processes would train it.
 
     Raises:
         InputError: as training would.
@@ -33,7 +29,7 @@ def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
     check_batch(recipe, processes)
     tasks = recipe_tasks(recipe)
     sizes = {task.name: {split: split_size(recipe, task, split) for split in SPLITS} for task in tasks}
-    runs = single_task_recipes(recipe) or [recipe]
+    runs = list(part_recipes(recipe).values())
     shares: list[float] = []
     for run in runs:
         training = [sizes[name]["train"] for name in run.task_names]
@@ -48,8 +44,8 @@ def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
         "output_dir": recipe.output_dir,
         "sizes": sizes_are(recipe, tasks),
         "tasks": {
-            task.name: {**sizes[task.name], "share_of_steps": round(float(share), 4)}
-            for task, share in zip(tasks, shares, strict=True)
+            name: {**own, "share_of_steps": round(float(share), 4)}
+            for (name, own), share in zip(sizes.items(), shares, strict=True)
         },
         "runs": len(runs),
         "steps": len(runs) * recipe.training.max_steps,
@@ -69,11 +65,8 @@ def _bytes(recipe: Recipe, shape: PreTrainedConfig, parameters: dict[str, Any]) 
     weights = frozen * (_BFLOAT16 if recipe.model.dtype == "bfloat16" else _FLOAT32) + parameters["trained"] * _FLOAT32
     optimizer = 3 * _FLOAT32 * parameters["trained"]
     activation = _BFLOAT16 if recipe.training.precision == "bfloat16" else _FLOAT32
-    rows, source, target = (
-        recipe.training.micro_batch_size,
-        recipe.data.max_source_length,
-        recipe.data.max_target_length,
-    )
+    rows, data = recipe.training.micro_batch_size, recipe.data
+    source, target = data.max_source_length, data.max_target_length
     family = family_of(shape)
     width, inner = family.hidden_size(shape), getattr(shape, family.feed_forward_width)
     kept = 0

@@ -1,8 +1,9 @@
 """What a run needs before its first step: model, tokenizer, data, sampler, optimizer, devices."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ class Setup:
     """Everything that training works with.
 
     Attributes:
-        model: never wrapped.
+        model: not wrapped.
         wrapped_model: what accelerate and torch.compile made of it.
         data: examples by split and task.
     """
@@ -42,9 +43,15 @@ class Setup:
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
 
+    @property
+    def source(self) -> BackboneSource:
+        """Where the backbone came from."""
+        assert self.model.source is not None  # `prepare` gave it
+        return self.model.source
+
 
 def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
-    """Loads and builds everything, the mistakes that are found soonest first.
+    """Loads and builds everything, in an order that finds mistakes soon.
 
     Raises:
         InputError: something that the recipe asks for is missing or does not fit the rest.
@@ -53,9 +60,9 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
     check_batch(recipe, accelerator.num_processes)
     tokenizer = load_tokenizer(recipe)
     check_targets(tasks, recipe.adapter.needs_task_prefix, tokenizer, recipe.data)
-    splits: Sequence[SplitName] = dict.fromkeys(("train", "validation", *recipe.evaluation.splits))
+    splits: list[SplitName] = ["train", "validation", *recipe.evaluation.splits]
     with _main_process_first(accelerator):  # the others read what it tokenised
-        data = {split: load_splits(recipe, tasks, split, tokenizer) for split in splits}
+        data = {split: load_splits(recipe, tasks, split, tokenizer) for split in dict.fromkeys(splits)}
     training = [data["train"][task.name] for task in tasks]
     lengths = [split.input_lengths() for split in training] if recipe.data.sampling.length_grouping else None
     sampler = make_sampler(recipe, [len(split) for split in training], lengths)
@@ -69,11 +76,7 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
 
 
 def check_batch(recipe: Recipe, processes: int) -> None:
-    """Checks that a batch divides over the processes.
-
-    Raises:
-        InputError: it does not.
-    """
+    """Raises InputError where a batch does not divide over the processes."""
     size = recipe.training.batch_size
     if size % processes:
         at = recipe.where("training.batch_size")
@@ -96,7 +99,8 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> AdaptedMo
     """The backbone with the recipe's method attached, on the CPU; the same on every process."""
     source = BackboneSource.from_recipe(recipe)
     backbone = load_backbone(source)
-    vocabulary = backbone.get_input_embeddings().num_embeddings
+    # transformers declares any module, but token ids are embedded by this one.
+    vocabulary = cast(torch.nn.Embedding, backbone.get_input_embeddings()).num_embeddings
     if len(tokenizer) > vocabulary:
         raise InputError(
             f"the tokenizer has {len(tokenizer)} pieces, the model embeds {vocabulary}; they do not belong together"
@@ -120,15 +124,14 @@ def make_sampler(recipe: Recipe, sizes: list[int], lengths: list[np.ndarray] | N
         InputError: the reference's sampler cannot draw such batches.
     """
     training, sampling = recipe.training, recipe.data.sampling
+    temperature, mixed = sampling.temperature, sampling.mixed_batches
     if recipe.data.protocol == "paper":
-        return TemperatureSampler(
-            sizes, training.batch_size, sampling.temperature, recipe.seed, sampling.mixed_batches, lengths
-        )
+        return TemperatureSampler(sizes, training.batch_size, temperature, recipe.seed, mixed, lengths)
     at = f"{recipe.where('training.micro_batch_size')}: protocol: reference draws for batch_size / micro_batch_size"
     replicas, rest = divmod(training.batch_size, training.micro_batch_size)
     if rest or not replicas:
         raise InputError(f"{at} processes; {training.batch_size} / {training.micro_batch_size} is not a whole number")
-    sampler = ReferenceSampler(sizes, training.micro_batch_size, replicas, sampling.temperature)
+    sampler = ReferenceSampler(sizes, training.micro_batch_size, replicas, temperature)
     if min(sizes) < replicas or not sampler.batches_per_epoch:
         raise InputError(f"{at} = {replicas} processes; a task with {min(sizes)} examples has too few for them")
     return sampler

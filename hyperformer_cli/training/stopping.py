@@ -1,4 +1,4 @@
-"""Ending a run from outside: after the first signal the step is finished and saved, the second ends it at once."""
+"""Ending a run from outside: after the first signal the step is finished and saved, a second one ends it at once."""
 
 import signal
 import time

@@ -60,9 +60,9 @@ def _write_summary(recipe: Recipe, points: Sequence[SweepPoint]) -> None:
     Whichever job writes last looks once more after writing, so no finished cell is missing.
     """
     written = None
-    while written != (done := sum(map(_is_done, points))):
-        write_json(Path(recipe.output_dir) / "sweep.json", summarise(recipe, points))
-        written = done
+    while written != (summary := summarise(recipe, points)):
+        write_json(Path(recipe.output_dir) / "sweep.json", summary)
+        written = summary
 
 
 def summarise(recipe: Recipe, points: Sequence[SweepPoint]) -> dict[str, Any]:
@@ -71,26 +71,21 @@ def summarise(recipe: Recipe, points: Sequence[SweepPoint]) -> dict[str, Any]:
     A setting is a cell's values without the seed: in a grid over seeds the setting with the best mean is selected, with
     all its cells, and not the luckiest seed.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for point in points:
-        results = RunFolder(Path(point.recipe.output_dir)).results_file
-        average = json.loads(results.read_text(encoding="utf-8"))["average"] if _is_done(point) else None
-        rows.append({"cell": point.name, "values": point.values, "done": average is not None, "average": average})
+        run = RunFolder(Path(point.recipe.output_dir))
+        done = run.is_complete() and run.is_of(point.recipe)
+        average = run.results()["average"] if done else None
+        rows.append({"cell": point.name, "values": point.values, "done": done, "average": average})
     selected = None
-    if recipe.sweep.select and all(row["done"] for row in rows):
+    select = recipe.sweep and recipe.sweep.select
+    if select and all(row["done"] for row in rows):
         settings: dict[str, list[dict[str, Any]]] = {}
         for row in rows:
             setting = {key: value for key, value in row["values"].items() if key != "seed"}
             settings.setdefault(json.dumps(setting), []).append(row)
-        best = max(settings.values(), key=lambda own: _mean(own, recipe.sweep.select))
+        best = max(
+            settings.values(), key=lambda own: statistics.fmean(row["average"][select]["metrics"] for row in own)
+        )
         selected = [row["cell"] for row in best]
     return {"format_version": FORMAT_VERSION, "name": recipe.name, "cells": rows, "selected": selected}
-
-
-def _is_done(point: SweepPoint) -> bool:
-    run = RunFolder(Path(point.recipe.output_dir))
-    return run.is_complete() and run.is_of(point.recipe)
-
-
-def _mean(rows: Sequence[dict[str, Any]], split: str) -> float:
-    return statistics.fmean(row["average"][split]["metrics"] for row in rows)

@@ -13,6 +13,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from hyperformer_cli import AdaptedModel
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
+from hyperformer_cli.config.cells import cell_folder
 from hyperformer_cli.config.loading import build_recipe, dump_recipe
 from hyperformer_cli.data.loading import load_tokenizer
 from hyperformer_cli.runs.folder import RunFolder
@@ -71,7 +72,7 @@ def make_run(values: dict[str, Any], folder: Path, evaluated: bool = True) -> Pa
 def make_cells(values: dict[str, Any], folder: Path) -> Path:
     """A run with one model per task."""
     for task in TASKS:
-        make_run({**values, "tasks": [task]}, RunFolder(folder).cell(task=task).path)
+        make_run({**values, "tasks": [task]}, cell_folder(folder, {"task": task}))
     recipe = build_recipe({**values, "joint": False, "output_dir": str(folder)})
     write_text(folder / "recipe.yaml", dump_recipe(recipe))
     return folder

@@ -21,6 +21,7 @@ from hyperformer_cli.convert.reference_checkpoint import convert_checkpoint
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.evaluation.evaluate_run import evaluate_run
 from hyperformer_cli.export.export_run import export_run
+from hyperformer_cli.runs.opened import OpenedRun
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 HYPER = {
@@ -133,7 +134,7 @@ def test_a_static_export_holds_the_adapters_the_reference_generated(reference: R
 def test_a_converted_run_is_evaluated_like_any_other(reference: Reference, tmp_path: Path) -> None:
     save_file(reference.state, tmp_path / "model.safetensors")
     run = convert_checkpoint(tmp_path / "model.safetensors", build_recipe(reference.values))
-    results = evaluate_run(run.path, ["test"], ["cola", "mrpc"])["results"]
+    results = evaluate_run(OpenedRun(run.path), ["test"], ["cola", "mrpc"])["results"]
     assert [(r["task"], r["metric"]) for r in results] == [
         ("cola", "matthews_correlation"), ("mrpc", "accuracy"), ("mrpc", "f1"),
     ]  # fmt: skip

@@ -26,6 +26,7 @@ from hyperformer_cli.errors import InputError
 from hyperformer_cli.evaluation.evaluate_run import evaluate_run
 from hyperformer_cli.export.export_run import export_run
 from hyperformer_cli.export.source import ExportSource
+from hyperformer_cli.runs.opened import OpenedRun
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "adapters": {"method": "adapters"},
@@ -127,7 +128,10 @@ def test_a_static_model_is_saved_as_one(run: Path, tmp_path: Path) -> None:
 
 def test_a_static_export_can_be_evaluated_and_exported_again(run: Path, tmp_path: Path) -> None:
     folder = export_run(run, "static").folder
-    assert evaluate_run(folder, ["test"], ["mrpc"])["results"] == evaluate_run(run, ["test"], ["mrpc"])["results"]
+    assert (
+        evaluate_run(OpenedRun(folder), ["test"], ["mrpc"])["results"]
+        == evaluate_run(OpenedRun(run), ["test"], ["mrpc"])["results"]
+    )
     assert export_run(folder, "static", tmp_path / "one", ["cola"]).tasks[0].difference == 0
     with pytest.raises(InputError, match="give the run"):
         export_run(folder, "hub")
@@ -223,16 +227,16 @@ def test_a_backbone_that_moved_can_be_named(recipe_values: dict, tmp_path: Path)
     make_backbone(tmp_path / "before")
     run = make_run(recipe_for(recipe_values, tmp_path / "before"), tmp_path / "run")
     folder = export_run(run, "static", tmp_path / "static").folder
-    expected = evaluate_run(run)["results"]
+    expected = evaluate_run(OpenedRun(run))["results"]
     (tmp_path / "before").rename(tmp_path / "after")
     with pytest.raises(InputError, match="before"):
-        evaluate_run(folder)
+        evaluate_run(OpenedRun(folder))
     for path in (run, folder):
-        assert evaluate_run(path, backbone=tmp_path / "after")["results"] == expected
+        assert evaluate_run(OpenedRun(path, backbone=tmp_path / "after"))["results"] == expected
     for format in ("static", "hub"):
         exported = export_run(run, format, tmp_path / f"moved-{format}", backbone=tmp_path / "after")
         assert all(task.difference == 0 for task in exported.tasks)
     assert str(tmp_path / "before") not in text_of(tmp_path / "moved-hub")
     make_backbone(tmp_path / "other", seed=7)
     with pytest.raises(InputError, match="frozen weights are not those"):
-        evaluate_run(run, backbone=tmp_path / "other")
+        evaluate_run(OpenedRun(run, backbone=tmp_path / "other"))

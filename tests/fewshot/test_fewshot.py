@@ -104,7 +104,10 @@ def test_auto_starts_from_the_lowest_validation_loss(trained: Callable, data_fol
         (("--target-tasks", "paws", "--shots", "few"), "numbers separated by commas"),
         (("--target-tasks", "paws", "--train", "everything"), "found 'everything'; valid: all, task-embedding"),
         (("--target-tasks", "paws", "--set", "model.name=x"), "fewshot uses"),
-        (("--target-tasks", "paws", "--set", "training.max_steps=1"), "goes by fewshot.max_steps"),
+        (
+            ("--target-tasks", "paws", "--set", "training.max_steps=1"),
+            "a transfer uses fewshot.max_steps, not training.max_steps",
+        ),
         (("--target-tasks", "paws", "--set", "data.samples_per_task=1"), "fewshot uses"),
         (("--target-tasks", "paws", "--set", "fewshot.max_step=1"), "did you mean 'max_steps'"),
         (("--recipe", "glue_hyperpp"), "has no fewshot section"),

@@ -28,7 +28,9 @@ from hyperformer_cli.tasks.registry import get_task
 @pytest.fixture(scope="module")
 def train(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path, data_folder: Path) -> Callable[..., Path]:
     backbone = make_backbone(tmp_path_factory.mktemp("backbone"), tokenizer_folder)
-    return lambda name, *how, **changes: make_run(tmp_path_factory.mktemp(name), backbone, data_folder, *how, **changes)
+    return lambda name, *options, **changes: make_run(
+        tmp_path_factory.mktemp(name), backbone, data_folder, *options, **changes
+    )
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,13 @@ from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.runs import checkpoints
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.storage.atomic import atomic_path
+from hyperformer_cli.storage.trained import read_tensors, write_tensors
 
 
 def write(run: Path, step: int, keep: int = 2) -> None:
-    with checkpoints.fresh_pending_folder(run, step) as folder:
-        for name in ("trained", "optimizer", "rng-0"):
-            checkpoints.write_part(folder, name, {"w": torch.full((3,), float(step))})
+    folder = checkpoints.pending_folder(run, step)
+    for name in ("trained", "optimizer", "rng-0"):
+        write_tensors(folder / f"{name}.safetensors", {"w": torch.full((3,), float(step))})
     checkpoints.commit(run, step, {"run": {"step": step}}, keep)
 
 
@@ -53,7 +54,7 @@ def test_checkpoints_are_kept_and_found(tmp_path: Path) -> None:
         write(tmp_path, step)
     newest, faults = checkpoints.newest(tmp_path)
     assert (newest.step, faults) == (15, [])
-    assert newest.tensors("trained")["w"].tolist() == [15.0] * 3
+    assert read_tensors(newest.file("trained"))["w"].tolist() == [15.0] * 3
     assert newest.state() == {"run": {"step": 15}}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-15"]
 

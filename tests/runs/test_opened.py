@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from hyperformer_cli import AdaptedModel
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.cli.main import app
+from hyperformer_cli.config.cells import cell_folder
 from hyperformer_cli.config.loading import build_recipe, dump_recipe
 from hyperformer_cli.data.loading import load_tokenizer
 from hyperformer_cli.errors import InputError
@@ -59,7 +60,7 @@ def make_alone(make_run: MakeRun) -> MakeRun:
 
     def make(folder: Path, **changes: Any) -> Path:
         for task in TASKS:
-            make_run(RunFolder(folder).cell(task=task).path, tasks=[task], **changes)
+            make_run(cell_folder(folder, {"task": task}), tasks=[task], **changes)
         return make_run(folder, joint=False, **changes)
 
     return make

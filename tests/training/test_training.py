@@ -18,6 +18,7 @@ from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.evaluation.evaluate_run import evaluate_run
 from hyperformer_cli.observer import SILENT, Observer
+from hyperformer_cli.runs.opened import OpenedRun
 from hyperformer_cli.training.stopping import Stopped
 from hyperformer_cli.training.train_recipe import train_recipe
 
@@ -72,7 +73,7 @@ def test_a_run_from_recipe_to_results(method: str, recipe_values: dict, tmp_path
     assert len(found) == 2 * 6  # matthews, accuracy and f1, pearson and spearman, accuracy
     for result in results["results"]:
         assert -100 <= result["value"] <= 100 and result["examples"] == {"mnli": 24}.get(result["task"], 12)
-    again = evaluate_run(run)
+    again = evaluate_run(OpenedRun(run))
     assert again["results"] == results["results"] and again["average"] == results["average"]
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     training = [record for record in records if record["kind"] == "training"]
@@ -137,8 +138,11 @@ def test_separate_tasks_make_one_row(recipe_values: dict, tmp_path: Path) -> Non
     cells = [json.loads((run / "cells" / f"task={t}" / "results.json").read_text()) for t in values["tasks"]]
     assert len(results["results"]) == sum(len(cell["results"]) for cell in cells) == 6
     assert results["parameters"]["trained"] == 2 * cells[0]["parameters"]["trained"]
-    assert evaluate_run(run)["results"] == results["results"]
-    assert [r["task"] for r in evaluate_run(run, tasks=["mrpc"], splits=["test"])["results"]] == ["mrpc", "mrpc"]
+    assert evaluate_run(OpenedRun(run))["results"] == results["results"]
+    assert [r["task"] for r in evaluate_run(OpenedRun(run), tasks=["mrpc"], splits=["test"])["results"]] == [
+        "mrpc",
+        "mrpc",
+    ]
 
 
 @pytest.mark.parametrize("step", [1, 5, 6, 8, 12])
