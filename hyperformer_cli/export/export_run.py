@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from hyperformer_cli.errors import HyperformerError, InputError, did_you_mean
-from hyperformer_cli.export.formats import FORMATS, Format
+from hyperformer_cli.export.formats import FORMATS
 from hyperformer_cli.export.hub.upload import check_push, push
 from hyperformer_cli.export.source import EXAMPLES, open_source
 from hyperformer_cli.export.verification import TaskComparison
-from hyperformer_cli.observer import Observer
+from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.runs.opened import OpenedRun
 from hyperformer_cli.storage.atomic import atomic_folder
 
@@ -76,19 +76,20 @@ def export_run(
         if format != "hub":
             raise InputError(f"--push-to: only --format hub makes a folder for the hub, not '{format}'")
         check_push(push_to)
-    chosen, target, observer = FORMATS[format], to or path / "export" / format, observer or Observer()
+    chosen, target, observer = FORMATS[format], to or path / "export" / format, observer or SILENT
     if os.path.lexists(target):
         raise InputError(f"{target} exists; choose another folder with --to, or remove it")
     start = time.perf_counter()
-    parts = _parts(OpenedRun(path, backbone=backbone), chosen, tasks)
+    run, exporter = OpenedRun(path, backbone=backbone), chosen.load()
+    parts = (run if chosen.nests else run.with_one_model()).parts(tasks)  # by sub-folder; "" is the folder itself
     comparisons: list[TaskComparison] = []
     try:
         with atomic_folder(target) as folder:
             for name in list(parts):
                 source = open_source(parts.pop(name), tasks, examples)  # one model in memory at a time
                 (folder / name).mkdir(exist_ok=True)
-                chosen.write(source, folder / name)
-                for comparison in chosen.verify(source, folder / name):
+                exporter.write(source, folder / name)
+                for comparison in exporter.verify(source, folder / name):
                     comparisons.append(comparison)
                     observer.reported(str(comparison))
             _check(comparisons, chosen.tolerance)
@@ -99,11 +100,6 @@ def export_run(
     seconds = time.perf_counter() - start
     pushed = None if push_to is None else push(target, push_to)
     return ExportReport(format, target, chosen.tolerance, comparisons, sizes, seconds, pushed)
-
-
-def _parts(run: OpenedRun, chosen: Format, tasks: Sequence[str] | None) -> dict[str, OpenedRun]:
-    """The runs to export, by the sub-folder each goes to; "" is the folder itself."""
-    return (run if chosen.nests else run.with_one_model()).parts(tasks)
 
 
 def _check(comparisons: Sequence[TaskComparison], tolerance: float) -> None:

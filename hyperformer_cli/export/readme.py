@@ -29,7 +29,7 @@ def write_readme(source: ExportSource, folder: Path, template: str, **variables:
     """
     task = source.first_task
     text = _TEMPLATES.get_template(template).render(
-        name=source.recipe.name,
+        name=source.run.recipe.name,
         tasks=list(source.tasks),
         task=task,
         about=source.about(task),

@@ -7,10 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.adapters.model import AdaptedModel
-from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.collation import collate
 from hyperformer_cli.data.loading import longest_target, select_rows
 from hyperformer_cli.data.sources import load_rows
@@ -52,16 +50,8 @@ class ExportSource:
     samples: dict[str, Samples]
 
     @property
-    def recipe(self) -> Recipe:
-        return self.run.recipe
-
-    @property
     def model(self) -> AdaptedModel:
         return self.run.model
-
-    @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        return self.run.tokenizer
 
     @property
     def form(self) -> str | None:
@@ -82,11 +72,11 @@ class ExportSource:
         """What one needs to know to ask a task and to read its answers; columns of `input` are in braces."""
         declared = self.tasks[task]
         return {
-            "input": declared.input_template(self.recipe.adapter.needs_task_prefix),
+            "input": declared.input_template(self.run.recipe.adapter.needs_task_prefix),
             "labels": list(declared.label_texts),
-            "label_names": list(declared.label_names),
-            "metrics": list(declared.metrics),
-            "max_new_tokens": longest_target([declared], self.tokenizer)[task],
+            "label_names": declared.label_names,
+            "metrics": declared.metrics,
+            "max_new_tokens": longest_target([declared], self.run.tokenizer)[task],
         }
 
     def example_input(self, task: str) -> str:
