@@ -1,10 +1,13 @@
 """`hyperformer count-params`."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hyperformer_cli.cli.console import AsJson, Overrides, print_json, reports_errors
+
+if TYPE_CHECKING:
+    from hyperformer_cli.config.recipe import Recipe
 
 
 @reports_errors
@@ -44,7 +47,7 @@ def count_params(
     stdout_console().print(table("Parameters relative to the backbone", columns, cells))
 
 
-def _row(recipe: Any) -> dict[str, Any]:
+def _row(recipe: "Recipe") -> dict[str, Any]:
     from hyperformer_cli.adapters.counting import count_recipe
 
     counts, total = count_recipe(recipe)

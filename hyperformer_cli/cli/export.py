@@ -23,15 +23,12 @@ def export(
 
     An export that differs is removed again (exit code 1). The last line on stdout is the folder.
     """
-    from rich.console import Console
-
-    from hyperformer_cli.cli.progress import PlainProgress
+    from hyperformer_cli.cli.progress import LineObserver
     from hyperformer_cli.export.export_run import export_run
 
     chosen = names(tasks, "--tasks")
     typer.echo(f"exporting {run}, then comparing the export with it", err=True)
-    observer = PlainProgress(Console(stderr=True, highlight=False, markup=False))
-    report = export_run(run, format, to, chosen, examples, backbone, push_to, observer)
+    report = export_run(run, format, to, chosen, examples, backbone, push_to, LineObserver())
     if as_json:
         print_json(report.as_dict())
         return

@@ -61,6 +61,7 @@ def fewshot(
     if not found.path.is_dir():
         _refuse_missing_run(found.path, recipe or DEFAULT_RECIPE)
     from hyperformer_cli.cli.progress import LineObserver
+    from hyperformer_cli.cli.tables import fewshot_table, stdout_console
     from hyperformer_cli.fewshot.run_fewshot import run_fewshot
     from hyperformer_cli.runs.opened import OpenedRun
 
@@ -71,8 +72,6 @@ def fewshot(
     if as_json:
         print_json({"run": str(found.path), **summary})
         return
-    from hyperformer_cli.cli.tables import fewshot_table, stdout_console
-
     stdout_console().print(fewshot_table(summary))
     typer.echo(str((output_dir or found.path) / "fewshot.json"))
 

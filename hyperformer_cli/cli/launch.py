@@ -59,8 +59,7 @@ def adopt_slurm_environment() -> None:
 
 def first_host(nodes: str) -> str:
     """The first host of a list as SLURM writes it: `gpu03` of `gpu[03-05,9],login1`."""
-    name = re.match(r"([^,\[]+)(?:\[([^,\]-]+))?", nodes)
-    return name[1] + (name[2] or "")
+    return re.sub(r"^([^,\[]+)(?:\[([^,\]-]+))?.*", r"\1\2", nodes)
 
 
 def _arguments_without_nproc() -> list[str]:

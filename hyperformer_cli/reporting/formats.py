@@ -15,7 +15,6 @@ from rich.text import Text
 from hyperformer_cli.reporting.table import Column, Row, Table, TableCell
 from hyperformer_cli.tasks.metrics import METRICS
 
-FORMATS = ("text", "markdown", "latex", "csv", "json")
 _HEADING_WIDTH = 24  # where a long method's name breaks
 _LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",

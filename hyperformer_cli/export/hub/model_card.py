@@ -68,7 +68,7 @@ def _metadata(
         license_name=None if known else "see-licence-below",
         tags=["hyperformer", source.family, "adapters", "hypernetworks", "multi-task", recipe.adapter.method],
         datasets=sorted(set(filter(None, map(_dataset, tasks)))) or None,
-        metrics=sorted({METRICS[metric].hub_id for task in tasks for metric in task.metrics or ()}),
+        metrics=sorted({METRICS[metric].hub_id for task in tasks for metric in task.metrics}),
         model_name=recipe.name,
         eval_results=[_eval_result(source.tasks[score["task"]], score) for score in scores] or None,
     )
