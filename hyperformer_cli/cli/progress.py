@@ -121,9 +121,8 @@ class LiveProgress(Observer):
             f"learning rate {record['learning_rate']:.2e}   gradient norm {record['gradient_norm']}"
         )
         self.latest |= record["loss_by_task"]  # not every task is drawn between two log lines
-        self.losses = table(
-            "", ("task", "loss per token"), [(task, f"{loss:.4f}") for task, loss in self.latest.items()]
-        )
+        rows = [(task, f"{loss:.4f}") for task, loss in self.latest.items()]
+        self.losses = table("", ("task", "loss per token"), rows)
 
     def evaluating(self, task: str, split: str, examples: int) -> None:
         self.activity = f"evaluating {split}: {task}"

@@ -61,11 +61,6 @@ class Table:
         rows = tuple(Row(column.names, own) for column, own in zip(self.columns, cells, strict=True))
         return replace(self, row_heads=self.column_heads, column_heads=self.row_heads, columns=columns, rows=rows)
 
-    @property
-    def has_spread(self) -> bool:
-        """Whether any figure is over several seeds."""
-        return any(cell is not None and cell.n > 1 for row in self.rows for cell in row.cells)
-
 
 def over_seeds(values: Sequence[float], printed: float | None = None) -> TableCell:
     """Mean and sample standard deviation of one value per seed."""

@@ -54,7 +54,7 @@ RECIPES: list[tuple[str, Any, list[str]]] = [
     ("tasks", [], ["tasks", "at least 1"]),
     ("tasks", None, ["tasks", "missing"]),
     ("tasks", "cola", ["tasks", "list"]),
-    ("tasks", ["cola", "cola"], ["named twice: cola"]),
+    ("tasks", ["cola", "cola"], ["duplicate", "cola"]),
     ("tasks", ["cola", "mrcp"], ["unknown task 'mrcp'", "'mrpc'"]),
     ("tasks", ["cola", 3], ["tasks.1", "string"]),
     ("tasks", ["cola", "rte"], ["no folder 'rte'"]),
