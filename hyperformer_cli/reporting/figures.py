@@ -18,9 +18,8 @@ from hyperformer_cli.reporting.training_curves import training_losses
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SMALL = 8  # points, the font of labels and legends
-_LOOKS: list[dict[str, Any]] = list(
-    cycler(linestyle=("-", "--", ":", "-.")) * cycler(color=COLOURS)
-)  # past the last colour, dashed ones
+# Past the last colour, dashed ones.
+_LOOKS: list[dict[str, Any]] = list(cycler(linestyle=("-", "--", ":", "-.")) * cycler(color=COLOURS))
 _MARKERS = "osD^vPX"
 
 

@@ -46,10 +46,10 @@ class Table:
 
     kind: str  # glue, few-shot, low-resource, ablation or parameters
     title: str
-    row_heads: tuple[str, ...]
-    column_heads: tuple[str, ...]
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    row_heads: tuple[str, ...] = ("method",)
+    column_heads: tuple[str, ...] = ("",)
     notes: tuple[str, ...] = ()  # sentences below it
     figures: str = ""  # what the numbers are, for the axis of a chart
     transpose_text: bool = False  # text shows columns as rows, because there are many columns

@@ -78,7 +78,6 @@ def glue_table(groups: Sequence[Group], split: str) -> Table:
     return Table(
         kind="glue",
         title=f"{_benchmark(groups)}, {split}, per cent",
-        row_heads=("method",),
         column_heads=("task", "metric"),
         columns=tuple(map(Column, (*metrics, ("average", "mean of metrics"), ("average", "mean of tasks")))),
         rows=tuple(rows),
@@ -99,7 +98,6 @@ def low_resource_table(curves: Sequence[Curve], split: str) -> Table:
     return Table(
         kind="low-resource",
         title=f"{_benchmark(groups)}, low resource, {split}: mean of metrics by training examples per task, per cent",
-        row_heads=("method",),
         column_heads=("training examples per task",),
         columns=tuple(Column(("all" if size is None else f"{size}",)) for size in sizes),
         rows=tuple(rows),
@@ -120,7 +118,6 @@ def ablation_table(groups: Sequence[Group], split: str) -> Table:
         kind="ablation",
         title=f"{_benchmark(groups)}, ablation, {split}, per cent",
         row_heads=("variant",),
-        column_heads=("",),
         columns=(Column(("mean of metrics",)), Column(("against full",), "{:+.2f}"), Column(("mean of tasks",))),
         rows=tuple(rows),
         notes=() if reference is not None else ("Not compared: not exactly one row is named full.",),
@@ -143,8 +140,6 @@ def parameter_table(groups: Sequence[Group]) -> Table:
     return Table(
         kind="parameters",
         title="Parameters relative to the backbone",
-        row_heads=("method",),
-        column_heads=("",),
         columns=(Column(("total",), "{:.2f}x"), Column(("trained per task (%)",)), Column(("trained",), "{:,.0f}")),
         rows=tuple(rows),
         notes=tuple(filter(None, notes)),

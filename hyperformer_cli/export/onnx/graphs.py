@@ -5,7 +5,6 @@ The decoder maps new tokens, with the keys and values of those before, to logits
 Before the first token there are none, so one graph serves all steps and a whole target at once.
 """
 
-import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -161,26 +160,12 @@ def _eager_attention(backbone: PreTrainedModel) -> Iterator[None]:
         backbone.set_attn_implementation(before)
 
 
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Silences deprecations within torch, axes of the same name, and a torchvision that is not installed."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
 def _export(
     module: nn.Module, inputs: tuple, input_names: list[str], output_names: list[str], dynamic_shapes: Any
 ) -> "onnx_ir.Model":
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
-    with _without_warnings(), torch.no_grad():
+    with warnings.catch_warnings(action="ignore"), torch.no_grad():  # deprecations within torch, axes of the same name
         program = torch.onnx.export(
             module.eval(),
             inputs,
