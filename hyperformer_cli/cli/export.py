@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from hyperformer_cli.cli.console import AsJson, Backbone, names, print_json, reports_errors
+from hyperformer_cli.export.formats import FORMATS
 
 
 @reports_errors
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    format: Annotated[str, typer.Option("--format", help="static, hub, adapterhub or onnx.")],
+    format: Annotated[str, typer.Option("--format", help=f"{', '.join(FORMATS)}.")],
     to: Annotated[Path | None, typer.Option(help="A new folder; RUN/export/FORMAT by default.")] = None,
     tasks: Annotated[str | None, typer.Option(help="Comma-separated names; by default all of the run's.")] = None,
     examples: Annotated[int, typer.Option(min=1, help="Rows per task on which it is compared with the run.")] = 16,

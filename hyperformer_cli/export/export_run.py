@@ -1,4 +1,4 @@
-"""One export: written to a temporary folder, loaded again, compared with the run, and only then given its name."""
+"""One export: written to a temporary folder, loaded again, compared with the run, and only then renamed."""
 
 import os
 import time
@@ -23,7 +23,7 @@ class ExportReport:
 
     Attributes:
         format: its name.
-        folder: where it lies.
+        folder: where it is.
         tolerance: the largest difference of a logit that would have been accepted.
         tasks: one comparison per task.
         files: size in bytes by path within the folder.
@@ -56,14 +56,14 @@ def export_run(
     """Exports a run; one with one model per task (`joint: false`) into one folder per task.
 
     Args:
-        path: the run folder, or an export that holds a model of ours.
+        path: the run folder, or an export that `AdaptedModel` can load.
         format: a key of `FORMATS`.
         to: a folder that does not exist; `RUN/export/<format>` by default.
         tasks: by default all of the run's.
         examples: rows per task on which the export is compared with the run.
-        backbone: a folder with the model the run was trained on, where that is no longer where it was.
+        backbone: a folder with the model the run was trained on, if that model has moved.
         push_to: `owner/name` on the hub to upload a `hub` folder to.
-        observer: hears of every comparison.
+        observer: is told of every comparison.
 
     Raises:
         InputError: an unknown format or task, not a run, damaged files, or a target that exists.
@@ -85,13 +85,14 @@ def export_run(
     comparisons: list[TaskComparison] = []
     try:
         with atomic_folder(target) as folder:
-            for name in list(parts):
-                source = open_source(parts.pop(name), tasks, examples)  # one model in memory at a time
+            for name, part in parts.items():
+                source = open_source(part, tasks, examples)
                 (folder / name).mkdir(exist_ok=True)
                 exporter.write(source, folder / name)
                 for comparison in exporter.verify(source, folder / name):
                     comparisons.append(comparison)
                     observer.reported(str(comparison))
+                part.unload()  # one model in memory at a time
             _check(comparisons, chosen.tolerance)
             files = sorted(file for file in folder.rglob("*") if file.is_file())
             sizes = {str(file.relative_to(folder)): file.stat().st_size for file in files}

@@ -69,7 +69,7 @@ class ExportSource:
         return next(iter(self.tasks))
 
     def about(self, task: str) -> dict[str, Any]:
-        """What one needs to know to ask a task and to read its answers; columns of `input` are in braces."""
+        """How inputs of a task are written (columns in braces) and what its answers mean."""
         declared = self.tasks[task]
         return {
             "input": declared.input_template(self.run.recipe.adapter.needs_task_prefix),
@@ -86,11 +86,11 @@ class ExportSource:
 
 
 def open_source(run: OpenedRun, tasks: Sequence[str] | None = None, examples: int = EXAMPLES) -> ExportSource:
-    """Loads what an export needs of a run.
+    """Loads the model of a run and a batch for each task.
 
     Args:
         run: of one model.
-        tasks: the tasks to export, by default all of the model's; others are passed over.
+        tasks: the tasks to export, by default all of the model's; others are ignored.
         examples: rows of each task's validation split to compare on, where the data are available.
 
     Raises:

@@ -40,7 +40,7 @@ def attached(backbone: PreTrainedModel, described: dict[str, Any], tensors: dict
 
 @torch.inference_mode()
 def backbone_outputs(backbone: PreTrainedModel, batch: dict[str, Tensor]) -> Outputs:
-    """What a T5 answers with what is attached to it."""
+    """The outputs of a T5 with the adapters that are attached to it."""
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
     cache = EncoderDecoderCache(DynamicCache(), DynamicCache())  # the default has the encoder's depth
     generate = cast(Callable[..., Tensor], backbone.generate)  # which transformers declares for subclasses only

@@ -1,4 +1,4 @@
-"""What anyone may read: paths of this machine are reduced to their last part."""
+"""What is published contains no paths of this machine: each is reduced to its last part."""
 
 from pathlib import Path
 from typing import Any

@@ -5,6 +5,7 @@ The decoder maps new tokens, with the keys and values of those before, to logits
 Before the first token there are none, so one graph serves all steps and a whole target at once.
 """
 
+import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -165,6 +166,7 @@ def _export(
 ) -> "onnx_ir.Model":
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of a torchvision that is not installed
     with warnings.catch_warnings(action="ignore"), torch.no_grad():  # deprecations within torch, axes of the same name
         program = torch.onnx.export(
             module.eval(),

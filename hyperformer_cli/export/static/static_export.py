@@ -40,7 +40,7 @@ def verify(source: ExportSource, folder: Path) -> Iterator[TaskComparison]:
 
 
 def _write_readme(source: ExportSource, folder: Path) -> None:
-    """Its code works as it stands where the backbone is a published model or a folder.
+    """Its code runs unchanged where the backbone is a published model or a folder.
 
     How adapters are used with torch and transformers alone depends on their form and the family of the backbone:
     `<form>_<family>.md.jinja` is that section, which the README lacks where there is no such file.
