@@ -95,7 +95,7 @@ def _show_plan(found: dict[str, Any], as_json: bool) -> None:
     from hyperformer_cli.cli.tables import stdout_console, table
 
     rows = [
-        (name, target["similar_to"] or "", ", ".join(map(str, target["shots"])), target["train"], target["test"])
+        (name, target["similar_to"], ", ".join(map(str, target["shots"])), target["train"], target["test"])
         for name, target in found["targets"].items()
     ]
     console, protocol = stdout_console(), found["protocol"]

@@ -100,12 +100,9 @@ class LiveProgress(Observer):
     def started(self, run: RunStart) -> None:
         self.bars.update(self.steps, description=run.name, total=run.max_steps)
         self.status = _trained(run)
-        splits = ("train", "validation", "test")
-        rows = [
-            (task, *(f"{sizes[split]:,}" if split in sizes else "" for split in splits))
-            for task, sizes in run.examples.items()
-        ]
-        self.losses = table("examples", ("task", *splits), rows)
+        columns = ("task", "train", "validation", "test")
+        rows = [(task, *map(sizes.get, columns[1:])) for task, sizes in run.examples.items()]
+        self.losses = table("examples", columns, rows)
 
     def resumed(self, step: int) -> None:
         self.reported(f"continuing after step {step}")

@@ -28,9 +28,8 @@ def list_recipes(as_json: AsJson = False) -> None:
         return
     from hyperformer_cli.cli.tables import stdout_console, table
 
+    cells = [[row[key] for key in ("recipe", "table", "row", "printed_average")] for row in rows]
     columns = ("recipe", "table", "row", "printed")
-    printed = ["" if row["printed_average"] is None else f"{row['printed_average']:.2f}" for row in rows]
-    cells = [(*(row[key] or "" for key in columns[:3]), average) for row, average in zip(rows, printed, strict=True)]
     stdout_console().print(table("Recipes (printed: the paper's average)", columns, cells, left=3))
 
 

@@ -26,8 +26,7 @@ def list_tasks(as_json: AsJson = False) -> None:
     from hyperformer_cli.cli.tables import stdout_console, table
 
     cells = [
-        [task.name, _source(task), ", ".join(task.metrics), task.split_rule, f"{task.sizes['train']:,}"]
-        for task in tasks
+        (task.name, _source(task), ", ".join(task.metrics), task.split_rule, task.sizes["train"]) for task in tasks
     ]
     stdout_console().print(table("Tasks", ("task", "data set", "metrics", "splits", "train"), cells, left=4))
 
@@ -80,7 +79,7 @@ def show(
 
     console = stdout_console()
     columns = ("role", "paper", "reference", "taken from")
-    cells = [(role, f"{s['paper']:,}", f"{s['reference']:,}", s["from"]) for role, s in shown["splits"].items()]
+    cells = [(role, *(size[key] for key in ("paper", "reference", "from"))) for role, size in shown["splits"].items()]
     console.print(table(f"{found.name}: {shown['data_set']} ({found.split_rule})", columns, cells))
     console.print(f"input    {shown['example']['input']}", soft_wrap=True)
     console.print(f"target   {shown['example']['target']}", soft_wrap=True)

@@ -71,7 +71,7 @@ def nearest_neighbours(embeddings: TaskEmbeddings) -> list[dict[str, Any]]:
 def principal_components(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(tasks, 2) coordinates on the first two principal components, and the share of variance of each.
 
-    What does not exist is 0: the second component of one-dimensional vectors, the variance of equal vectors.
+    Undefined ones are 0: the second component of one-dimensional vectors, the variance of equal vectors.
     """
     from sklearn.decomposition import PCA
 

@@ -134,9 +134,7 @@ def override(key: str, value: Any) -> str:
 def distinct_names(groups: Sequence[Group], apart_from: Collection[str] = ()) -> list[str]:
     """A row's name for each group: the paper's row or the recipe's name, and what sets groups of one name apart.
 
-    Args:
-        groups: of one table.
-        apart_from: dotted keys that the table itself shows.
+    `apart_from` holds dotted keys that the table itself shows.
     """
     names = [group.row or without_sweep_cell(group.recipe.name) for group in groups]
     all_settings = [{k: v for k, v in settings(group.recipe).items() if k not in apart_from} for group in groups]
@@ -154,14 +152,7 @@ def set_apart(
     folders: Sequence[Path],
     write: Callable[[str, Any], str] = override,
 ) -> list[str]:
-    """Adds to each duplicate name the settings that set it apart from its namesakes, or else its folder.
-
-    Args:
-        names: of things in one table.
-        settings: of each.
-        folders: of each.
-        write: a setting's key and value as text.
-    """
+    """Adds to each duplicate name the settings, as `write` words them, that set it apart, or else its folder."""
     longer = []
     for name, own in zip(names, settings, strict=True):
         keys = differing([other for namesake, other in zip(names, settings, strict=True) if namesake == name])

@@ -16,12 +16,7 @@ from hyperformer_cli.reporting.groups import (
     low_resource_curves,
     without_size,
 )
-from hyperformer_cli.reporting.paper import (
-    order_of_averages,
-    printed_parameters,
-    printed_scores,
-    recipe_difference,
-)
+from hyperformer_cli.reporting.paper import order_of_averages, printed_parameters, printed_scores, recipe_difference
 from hyperformer_cli.reporting.table import Column, Row, Table, TableCell
 
 

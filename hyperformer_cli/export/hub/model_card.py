@@ -21,13 +21,7 @@ _APACHE_OWNERS = ("google-t5/", "google/t5-", "google/flan-t5-", "google/mt5-", 
 
 
 def model_card(source: ExportSource, recipe: Recipe, results: Mapping[str, Any] | None) -> str:
-    """The text of README.md.
-
-    Args:
-        source: the run.
-        recipe: as it is published, without paths.
-        results: the content of results.json, if the run was evaluated.
-    """
+    """The text of README.md, from the recipe without paths and, if the run was evaluated, what results.json holds."""
     local = is_folder(source.model.source.name)
     origin = replace(source.model.source, name=recipe.model.name)
     scored = results["results"] if results else []
