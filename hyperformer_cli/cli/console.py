@@ -103,5 +103,17 @@ def names(text: str | None, option: str) -> list[str] | None:
     return found
 
 
+def new_file(path: Path | None, name: str) -> Path:
+    """Where a copy goes: `path`, `name` in it if it is a folder, or `name` here.
+
+    Raises:
+        InputError: the file exists.
+    """
+    file = path / name if path and path.is_dir() else path or Path(name)
+    if file.exists():
+        raise InputError(f"{file} exists; name another file")
+    return file
+
+
 def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,10 +1,13 @@
 """`hyperformer count-params`."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hyperformer_cli.cli.console import AsJson, Overrides, print_json, reports_errors
+
+if TYPE_CHECKING:
+    from hyperformer_cli.config.recipe import Recipe
 
 
 @reports_errors
@@ -29,22 +32,13 @@ def count_params(
         return
     from hyperformer_cli.cli.tables import stdout_console, table
 
-    columns = ("recipe", "total", "printed", "per task", "printed", "trained")
-    cells = [
-        (
-            row["recipe"],
-            row["total"],
-            row["printed_total"] or "",
-            f"{row['per_task_percent']:.2f} %",
-            "" if row["printed_per_task_percent"] is None else f"{row['printed_per_task_percent']:g} %",
-            f"{row['trained']:,}",
-        )
-        for row in rows
-    ]
+    columns = ("recipe", "total", "printed", "per task (%)", "printed", "trained")
+    keys = ("recipe", "total", "printed_total", "per_task_percent", "printed_per_task_percent", "trained")
+    cells = [[row[key] for key in keys] for row in rows]
     stdout_console().print(table("Parameters relative to the backbone", columns, cells))
 
 
-def _row(recipe: Any) -> dict[str, Any]:
+def _row(recipe: "Recipe") -> dict[str, Any]:
     from hyperformer_cli.adapters.counting import count_recipe
 
     counts, total = count_recipe(recipe)

@@ -1,7 +1,7 @@
 """`hyperformer eval`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,16 +15,12 @@ def evaluate(
         list[str] | None, typer.Option(help="train, validation or test; by default the recipe's. Repeatable.")
     ] = None,
     tasks: Annotated[str | None, typer.Option(help="Comma-separated; by default all of the run's.")] = None,
-    weights: Annotated[str, typer.Option(help="best or last.")] = "best",
+    weights: Annotated[Literal["best", "last"], typer.Option(help="Which of the run's weights.")] = "best",
     backbone: Backbone = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run again, on any split, tasks or data (--set data.source=FOLDER)."""
-    from hyperformer_cli.errors import InputError, did_you_mean
-
-    if weights not in ("best", "last"):
-        raise InputError(f"--weights {weights}: {did_you_mean(weights, ('best', 'last'))}")
     from hyperformer_cli.cli.progress import make_observer
     from hyperformer_cli.cli.tables import print_results
     from hyperformer_cli.evaluation.evaluate_run import evaluate_run

@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from hyperformer_cli.cli.console import AsJson, Backbone, names, print_json, reports_errors
+from hyperformer_cli.export.formats import FORMATS
 
 
 @reports_errors
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    format: Annotated[str, typer.Option("--format", help="static, hub, adapterhub or onnx.")],
+    format: Annotated[str, typer.Option("--format", help=f"{', '.join(FORMATS)}.")],
     to: Annotated[Path | None, typer.Option(help="A new folder; RUN/export/FORMAT by default.")] = None,
     tasks: Annotated[str | None, typer.Option(help="Comma-separated names; by default all of the run's.")] = None,
     examples: Annotated[int, typer.Option(min=1, help="Rows per task on which it is compared with the run.")] = 16,
@@ -23,15 +24,12 @@ def export(
 
     An export that differs is removed again (exit code 1). The last line on stdout is the folder.
     """
-    from rich.console import Console
-
-    from hyperformer_cli.cli.progress import PlainProgress
+    from hyperformer_cli.cli.progress import LineObserver
     from hyperformer_cli.export.export_run import export_run
 
     chosen = names(tasks, "--tasks")
     typer.echo(f"exporting {run}, then comparing the export with it", err=True)
-    observer = PlainProgress(Console(stderr=True, highlight=False, markup=False))
-    report = export_run(run, format, to, chosen, examples, backbone, push_to, observer)
+    report = export_run(run, format, to, chosen, examples, backbone, push_to, LineObserver())
     if as_json:
         print_json(report.as_dict())
         return

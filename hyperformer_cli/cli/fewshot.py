@@ -44,6 +44,8 @@ def fewshot(
 
     A second start skips the trials that are done.
     """
+    from hyperformer_cli.config.loading import shipped_recipes
+    from hyperformer_cli.errors import InputError
     from hyperformer_cli.fewshot.resolve import DEFAULT_RECIPE, plan, resolve
 
     options = {
@@ -59,30 +61,22 @@ def fewshot(
         _show_plan(plan(found, loaded, output_dir or found.path, strict_shots), as_json)
         return
     if not found.path.is_dir():
-        _refuse_missing_run(found.path, recipe or DEFAULT_RECIPE)
+        trained = found.path.name if found.path.name in shipped_recipes() else recipe or DEFAULT_RECIPE
+        raise InputError(f"no run at {found.path}; train it first (hyperformer train {trained}), or give another RUN")
     from hyperformer_cli.cli.progress import LineObserver
+    from hyperformer_cli.cli.tables import fewshot_table, stdout_console
     from hyperformer_cli.fewshot.run_fewshot import run_fewshot
     from hyperformer_cli.runs.opened import OpenedRun
 
-    trained = OpenedRun(found.path, backbone=backbone)
-    summary = run_fewshot(trained, loaded, output_dir or found.path, strict_shots, LineObserver())
+    opened = OpenedRun(found.path, backbone=backbone)
+    summary = run_fewshot(opened, loaded, output_dir or found.path, strict_shots, LineObserver())
     if not is_main_process():
         return
     if as_json:
         print_json({"run": str(found.path), **summary})
         return
-    from hyperformer_cli.cli.tables import fewshot_table, stdout_console
-
     stdout_console().print(fewshot_table(summary))
     typer.echo(str((output_dir or found.path) / "fewshot.json"))
-
-
-def _refuse_missing_run(path: Path, recipe: str) -> None:
-    from hyperformer_cli.config.loading import shipped_recipes
-    from hyperformer_cli.errors import InputError
-
-    trained = path.name if path.name in shipped_recipes() else recipe
-    raise InputError(f"no run at {path}; train it first (hyperformer train {trained}), or give another RUN")
 
 
 def _numbers(text: str | None, option: str) -> list[int] | None:
@@ -101,7 +95,7 @@ def _show_plan(found: dict[str, Any], as_json: bool) -> None:
     from hyperformer_cli.cli.tables import stdout_console, table
 
     rows = [
-        (name, target["similar_to"] or "", ", ".join(map(str, target["shots"])), target["train"], target["test"])
+        (name, target["similar_to"], ", ".join(map(str, target["shots"])), target["train"], target["test"])
         for name, target in found["targets"].items()
     ]
     console, protocol = stdout_console(), found["protocol"]

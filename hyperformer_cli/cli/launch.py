@@ -12,7 +12,8 @@ import typer
 def become_launcher(processes: int) -> None:
     """Starts this command in several processes, waits, and exits with the code of the first process that failed.
 
-    Signals are passed on to the processes, which then have 30 seconds to save.
+    The processes know by RANK that they are not to start others. Signals are passed on to them; they then have 30
+    seconds to save.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -31,7 +32,7 @@ def become_launcher(processes: int) -> None:
         max_restarts=0,
     )
     try:
-        elastic_launch(config, sys.executable)("-m", "hyperformer_cli", *_arguments_without_nproc())
+        elastic_launch(config, sys.executable)("-m", "hyperformer_cli", *sys.argv[1:])
     except ChildFailedError as error:
         raise typer.Exit(min(error.failures.values(), key=lambda failure: failure.timestamp).exitcode) from None
     except SignalException as error:
@@ -59,13 +60,4 @@ def adopt_slurm_environment() -> None:
 
 def first_host(nodes: str) -> str:
     """The first host of a list as SLURM writes it: `gpu03` of `gpu[03-05,9],login1`."""
-    name = re.match(r"([^,\[]+)(?:\[([^,\]-]+))?", nodes)
-    return name[1] + (name[2] or "")
-
-
-def _arguments_without_nproc() -> list[str]:
-    arguments = [argument for argument in sys.argv[1:] if not argument.startswith("--nproc-per-node=")]
-    if "--nproc-per-node" in arguments:
-        at = arguments.index("--nproc-per-node")
-        del arguments[at : at + 2]
-    return arguments
+    return re.sub(r"^([^,\[]+)(?:\[([^,\]-]+))?.*", r"\1\2", nodes)

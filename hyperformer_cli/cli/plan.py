@@ -31,15 +31,11 @@ def _print_plan(found: dict[str, Any]) -> None:
     from hyperformer_cli.cli.tables import stdout_console, table
 
     console, parameters = stdout_console(), found["parameters"]
+    columns = ("task", "train", "validation", "test", "share of steps")
     rows = [
-        (
-            task,
-            *(f"{sizes[split]:,}" for split in ("train", "validation", "test")),
-            f"{100 * sizes['share_of_steps']:.1f} %",
-        )
+        (task, *(sizes[split] for split in columns[1:4]), f"{100 * sizes['share_of_steps']:.1f} %")
         for task, sizes in found["tasks"].items()
     ]
-    columns = ("task", "train", "validation", "test", "share of steps")
     console.print(table(f"{found['name']} ({found['method']}): {found['sizes']} sizes", columns, rows))
     runs = "" if found["runs"] == 1 else f" in {found['runs']} runs of one task each"
     console.print(f"steps {found['steps']:,}{runs}, examples {found['examples']:,} ({found['epochs']} epochs)")

@@ -3,7 +3,7 @@
 import contextlib
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -29,7 +29,7 @@ def predict(
         str | None, typer.Option(help="The task of every row; by default each row's column `task` names it.")
     ] = None,
     input_format: Annotated[
-        str | None, typer.Option(help="jsonl, csv or tsv; by default the file's suffix, and jsonl for stdin.")
+        Literal["jsonl", "csv", "tsv"] | None, typer.Option(help="By default the file's suffix, and jsonl for stdin.")
     ] = None,
     backbone: Backbone = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Rows at a time; by default the run's.")] = None,

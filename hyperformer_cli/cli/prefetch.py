@@ -25,12 +25,11 @@ def prefetch(
 
     The last line on stdout is the command that trains from the folder.
     """
-    from hyperformer_cli.cli.progress import make_observer
+    from hyperformer_cli.cli.progress import LineObserver
     from hyperformer_cli.config.loading import load_recipe
     from hyperformer_cli.data.prefetch import prefetch as write
 
-    with make_observer(live=False) as observer:
-        found = write(load_recipe(recipe, overrides or ()), to, observer)
+    found = write(load_recipe(recipe, overrides or ()), to, LineObserver())
     if as_json:
         print_json({"folder": str(to), **found})
         return

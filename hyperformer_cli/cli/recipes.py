@@ -1,11 +1,14 @@
 """`hyperformer recipes`: lists and copies the shipped recipes, and checks any."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hyperformer_cli.cli.console import AsJson, Overrides, print_json, reports_errors
+from hyperformer_cli.cli.console import AsJson, Overrides, new_file, print_json, reports_errors
+
+if TYPE_CHECKING:
+    from hyperformer_cli.config.recipe import Recipe
 
 app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True)
 
@@ -25,14 +28,8 @@ def list_recipes(as_json: AsJson = False) -> None:
         return
     from hyperformer_cli.cli.tables import stdout_console, table
 
+    cells = [[row[key] for key in ("recipe", "table", "row", "printed_average")] for row in rows]
     columns = ("recipe", "table", "row", "printed")
-    cells = [
-        (
-            *(row[key] or "" for key in columns[:3]),
-            "" if row["printed_average"] is None else f"{row['printed_average']:.2f}",
-        )
-        for row in rows
-    ]
     stdout_console().print(table("Recipes (printed: the paper's average)", columns, cells, left=3))
 
 
@@ -57,15 +54,9 @@ def copy(
 ) -> None:
     """Copy a recipe to a new file that needs no other file, to edit it."""
     from hyperformer_cli.config.loading import flatten_recipe
-    from hyperformer_cli.errors import InputError
     from hyperformer_cli.storage.atomic import write_text
 
-    text, file = flatten_recipe(recipe), f"{Path(recipe).stem}.yaml"
-    target = to or Path(file)
-    if target.is_dir():
-        target = target / file
-    if target.exists():
-        raise InputError(f"{target} exists; name another file")
+    text, target = flatten_recipe(recipe), new_file(to, f"{Path(recipe).stem}.yaml")
     write_text(target, text)
     typer.echo(str(target))
 
@@ -85,7 +76,8 @@ def validate(
     for name in names:
         try:
             recipe = load_recipe(name)
-            for each in [recipe, *(point.recipe for point in (sweep_points(recipe) if recipe.sweep else []))]:
+            points = sweep_points(recipe) if recipe.sweep else []
+            for each in [recipe, *(point.recipe for point in points)]:
                 recipe_tasks(each)
                 target_tasks(each)
             typer.echo(f"{name}: ok")
@@ -96,7 +88,7 @@ def validate(
         raise InputError(f"{wrong} of {len(names)} recipes are wrong")
 
 
-def _summary(name: str, recipe: Any) -> dict[str, Any]:
+def _summary(name: str, recipe: "Recipe") -> dict[str, Any]:
     paper = recipe.paper
     return {
         "recipe": name,

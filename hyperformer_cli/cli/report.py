@@ -2,11 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from hyperformer_cli.cli.console import AsJson, print_json, reports_errors
+
+if TYPE_CHECKING:
+    from hyperformer_cli.reporting.collect import FewShot
+    from hyperformer_cli.reporting.groups import Group
+    from hyperformer_cli.reporting.table import Table
 
 EPILOG = """Examples:
 
@@ -21,10 +26,12 @@ hyperformer report outputs/glue_* --format latex > tables.tex
 @reports_errors
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, sweeps, few-shot results.")],
-    format_: Annotated[str, typer.Option("--format", help="text, markdown, latex, csv or json.")] = "text",
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    form: Annotated[
+        Literal["text", "markdown", "latex", "csv", "json"], typer.Option("--format", help="Of what is printed.")
+    ] = "text",
+    split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Whose scores.")] = "test",
     plots: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Draw the figures into this folder.")] = None,
-    plot_format: Annotated[str, typer.Option(help="png or svg.")] = "png",
+    plot_format: Annotated[Literal["png", "svg"], typer.Option(help="Of the figures.")] = "png",
     embeddings: Annotated[bool, typer.Option("--embeddings", help="List each task's nearest neighbours.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -33,20 +40,25 @@ def report(
     Runs that differ only in the seed make one row: mean ± sample standard deviation (seeds). Prints what the runs
     allow: Table 1, few-shot, low-resource, ablation, parameters.
     """
+    from hyperformer_cli.errors import InputError
+    from hyperformer_cli.reporting import formats
     from hyperformer_cli.reporting.collect import collect
     from hyperformer_cli.reporting.groups import group_runs
+    from hyperformer_cli.reporting.plots import check_can_plot, write_plots
     from hyperformer_cli.reporting.tables import build_tables
 
-    format_ = _checked(format_, split, plots, plot_format, embeddings, as_json)
+    if as_json and form not in ("text", "json"):
+        raise InputError(f"--json and --format {form}: choose one")
+    form = "json" if as_json else form
+    if embeddings and form not in ("text", "json"):
+        raise InputError(f"--embeddings: as text or json, not {form}")
+    if plots is not None:
+        check_can_plot(plots)
     found = collect(runs)
     groups, left_out = group_runs(found.runs)
     tables = build_tables(groups, found.fewshot, split)
     neighbours = _neighbours(groups, found.fewshot) if embeddings else []
-    drawn: list[Path] = []
-    if plots is not None:
-        from hyperformer_cli.reporting.plots import write_plots
-
-        drawn = write_plots(tables, groups, found.fewshot, plots, plot_format)
+    drawn = [] if plots is None else write_plots(tables, groups, found.fewshot, plots, plot_format)
     unscored = [str(run.folder) for group in groups if not group.metrics(split) for run in group.runs]
     for line in [
         *(f"{folder}: not finished; left out" for folder in found.missing),
@@ -54,50 +66,10 @@ def report(
         *left_out,
     ]:
         typer.echo(line, err=True)
-    _print(tables, neighbours, drawn, found.missing, format_)
-
-
-def _checked(format_: str, split: str, plots: Path | None, plot_format: str, embeddings: bool, as_json: bool) -> str:
-    """The output format, once every option has been checked."""
-    from hyperformer_cli.errors import InputError, did_you_mean
-    from hyperformer_cli.reporting.formats import FORMATS
-    from hyperformer_cli.schema.section import SPLITS
-
-    if as_json:
-        if format_ not in ("text", "json"):
-            raise InputError(f"--json and --format {format_}: choose one")
-        format_ = "json"
-    for option, value, valid in (("--format", format_, FORMATS), ("--split", split, SPLITS)):
-        if value not in valid:
-            raise InputError(f"{option} {value}: {did_you_mean(value, valid)}")
-    if embeddings and format_ not in ("text", "json"):
-        raise InputError(f"--embeddings: as text or json, not {format_}")
-    if plots is not None or plot_format != "png":
-        from hyperformer_cli.reporting.plots import check_can_plot
-
-        check_can_plot(plots or Path(), plot_format)
-    return format_
-
-
-def _neighbours(groups: Sequence[Any], fewshot: Sequence[Any]) -> list[dict[str, Any]]:
-    from hyperformer_cli.errors import InputError
-    from hyperformer_cli.reporting.embeddings import nearest_neighbours, read_embeddings
-
-    found = read_embeddings(groups, fewshot)
-    if not found:
-        raise InputError("--embeddings: no run has task embeddings (a hyperformer method, with best/)")
-    return [{"name": own.name, "run": str(own.folder), "tasks": nearest_neighbours(own)} for own in found]
-
-
-def _print(
-    tables: Sequence[Any], neighbours: list[dict[str, Any]], drawn: Sequence[Path], missing: Sequence[Path], form: str
-) -> None:
-    from hyperformer_cli.reporting import formats
-
     if form == "json":
-        content = {"tables": formats.to_json(tables), "missing": [str(folder) for folder in missing]}
-        content |= {"embeddings": neighbours} if neighbours else {}
-        print_json(content | ({"plots": [str(path) for path in drawn]} if drawn else {}))
+        content = {"tables": formats.to_json(tables), "missing": [str(folder) for folder in found.missing]}
+        optional = {"embeddings": neighbours, "plots": [str(path) for path in drawn]}
+        print_json(content | {key: value for key, value in optional.items() if value})
         return
     if form == "text":
         _print_text(tables, neighbours)
@@ -108,7 +80,17 @@ def _print(
         typer.echo(str(path), err=form != "text")  # a table that is piped into a file stays one
 
 
-def _print_text(tables: Sequence[Any], neighbours: list[dict[str, Any]]) -> None:
+def _neighbours(groups: "Sequence[Group]", fewshot: "Sequence[FewShot]") -> list[dict[str, Any]]:
+    from hyperformer_cli.errors import InputError
+    from hyperformer_cli.reporting.embeddings import nearest_neighbours, read_embeddings
+
+    found = read_embeddings(groups, fewshot)
+    if not found:
+        raise InputError("--embeddings: no run has task embeddings (a hyperformer method, with best/)")
+    return [{"name": own.name, "run": str(own.folder), "tasks": nearest_neighbours(own)} for own in found]
+
+
+def _print_text(tables: "Sequence[Table]", neighbours: list[dict[str, Any]]) -> None:
     from hyperformer_cli.cli.tables import stdout_console, table
     from hyperformer_cli.reporting.formats import to_text
 

@@ -18,12 +18,13 @@ def stdout_console() -> Console:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], left: int = 1) -> RenderableType:
-    """A table whose first `left` columns are text and whose others are numbers.
+    """A table whose first `left` columns are text and whose others are numbers; None is an empty cell.
 
     In a narrow window texts are folded and numbers never are. The first column, which one would copy, is folded only
     if the other texts would otherwise have hardly any room.
     """
-    widths = [max(map(len, (head, *(str(row[i]) for row in rows)))) for i, head in enumerate(columns)]
+    cells = [[_written(value) for value in row] for row in rows]
+    widths = [max(map(len, (head, *(row[i] for row in cells)))) for i, head in enumerate(columns)]
     texts = [min(width, _READABLE) for width in widths[1:left]]
     needed = widths[0] + sum(texts) + sum(widths[left:]) + len(_GAP) * (len(columns) - 1)
     keeps_first = needed <= stdout_console().width
@@ -31,19 +32,25 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], lef
     for i, column in enumerate(columns):
         no_wrap = i >= left or (i == 0 and keeps_first)
         made.add_column(column, justify="left" if i < left else "right", no_wrap=no_wrap, overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(str(cell)) for cell in row))
+    for row in cells:
+        made.add_row(*map(Text, row))
     return Group(Text(title, style="bold"), made) if title else made  # a Table's own title wraps at its width
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return f"{value:,}" if isinstance(value, int) else value or ""
 
 
 def scores_table(
     title: str, results: Sequence[Mapping[str, Any]], average: Mapping[str, float] | None = None
 ) -> RenderableType:
     """One row per task and metric, with the score of always answering the most frequent label."""
-    rows = [(r["task"], r["metric"], f"{r['value']:.2f}", f"{r['majority']:.2f}", r["examples"]) for r in results]
+    rows = [[r[key] for key in ("task", "metric", "value", "majority", "examples")] for r in results]
     for name in ("metrics", "tasks"):
         if average and name in average:
-            rows.append(("average", f"mean of {name}", f"{average[name]:.2f}", "", ""))
+            rows.append(["average", f"mean of {name}", average[name], None, None])
     return table(title, ("task", "metric", "%", "majority", "examples"), rows, left=2)
 
 
@@ -65,7 +72,7 @@ def sweep_table(summary: Mapping[str, Any]) -> RenderableType:
         [
             cell["cell"],
             "selected" if cell["cell"] in selected else "" if cell["done"] else "missing",
-            *(f"{cell['average'][split]['metrics']:.2f}" if cell["done"] else "" for split in splits),
+            *(cell["average"][split]["metrics"] if cell["done"] else None for split in splits),
         ]
         for cell in summary["cells"]
     ]
@@ -74,12 +81,7 @@ def sweep_table(summary: Mapping[str, Any]) -> RenderableType:
 
 def fewshot_table(summary: Mapping[str, Any]) -> RenderableType:
     """One row per target, number of examples and metric, over seeds."""
-    rows = [
-        (
-            row["task"], row["init_from"] or "", row["shots"], row["metric"], f"{row['mean']:.2f}",
-            "" if row["std"] is None else f"{row['std']:.2f}", row["n"], f"{row['majority']:.2f}",
-        )
-        for row in summary["results"]
-    ]  # fmt: skip
+    keys = ("task", "init_from", "metric", "shots", "mean", "std", "n", "majority")
+    rows = [[row[key] for key in keys] for row in summary["results"]]
     title = f"{summary['name']} ({summary['method']}), few-shot: {summary['split']}, trained: {summary['train']}"
-    return table(title, ("task", "from", "examples", "metric", "mean", "std", "seeds", "majority"), rows, left=2)
+    return table(title, ("task", "from", "metric", "examples", "mean", "std", "seeds", "majority"), rows, left=3)

@@ -1,11 +1,14 @@
 """`hyperformer tasks`: the shipped tasks, and files of one's own."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hyperformer_cli.cli.console import AsJson, print_json, reports_errors
+from hyperformer_cli.cli.console import AsJson, new_file, print_json, reports_errors
+
+if TYPE_CHECKING:
+    from hyperformer_cli.tasks.task import Task
 
 app = typer.Typer(help="List, show and copy tasks.", no_args_is_help=True)
 
@@ -23,8 +26,7 @@ def list_tasks(as_json: AsJson = False) -> None:
     from hyperformer_cli.cli.tables import stdout_console, table
 
     cells = [
-        [task.name, _source(task), ", ".join(task.metrics), task.split_rule, f"{task.sizes['train']:,}"]
-        for task in tasks
+        (task.name, _source(task), ", ".join(task.metrics), task.split_rule, task.sizes["train"]) for task in tasks
     ]
     stdout_console().print(table("Tasks", ("task", "data set", "metrics", "splits", "train"), cells, left=4))
 
@@ -43,13 +45,9 @@ def copy(
 
     name = name or f"my_{task}"
     text = copy_of(task, name)
-    target = to or Path(f"{name}.yaml")
-    if target.is_dir():
-        target = target / f"{name}.yaml"
+    target = new_file(to, f"{name}.yaml")
     if target.suffix not in (".yaml", ".yml"):
         raise InputError(f"{target}: recipes know a task's file by its ending, .yaml or .yml; name another file")
-    if target.exists():
-        raise InputError(f"{target} exists; name another file")
     write_text(target, text)
     typer.echo(str(target))
     typer.echo(
@@ -81,14 +79,12 @@ def show(
 
     console = stdout_console()
     columns = ("role", "paper", "reference", "taken from")
-    cells = [(role, f"{s['paper']:,}", f"{s['reference']:,}", s["from"]) for role, s in shown["splits"].items()]
+    cells = [(role, *(size[key] for key in ("paper", "reference", "from"))) for role, size in shown["splits"].items()]
     console.print(table(f"{found.name}: {shown['data_set']} ({found.split_rule})", columns, cells))
     console.print(f"input    {shown['example']['input']}", soft_wrap=True)
     console.print(f"target   {shown['example']['target']}", soft_wrap=True)
-    labels = [
-        text if text == name else f"{text} ({name})"
-        for text, name in zip(shown["labels"], shown["label_names"], strict=True)
-    ]
+    named = zip(shown["labels"], shown["label_names"], strict=True)
+    labels = [text if text == name else f"{text} ({name})" for text, name in named]
     kind = "free text" if found.is_free_text else "numbers to one decimal"
     console.print(f"labels   {', '.join(labels) or kind}", soft_wrap=True)
     console.print(f"metrics  {', '.join(shown['metrics'])}", soft_wrap=True)
@@ -96,7 +92,7 @@ def show(
         console.print(f"few-shot transfer starts from {found.similar_to}", soft_wrap=True)
 
 
-def _find(name: str, recipe: str | None) -> tuple[Any, str | None]:
+def _find(name: str, recipe: str | None) -> tuple["Task", str | None]:
     """A task, and where its rows are, where that is known without `--data`."""
     from hyperformer_cli.config.loading import load_recipe
     from hyperformer_cli.config.recipe_tasks import recipe_tasks, target_tasks
@@ -115,21 +111,21 @@ def _find(name: str, recipe: str | None) -> tuple[Any, str | None]:
     return tasks[name], None if loaded.data.source == "hub" and tasks[name].files is None else loaded.data.source
 
 
-def _counted(task: Any, source: str) -> dict[str, Any]:
+def _counted(task: "Task", source: str) -> dict[str, Any]:
     """The sizes and the first row of the data at hand, without missing splits."""
     from hyperformer_cli.data.sources import load_rows
     from hyperformer_cli.data.splits import source_split_of
     from hyperformer_cli.errors import InputError
     from hyperformer_cli.schema.section import SPLITS
 
-    tables, fault = {}, None
+    tables, faults = {}, []
     for split in dict.fromkeys(source_split_of(task, role) for role in SPLITS):
         try:
             tables[split] = load_rows(task, split, source).table
         except InputError as error:
-            fault = error
+            faults.append(error)
     if not tables:
-        raise fault
+        raise faults[-1]
     row = next(iter(tables.values())).slice(0, 1).to_pylist()[0]
     return {
         "splits": _splits(task, {split: table.num_rows for split, table in tables.items()}),
@@ -137,11 +133,11 @@ def _counted(task: Any, source: str) -> dict[str, Any]:
     }
 
 
-def _splits(task: Any, sizes: dict[str, int]) -> dict[str, dict[str, Any]]:
+def _splits(task: "Task", sizes: dict[str, int]) -> dict[str, dict[str, Any]]:
     from hyperformer_cli.data.splits import source_split_of, split_rows
     from hyperformer_cli.schema.section import SPLITS
 
-    splits = {}
+    splits: dict[str, dict[str, Any]] = {}
     for role in SPLITS:
         source = source_split_of(task, role)
         if source in sizes:
@@ -150,7 +146,7 @@ def _splits(task: Any, sizes: dict[str, int]) -> dict[str, dict[str, Any]]:
     return splits
 
 
-def _describe(task: Any) -> dict[str, Any]:
+def _describe(task: "Task") -> dict[str, Any]:
     target = task.target or ("a number to one decimal" if task.is_regression else " or ".join(task.label_texts))
     return {
         "task": task.name,
@@ -166,7 +162,6 @@ def _describe(task: Any) -> dict[str, Any]:
     }
 
 
-def _source(task: Any) -> str:
-    if task.is_bundled:
-        return task.path
-    return " ".join(filter(None, (task.path, task.configuration))) or "files of its own"
+def _source(task: "Task") -> str:
+    parts = (task.path, None if task.is_bundled else task.configuration)
+    return " ".join(filter(None, parts)) or "files of its own"

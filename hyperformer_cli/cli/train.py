@@ -39,11 +39,12 @@ def train(
     Progress goes to stderr. The last line on stdout is the run folder.
     """
     from hyperformer_cli.config.loading import load_recipe
+    from hyperformer_cli.config.sweep import sweep_points
     from hyperformer_cli.errors import InputError
 
     loaded = load_recipe(recipe, [*(overrides or ()), *(changes or ())])
     if sweep_count:
-        _print_sweep_count(loaded)
+        typer.echo(len(sweep_points(loaded)) if loaded.sweep else 1)
         return
     if sweep_index is not None and loaded.sweep is None:
         raise InputError(f"--sweep-index: recipe '{loaded.name}' has no sweep")
@@ -92,9 +93,3 @@ def _train_sweep(recipe: "Recipe", index: int | None, as_json: bool) -> None:
             return
         stdout_console().print(sweep_table(summary))
     typer.echo(str(folder))
-
-
-def _print_sweep_count(recipe: "Recipe") -> None:
-    from hyperformer_cli.config.sweep import sweep_points
-
-    typer.echo(str(len(sweep_points(recipe)) if recipe.sweep else 1))

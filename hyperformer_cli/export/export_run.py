@@ -1,4 +1,4 @@
-"""One export: written to a temporary folder, loaded again, compared with the run, and only then given its name."""
+"""One export: written to a temporary folder, loaded again, compared with the run, and only then renamed."""
 
 import os
 import time
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from hyperformer_cli.errors import HyperformerError, InputError, did_you_mean
-from hyperformer_cli.export.formats import FORMATS, Format
+from hyperformer_cli.export.formats import FORMATS
 from hyperformer_cli.export.hub.upload import check_push, push
 from hyperformer_cli.export.source import EXAMPLES, open_source
 from hyperformer_cli.export.verification import TaskComparison
-from hyperformer_cli.observer import Observer
+from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.runs.opened import OpenedRun
 from hyperformer_cli.storage.atomic import atomic_folder
 
@@ -23,7 +23,7 @@ class ExportReport:
 
     Attributes:
         format: its name.
-        folder: where it lies.
+        folder: where it is.
         tolerance: the largest difference of a logit that would have been accepted.
         tasks: one comparison per task.
         files: size in bytes by path within the folder.
@@ -56,14 +56,14 @@ def export_run(
     """Exports a run; one with one model per task (`joint: false`) into one folder per task.
 
     Args:
-        path: the run folder, or an export that holds a model of ours.
+        path: the run folder, or an export that `AdaptedModel` can load.
         format: a key of `FORMATS`.
         to: a folder that does not exist; `RUN/export/<format>` by default.
         tasks: by default all of the run's.
         examples: rows per task on which the export is compared with the run.
-        backbone: a folder with the model the run was trained on, where that is no longer where it was.
+        backbone: a folder with the model the run was trained on, if that model has moved.
         push_to: `owner/name` on the hub to upload a `hub` folder to.
-        observer: hears of every comparison.
+        observer: is told of every comparison.
 
     Raises:
         InputError: an unknown format or task, not a run, damaged files, or a target that exists.
@@ -76,21 +76,23 @@ def export_run(
         if format != "hub":
             raise InputError(f"--push-to: only --format hub makes a folder for the hub, not '{format}'")
         check_push(push_to)
-    chosen, target, observer = FORMATS[format], to or path / "export" / format, observer or Observer()
+    chosen, target, observer = FORMATS[format], to or path / "export" / format, observer or SILENT
     if os.path.lexists(target):
         raise InputError(f"{target} exists; choose another folder with --to, or remove it")
     start = time.perf_counter()
-    parts = _parts(OpenedRun(path, backbone=backbone), chosen, tasks)
+    run, exporter = OpenedRun(path, backbone=backbone), chosen.load()
+    parts = (run if chosen.nests else run.with_one_model()).parts(tasks)  # by sub-folder; "" is the folder itself
     comparisons: list[TaskComparison] = []
     try:
         with atomic_folder(target) as folder:
-            for name in list(parts):
-                source = open_source(parts.pop(name), tasks, examples)  # one model in memory at a time
+            for name, part in parts.items():
+                source = open_source(part, tasks, examples)
                 (folder / name).mkdir(exist_ok=True)
-                chosen.write(source, folder / name)
-                for comparison in chosen.verify(source, folder / name):
+                exporter.write(source, folder / name)
+                for comparison in exporter.verify(source, folder / name):
                     comparisons.append(comparison)
                     observer.reported(str(comparison))
+                part.unload()  # one model in memory at a time
             _check(comparisons, chosen.tolerance)
             files = sorted(file for file in folder.rglob("*") if file.is_file())
             sizes = {str(file.relative_to(folder)): file.stat().st_size for file in files}
@@ -99,11 +101,6 @@ def export_run(
     seconds = time.perf_counter() - start
     pushed = None if push_to is None else push(target, push_to)
     return ExportReport(format, target, chosen.tolerance, comparisons, sizes, seconds, pushed)
-
-
-def _parts(run: OpenedRun, chosen: Format, tasks: Sequence[str] | None) -> dict[str, OpenedRun]:
-    """The runs to export, by the sub-folder each goes to; "" is the folder itself."""
-    return (run if chosen.nests else run.with_one_model()).parts(tasks)
 
 
 def _check(comparisons: Sequence[TaskComparison], tolerance: float) -> None:

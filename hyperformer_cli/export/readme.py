@@ -19,17 +19,13 @@ _TEMPLATES = Environment(
 
 
 def write_readme(source: ExportSource, folder: Path, template: str, **variables: Any) -> None:
-    """Writes an export's README, whose code asks the first task.
+    """Writes an export's README from a template below `export/`; its code is for the first task.
 
-    Args:
-        source: the run.
-        folder: the export.
-        template: a path below `export/`, such as `onnx/onnx_readme.md.jinja`.
-        **variables: what it names besides `name`, `tasks`, `task`, `about` and `example`.
+    `variables` are what the template uses besides `name`, `tasks`, `task`, `about` and `example`.
     """
     task = source.first_task
     text = _TEMPLATES.get_template(template).render(
-        name=source.recipe.name,
+        name=source.run.recipe.name,
         tasks=list(source.tasks),
         task=task,
         about=source.about(task),

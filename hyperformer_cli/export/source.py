@@ -7,10 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.adapters.model import AdaptedModel
-from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.loading import longest_target, select_rows
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
@@ -51,16 +49,8 @@ class ExportSource:
     samples: dict[str, Samples]
 
     @property
-    def recipe(self) -> Recipe:
-        return self.run.recipe
-
-    @property
     def model(self) -> AdaptedModel:
         return self.run.model
-
-    @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        return self.run.tokenizer
 
     @property
     def form(self) -> str | None:
@@ -78,14 +68,14 @@ class ExportSource:
         return next(iter(self.tasks))
 
     def about(self, task: str) -> dict[str, Any]:
-        """What one needs to know to ask a task and to read its answers; columns of `input` are in braces."""
+        """How inputs of a task are written (columns in braces) and what its answers mean."""
         declared = self.tasks[task]
         return {
-            "input": declared.input_template(self.recipe.adapter.needs_task_prefix),
+            "input": declared.input_template(self.run.recipe.adapter.needs_task_prefix),
             "labels": list(declared.label_texts),
-            "label_names": list(declared.label_names),
-            "metrics": list(declared.metrics),
-            "max_new_tokens": longest_target([declared], self.tokenizer)[task],
+            "label_names": declared.label_names,
+            "metrics": declared.metrics,
+            "max_new_tokens": longest_target([declared], self.run.tokenizer)[task],
         }
 
     def example_input(self, task: str) -> str:
@@ -95,11 +85,11 @@ class ExportSource:
 
 
 def open_source(run: OpenedRun, tasks: Sequence[str] | None = None, examples: int = EXAMPLES) -> ExportSource:
-    """Loads what an export needs of a run.
+    """Loads the model of a run and a batch for each task.
 
     Args:
         run: of one model.
-        tasks: the tasks to export, by default all of the model's; others are passed over.
+        tasks: the tasks to export, by default all of the model's; others are ignored.
         examples: rows of each task's validation split to compare on, where the data are available.
 
     Raises:

@@ -15,7 +15,7 @@ NEW_TOKENS = 8  # decoded greedily; every one must be the same
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a model answers to one batch of samples.
+    """The outputs of a model for one batch of samples.
 
     Attributes:
         logits: (rows, target length, vocabulary), with the labels shifted right as the decoder's input.
@@ -48,7 +48,7 @@ class TaskComparison:
 
 
 def outputs(model: AdaptedModel, task: str, batch: Mapping[str, Tensor]) -> Outputs:
-    """What a model of ours answers for one task."""
+    """The outputs of an `AdaptedModel` for one task."""
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
     with torch.inference_mode():
         logits = model(**batch, task=task).logits
@@ -57,7 +57,7 @@ def outputs(model: AdaptedModel, task: str, batch: Mapping[str, Tensor]) -> Outp
 
 
 def compare(source: ExportSource, task: str, found: Outputs) -> TaskComparison:
-    """Compares what an export answers to a task's samples with what the run answers."""
+    """Compares an export's outputs for the samples of a task with the run's."""
     samples = source.samples[task]
     expected = outputs(source.model, task, samples.batch)
     same_ids = expected.ids.shape == found.ids.shape and bool((expected.ids == found.ids).all())
@@ -69,6 +69,6 @@ def compare(source: ExportSource, task: str, found: Outputs) -> TaskComparison:
 
 
 def compare_models(source: ExportSource, model: AdaptedModel) -> Iterator[TaskComparison]:
-    """Compares the run's model with one of ours that was loaded from an export, task by task."""
+    """Compares the run's model with one that was loaded from an export, task by task."""
     for task, samples in source.samples.items():
         yield compare(source, task, outputs(model, task, samples.batch))

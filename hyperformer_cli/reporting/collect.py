@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
@@ -20,7 +20,7 @@ class _Record(BaseModel):
 
 
 class _File(_Record):
-    format_version: Literal[FORMAT_VERSION]
+    format_version: int = Field(ge=FORMAT_VERSION, le=FORMAT_VERSION)
 
 
 class Parameters(_Record):
@@ -120,7 +120,7 @@ def collect(folders: Sequence[Path]) -> Collected:
     missing: list[Path] = []
     found: dict[Path, tuple[Path, bool]] = {}  # a run that counted twice would narrow the spread over seeds
     for path in folders:
-        for folder, selected in _expand(Path(path)):
+        for folder, selected in _expand(path):
             found.setdefault(folder.resolve(), (folder, selected))
     for folder, selected in found.values():
         run, has_fewshot = RunFolder(folder), (folder / "fewshot.json").is_file()
@@ -168,18 +168,14 @@ def _read_fewshot(run: RunFolder) -> FewShot:
 
 
 def _read(file: Path, kind: type[_SomeFile]) -> _SomeFile:
-    """A JSON file, checked.
-
-    Raises:
-        InputError: it cannot be read, is damaged, or is of another format version.
-    """
+    """A JSON file, checked."""
     try:
         return kind.model_validate_json(file.read_bytes())
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        if fault["type"] == "literal_error":
+        if fault["loc"] == ("format_version",) and fault["type"] != "missing":
             version = f"format version {fault['input']}; this hyperformer reads {FORMAT_VERSION}"
             raise InputError(f"{file}: {version}") from error
         place = ".".join(map(str, fault["loc"]))

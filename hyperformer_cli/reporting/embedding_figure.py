@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,10 +28,11 @@ def draw_embeddings(found: Sequence[TaskEmbeddings]) -> Figure | None:
         coordinates, shares = principal_components(own.vectors)
         all_coordinates.append(coordinates)
         first_target = len(own.tasks) - own.targets
-        panel.scatter(*coordinates[:first_target].T, s=34, color=COLOURS[0], label="trained together")
+        x, y = coordinates.T
+        panel.scatter(x[:first_target], y[:first_target], s=34, color=COLOURS[0], label="trained together")
         if own.targets:
-            look = {"marker": "^", "facecolors": "none", "edgecolors": COLOURS[1], "linewidths": 1.4}
-            panel.scatter(*coordinates[first_target:].T, s=40, label="few-shot target", **look)
+            look: dict[str, Any] = {"marker": "^", "facecolors": "none", "edgecolors": COLOURS[1], "linewidths": 1.4}
+            panel.scatter(x[first_target:], y[first_target:], s=40, label="few-shot target", **look)
             panel.legend(frameon=False, fontsize=SMALL)
         panel.set_title(textwrap.fill(own.name, 45), fontsize=10)
         panel.set_xlabel(f"first component ({shares[0]:.0%} of the variance)", fontsize=SMALL)

@@ -71,7 +71,7 @@ def nearest_neighbours(embeddings: TaskEmbeddings) -> list[dict[str, Any]]:
 def principal_components(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(tasks, 2) coordinates on the first two principal components, and the share of variance of each.
 
-    What does not exist is 0: the second component of one-dimensional vectors, the variance of equal vectors.
+    Undefined ones are 0: the second component of one-dimensional vectors, the variance of equal vectors.
     """
     from sklearn.decomposition import PCA
 
@@ -105,9 +105,10 @@ def _target_vectors(fewshot: Sequence[FewShot]) -> dict[str, list[float]]:
     """For each target the vector learned from the most examples, with the first seed."""
     learned: dict[str, list[float]] = {}
     for found in fewshot:
-        trials = {trial: content.get("task_embedding") for trial, content in read_trials(found.folder).items()}
+        contents = read_trials(found.folder).items()
+        trials = {trial: content["task_embedding"] for trial, content in contents if content.get("task_embedding")}
         for task in dict.fromkeys(score.task for score in found.scores):
-            own = [trial for trial, vector in trials.items() if trial.task == task and vector]
+            own = [trial for trial in trials if trial.task == task]
             if own:
                 learned.setdefault(task, trials[min(own, key=lambda trial: (-trial.shots, trial.seed))])
     return learned

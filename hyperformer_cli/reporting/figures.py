@@ -18,7 +18,8 @@ from hyperformer_cli.reporting.training_curves import training_losses
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SMALL = 8  # points, the font of labels and legends
-_LOOKS = list(cycler(linestyle=("-", "--", ":", "-.")) * cycler(color=COLOURS))  # past the last colour, dashed ones
+# Past the last colour, dashed ones.
+_LOOKS: list[dict[str, Any]] = list(cycler(linestyle=("-", "--", ":", "-.")) * cycler(color=COLOURS))
 _MARKERS = "osD^vPX"
 
 
@@ -75,8 +76,9 @@ def draw_training(groups: Sequence[Group]) -> Figure | None:
     for panel, task in zip(panels, tasks, strict=True):
         for look, (_, losses), name in zip(itertools.cycle(_LOOKS), logged, names, strict=False):
             for seed, (steps, values) in enumerate(own[task] for own in losses if task in own):
-                single = {"marker": ".", "markersize": 4} if len(steps) == 1 else {}
-                panel.plot(steps, values, label=None if seed else name, linewidth=1.2, alpha=0.85, **look, **single)
+                marker = "." if len(steps) == 1 else ""
+                label = None if seed else name
+                panel.plot(steps, values, label=label, linewidth=1.2, alpha=0.85, marker=marker, markersize=4, **look)
         _describe(panel, task, "optimizer step", "loss per target token")
         panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         panel.set_yscale("log")  # the first hundred steps would hide the rest
@@ -90,13 +92,13 @@ def draw_training(groups: Sequence[Group]) -> Figure | None:
 
 def _line(panel: Axes, cells: Mapping[int, TableCell | None], number: int, name: str) -> None:
     """Means by number of examples, with their standard deviations as a band."""
-    cells = {examples: cell for examples, cell in cells.items() if cell}
+    drawn = {examples: cell for examples, cell in cells.items() if cell}
     look, marker = _LOOKS[number % len(_LOOKS)], _MARKERS[number % len(_MARKERS)]
-    means = np.array([cell.mean for cell in cells.values()])
-    spread = np.array([cell.std or 0 for cell in cells.values()])  # one seed has no band
-    panel.plot(list(cells), means, label=name, marker=marker, markersize=4.5, linewidth=1.5, **look)
+    means = np.array([cell.mean for cell in drawn.values()])
+    spread = np.array([cell.std or 0 for cell in drawn.values()])  # one seed has no band
+    panel.plot(list(drawn), means, label=name, marker=marker, markersize=4.5, linewidth=1.5, **look)
     if spread.any():
-        panel.fill_between(list(cells), means - spread, means + spread, alpha=0.18, linewidth=0, color=look["color"])
+        panel.fill_between(list(drawn), means - spread, means + spread, alpha=0.18, linewidth=0, color=look["color"])
 
 
 def _examples_axis(panel: Axes, examples: Iterable[int]) -> None:

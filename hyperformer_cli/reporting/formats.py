@@ -15,7 +15,6 @@ from rich.text import Text
 from hyperformer_cli.reporting.table import Column, Row, Table, TableCell
 from hyperformer_cli.tasks.metrics import METRICS
 
-FORMATS = ("text", "markdown", "latex", "csv", "json")
 _HEADING_WIDTH = 24  # where a long method's name breaks
 _LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
@@ -72,15 +71,12 @@ def to_json(tables: Sequence[Table]) -> list[dict[str, Any]]:
 
 def _figures(table: Table, row: Row) -> dict[str, dict[str, float | str | None]]:
     """A row's figures by the names of their columns, rounded to more digits than results.json holds."""
-    named = {
-        "/".join(column.names): asdict(cell) | {"difference": cell.difference}
-        for column, cell in zip(table.columns, row.cells, strict=True)
-        if cell is not None
-    }
-    return {
-        name: {key: round(value, 6) if isinstance(value, float) else value for key, value in figures.items()}
-        for name, figures in named.items()
-    }
+    figures = {}
+    for column, cell in zip(table.columns, row.cells, strict=True):
+        if cell is not None:
+            named = asdict(cell) | {"difference": cell.difference}
+            figures["/".join(column.names)] = {k: round(v, 6) if isinstance(v, float) else v for k, v in named.items()}
+    return figures
 
 
 def _cell_texts(cell: TableCell | None, column: Column) -> tuple[str, str, str]:
@@ -99,8 +95,8 @@ def _cell_texts(cell: TableCell | None, column: Column) -> tuple[str, str, str]:
 
 
 def _notes(table: Table) -> list[str]:
-    spread = ["mean ± sample standard deviation (number of seeds)"] if table.has_spread else []
-    return spread + list(table.notes)
+    has_spread = any(cell is not None and cell.n > 1 for row in table.rows for cell in row.cells)
+    return ["mean ± sample standard deviation (number of seeds)"] * has_spread + list(table.notes)
 
 
 def _blocks(table: Table, width: int) -> Iterator[RichTable]:

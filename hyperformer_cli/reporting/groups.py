@@ -3,7 +3,7 @@
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,11 @@ class Group:
     @property
     def paper(self) -> PaperRow | None:
         return self.recipe.paper
+
+    @property
+    def row(self) -> str | None:
+        """Its row of the paper."""
+        return self.paper.row if self.paper else None
 
     @property
     def size(self) -> int | None:
@@ -114,8 +119,8 @@ def settings(recipe: Recipe) -> dict[str, Any]:
 
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """Keys in which settings differ, without the options that another method does not have."""
-    keys = dict.fromkeys(itertools.chain(*settings))
-    keys = [key for key in keys if any(own.get(key) != settings[0].get(key) for own in settings)]
+    every = dict.fromkeys(itertools.chain(*settings))
+    keys = [key for key in every if any(own.get(key) != settings[0].get(key) for own in settings)]
     if "adapter.method" not in keys:
         return keys
     return [key for key in keys if not key.startswith("adapter.") or all(own.get(key) is not None for own in settings)]
@@ -126,16 +131,13 @@ def override(key: str, value: Any) -> str:
     return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
 
 
-def distinct_names(groups: Sequence[Group], apart_from: Iterable[str] = ()) -> list[str]:
+def distinct_names(groups: Sequence[Group], apart_from: Collection[str] = ()) -> list[str]:
     """A row's name for each group: the paper's row or the recipe's name, and what sets groups of one name apart.
 
-    Args:
-        groups: of one table.
-        apart_from: dotted keys that the table itself shows.
+    `apart_from` holds dotted keys that the table itself shows.
     """
-    names = [group.paper.row if group.paper else without_sweep_cell(group.recipe.name) for group in groups]
-    shown = set(apart_from)
-    all_settings = [{k: v for k, v in settings(group.recipe).items() if k not in shown} for group in groups]
+    names = [group.row or without_sweep_cell(group.recipe.name) for group in groups]
+    all_settings = [{k: v for k, v in settings(group.recipe).items() if k not in apart_from} for group in groups]
     return set_apart(names, all_settings, [group.runs[0].folder for group in groups])
 
 
@@ -150,14 +152,7 @@ def set_apart(
     folders: Sequence[Path],
     write: Callable[[str, Any], str] = override,
 ) -> list[str]:
-    """Adds to each duplicate name the settings that set it apart from its namesakes, or else its folder.
-
-    Args:
-        names: of things in one table.
-        settings: of each.
-        folders: of each.
-        write: a setting's key and value as text.
-    """
+    """Adds to each duplicate name the settings, as `write` words them, that set it apart, or else its folder."""
     longer = []
     for name, own in zip(names, settings, strict=True):
         keys = differing([other for namesake, other in zip(names, settings, strict=True) if namesake == name])
@@ -168,7 +163,7 @@ def set_apart(
     ]
 
 
-def _key(recipe: Recipe, apart_from: Iterable[str] = ()) -> str:
+def _key(recipe: Recipe, apart_from: Collection[str] = ()) -> str:
     """The same for recipes of one experiment. Two rows of the paper stay two, even where their recipes agree."""
     own = {key: value for key, value in settings(recipe).items() if key not in apart_from}
     row = (str(recipe.paper.table), recipe.paper.row) if recipe.paper else None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from hyperformer_cli.config.loading import load_recipe, shipped_recipes
-from hyperformer_cli.config.recipe import PrintedParameters, Recipe
+from hyperformer_cli.config.recipe import PaperRow, PrintedParameters, Recipe
 from hyperformer_cli.reporting.collect import Metric
 from hyperformer_cli.reporting.groups import Group, differing, is_miniature, override, settings
 from hyperformer_cli.reporting.table import TableCell
@@ -24,7 +24,7 @@ def printed_scores(group: Group, split: str) -> tuple[Mapping[Metric, float], fl
     expected = group.paper.expected or {}
     by_task = {task: metrics for task, metrics in expected.items() if isinstance(metrics, dict)}
     scores = {(task, metric): value for task, metrics in by_task.items() for metric, value in metrics.items()}
-    return scores, expected.get("average") if set(scores) == set(group.metrics(split)) else None
+    return scores, _average(group.paper) if set(scores) == set(group.metrics(split)) else None
 
 
 def printed_parameters(group: Group) -> PrintedParameters | None:
@@ -55,16 +55,17 @@ def order_of_averages(groups: Sequence[Group], names: Sequence[str], split: str)
     whose, printed = "the paper's", [printed_scores(group, split)[1] for group in groups]
     if sum(average is not None for average in printed) < 2:
         whose, base = "the paper's at T5-base", _averages_at_base()
-        printed = [base.get(_method(group.paper.row)) if group.paper else None for group in groups]
+        printed = [base.get(_method(group.row or "")) for group in groups]
         if None in printed:
             return None
-    compared = [one for one in zip(names, groups, printed, strict=True) if one[2] is not None]
+    by_name = dict(zip(names, groups, strict=True))
+    expected = {name: average for name, average in zip(names, printed, strict=True) if average is not None}
     # Several settings of one row have no place in the paper's order.
-    if len(compared) < 2 or len({group.paper.row for _, group, _ in compared}) < len(compared):
+    if len(expected) < 2 or len({by_name[name].row for name in expected}) < len(expected):
         return None
-    cells = {name: group.average(split, printed=average) for name, group, average in compared}
+    cells = {name: by_name[name].average(split) for name in expected}
     ours = sorted(cells, key=lambda name: -cells[name].mean)
-    theirs = sorted(cells, key=lambda name: -cells[name].printed)
+    theirs = sorted(cells, key=lambda name: -expected[name])
     verdict = f"the same as {whose}" if ours == theirs else f"not {whose}, which is {' > '.join(theirs)}"
     return f"Order of the means of metrics: {' > '.join(ours)}: {verdict}.{_caveat([(n, cells[n]) for n in ours])}"
 
@@ -76,18 +77,21 @@ def _caveat(ordered: Sequence[tuple[str, TableCell]]) -> str:
     near = [
         f"{first} and {second}"
         for (first, upper), (second, lower) in itertools.pairwise(ordered)
-        if upper.mean - lower.mean < max(upper.std, lower.std)
+        if upper.mean - lower.mean < max(upper.std or 0, lower.std or 0)
     ]
     return f" Closer than a standard deviation: {'; '.join(near)}." if near else ""
 
 
 def _averages_at_base() -> dict[str, float]:
     """Table 1's averages at T5-base, by method."""
-    return {
-        _method(row): recipe.paper.expected["average"]
-        for (table, row), recipe in _shipped_rows().items()
-        if table == "1" and row.endswith(" BASE") and recipe.paper.expected
-    }
+    at_base = {row: recipe.paper for (table, row), recipe in _shipped_rows().items() if table == "1" and "BASE" in row}
+    return {_method(row): average for row, paper in at_base.items() if (average := _average(paper)) is not None}
+
+
+def _average(paper: PaperRow | None) -> float | None:
+    """The printed mean of metrics."""
+    average = paper.expected.get("average") if paper and paper.expected else None
+    return None if isinstance(average, dict) else average
 
 
 def _method(row: str) -> str:

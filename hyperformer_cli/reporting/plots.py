@@ -11,7 +11,6 @@ from hyperformer_cli.reporting.groups import Group
 from hyperformer_cli.reporting.table import Table
 from hyperformer_cli.storage.atomic import atomic_path
 
-PLOT_FORMATS = ("png", "svg")
 _DOTS_PER_INCH = 160
 _STYLE = {
     "axes.spines.top": False,
@@ -59,14 +58,12 @@ def write_plots(
     return list(drawn)
 
 
-def check_can_plot(folder: Path, plot_format: str) -> None:
-    """Checks the options before anything is read.
+def check_can_plot(folder: Path) -> None:
+    """Checks, before anything is read, that figures can be drawn into a folder.
 
     Raises:
-        InputError: an unknown format, a file in the folder's place, or no matplotlib.
+        InputError: a file is in the folder's place, or matplotlib is not installed.
     """
-    if plot_format not in PLOT_FORMATS:
-        raise InputError(f"--plot-format {plot_format}: valid: {', '.join(PLOT_FORMATS)}")
     if folder.suffix in (".png", ".svg", ".pdf", ".jpg") or (folder.exists() and not folder.is_dir()):
         raise InputError(f"--plots {folder}: name a folder; --plot-format says png or svg")
     _import_matplotlib()

@@ -46,10 +46,10 @@ class Table:
 
     kind: str  # glue, few-shot, low-resource, ablation or parameters
     title: str
-    row_heads: tuple[str, ...]
-    column_heads: tuple[str, ...]
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    row_heads: tuple[str, ...] = ("method",)
+    column_heads: tuple[str, ...] = ("",)
     notes: tuple[str, ...] = ()  # sentences below it
     figures: str = ""  # what the numbers are, for the axis of a chart
     transpose_text: bool = False  # text shows columns as rows, because there are many columns
@@ -60,11 +60,6 @@ class Table:
         cells = zip(*(row.cells for row in self.rows), strict=True)
         rows = tuple(Row(column.names, own) for column, own in zip(self.columns, cells, strict=True))
         return replace(self, row_heads=self.column_heads, column_heads=self.row_heads, columns=columns, rows=rows)
-
-    @property
-    def has_spread(self) -> bool:
-        """Whether any figure is over several seeds."""
-        return any(cell is not None and cell.n > 1 for row in self.rows for cell in row.cells)
 
 
 def over_seeds(values: Sequence[float], printed: float | None = None) -> TableCell:

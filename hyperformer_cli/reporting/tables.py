@@ -16,12 +16,7 @@ from hyperformer_cli.reporting.groups import (
     low_resource_curves,
     without_size,
 )
-from hyperformer_cli.reporting.paper import (
-    order_of_averages,
-    printed_parameters,
-    printed_scores,
-    recipe_difference,
-)
+from hyperformer_cli.reporting.paper import order_of_averages, printed_parameters, printed_scores, recipe_difference
 from hyperformer_cli.reporting.table import Column, Row, Table, TableCell
 
 
@@ -46,9 +41,9 @@ def build_tables(groups: Sequence[Group], fewshot: Sequence[FewShot], split: str
     comparable = by_metrics.values()
     ablations = [[group for group in family if is_table(group, "ablation")] for family in comparable]
     return [
-        *(glue_table(own, split) for family in comparable if (own := table_1_groups(family))),
+        *(glue_table(own, split) for own in map(table_1_groups, comparable) if own),
         *fewshot_tables(fewshot),
-        *(low_resource_table(own, split) for family in comparable if (own := low_resource_curves(family))),
+        *(low_resource_table(curves, split) for curves in map(low_resource_curves, comparable) if curves),
         *(ablation_table(own, split) for own in ablations if own),
         *([parameter_table(groups)] if groups else []),
     ]
@@ -78,7 +73,6 @@ def glue_table(groups: Sequence[Group], split: str) -> Table:
     return Table(
         kind="glue",
         title=f"{_benchmark(groups)}, {split}, per cent",
-        row_heads=("method",),
         column_heads=("task", "metric"),
         columns=tuple(map(Column, (*metrics, ("average", "mean of metrics"), ("average", "mean of tasks")))),
         rows=tuple(rows),
@@ -99,7 +93,6 @@ def low_resource_table(curves: Sequence[Curve], split: str) -> Table:
     return Table(
         kind="low-resource",
         title=f"{_benchmark(groups)}, low resource, {split}: mean of metrics by training examples per task, per cent",
-        row_heads=("method",),
         column_heads=("training examples per task",),
         columns=tuple(Column(("all" if size is None else f"{size}",)) for size in sizes),
         rows=tuple(rows),
@@ -109,7 +102,7 @@ def low_resource_table(curves: Sequence[Curve], split: str) -> Table:
 
 def ablation_table(groups: Sequence[Group], split: str) -> Table:
     """The ablation table: the average without a part, and how that differs from the full model's."""
-    full = [group for group in groups if re.search(r"\bfull\b", group.paper.row, re.IGNORECASE)]
+    full = [group for group in groups if re.search(r"\bfull\b", group.row or "", re.IGNORECASE)]
     reference = full[0].average(split).mean if len(full) == 1 else None
     rows = []
     for group, name in zip(groups, distinct_names(groups), strict=True):
@@ -120,7 +113,6 @@ def ablation_table(groups: Sequence[Group], split: str) -> Table:
         kind="ablation",
         title=f"{_benchmark(groups)}, ablation, {split}, per cent",
         row_heads=("variant",),
-        column_heads=("",),
         columns=(Column(("mean of metrics",)), Column(("against full",), "{:+.2f}"), Column(("mean of tasks",))),
         rows=tuple(rows),
         notes=() if reference is not None else ("Not compared: not exactly one row is named full.",),
@@ -133,12 +125,9 @@ def parameter_table(groups: Sequence[Group]) -> Table:
     rows, notes = [], []
     for group, name in zip(different, distinct_names(different, {SIZE}), strict=True):
         printed, counted = printed_parameters(group), group.runs[0].parameters
-        total, per_task = (printed.total, printed.per_task) if printed else (None, None)
-        if total and re.fullmatch(r"[\d.]+x", total):
-            total = float(total[:-1])
         cells = (
-            TableCell(counted.total_ratio, printed=total),
-            TableCell(counted.trained_per_task_percent, printed=per_task),
+            TableCell(counted.total_ratio, printed=_as_number(printed.total) if printed else None),
+            TableCell(counted.trained_per_task_percent, printed=printed.per_task if printed else None),
             TableCell(counted.trained),
         )
         rows.append(Row((name,), cells, group.folders))
@@ -146,12 +135,15 @@ def parameter_table(groups: Sequence[Group]) -> Table:
     return Table(
         kind="parameters",
         title="Parameters relative to the backbone",
-        row_heads=("method",),
-        column_heads=("",),
         columns=(Column(("total",), "{:.2f}x"), Column(("trained per task (%)",)), Column(("trained",), "{:,.0f}")),
         rows=tuple(rows),
         notes=tuple(filter(None, notes)),
     )
+
+
+def _as_number(total: str) -> float | str:
+    """1.02 of `1.02x`; another text, such as `1+8x0.01`, as it is."""
+    return float(total[:-1]) if re.fullmatch(r"[\d.]+x", total) else total
 
 
 def _benchmark(groups: Sequence[Group]) -> str:

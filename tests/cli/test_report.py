@@ -137,7 +137,7 @@ def test_wrong_options_end_with_a_short_message(trained: Path, tmp_path: Path, m
         ([trained, "--format", "csv", "--json"], ["--json", "csv"]),
         ([trained, "--split", "tset"], ["'test'"]),
         ([trained, "--split", "train"], ["split 'train'", "test, validation"]),
-        ([trained, "--plots", figures, "--plot-format", "pdf"], ["pdf", "png, svg"]),
+        ([trained, "--plots", figures, "--plot-format", "pdf"], ["'pdf' is not one of 'png'"]),
         ([trained, "--plots", tmp_path / "curve.png"], ["curve.png", "name a folder"]),
         ([trained, "--plots", trained / "recipe.yaml"], ["name a folder"]),
         ([trained, "--embeddings", "--format", "latex"], ["--embeddings"]),

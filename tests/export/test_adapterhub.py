@@ -106,10 +106,10 @@ def test_verification_reads_the_files(made_run) -> None:
     tensors = load_file(file)
     tensors["decoder.block.1.layer.2.adapters.mrpc.adapter_up.bias"] += 0.1 * torch.randn(32)
     save_file(tensors, file, metadata={"format": "pt"})
-    _, mrpc = adapterhub_export.verify_adapterhub(source, folder)
+    _, mrpc = adapterhub_export.verify(source, folder)
     assert (mrpc.task, mrpc.difference, mrpc.ids_identical) == ("mrpc", math.inf, False)  # the two files differ
     torch.save(tensors, file.with_name("pytorch_adapter.bin"))
-    cola, mrpc = adapterhub_export.verify_adapterhub(source, folder)
+    cola, mrpc = adapterhub_export.verify(source, folder)
     assert cola.difference < 1e-5 < 1e-3 < mrpc.difference < 1e3
 
 
@@ -152,8 +152,8 @@ def test_the_library_adapters_gives_the_runs_logits_and_ids(
         found = outputs(source.model, task, samples.batch)
         named = {**samples.batch, "logits": found.logits, "ids": found.ids}
         tensors |= {f"{task}/{name}": tensor.contiguous() for name, tensor in named.items()}
-        rows = source.tokenizer.batch_decode(samples.batch["input_ids"], skip_special_tokens=True)
-        texts[task] = dict(zip(rows, source.tokenizer(rows)["input_ids"], strict=True))
+        rows = source.run.tokenizer.batch_decode(samples.batch["input_ids"], skip_special_tokens=True)
+        texts[task] = dict(zip(rows, source.run.tokenizer(rows)["input_ids"], strict=True))
     expected = tmp_path / "expected.safetensors"
     save_file(tensors, expected, metadata={"texts": json.dumps(texts)})
     script = Path(__file__).with_name("adapterhub_check.py")

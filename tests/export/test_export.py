@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,8 @@ from small_run import change_recipe, make_backbone, make_cells, make_run, recipe
 from hyperformer_cli.data.loading import load_splits
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.export.export_run import export_run
-from hyperformer_cli.export.formats import FORMATS
 from hyperformer_cli.export.source import ExportSource, open_source
+from hyperformer_cli.export.static import static_export
 from hyperformer_cli.export.verification import TaskComparison
 from hyperformer_cli.observer import Observer
 from hyperformer_cli.runs.opened import OpenedRun
@@ -37,7 +36,7 @@ def test_real_rows_are_compared_where_there_are_any(run: Path, data_folder: Path
     assert list(source.tasks) == ["mrpc"] and not source.model.training
     samples = source.samples["mrpc"].batch
     task = source.tasks["mrpc"]
-    split = load_splits(source.recipe, [task], "validation", source.tokenizer)["mrpc"]
+    split = load_splits(source.run.recipe, [task], "validation", source.run.tokenizer)["mrpc"]
     for row in range(5):
         found = samples["input_ids"][row][samples["attention_mask"][row].bool()]
         assert found.tolist() == split.input_ids(row).tolist()
@@ -75,13 +74,13 @@ def spoil(folder: Path, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
 def test_an_export_that_computes_something_else_is_not_kept(
     change: Callable, message: str, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    static = FORMATS["static"]
+    right = static_export.write
 
     def write(source: ExportSource, folder: Path) -> None:
-        static.write(source, folder)
+        right(source, folder)
         spoil(folder, change)
 
-    monkeypatch.setitem(FORMATS, "static", replace(static, write=write))
+    monkeypatch.setattr(static_export, "write", write)
     before = set(run.rglob("*"))
     heard = Lines()
     with pytest.raises(HyperformerError, match=message) as raised:
@@ -94,8 +93,7 @@ def test_other_greedy_tokens_alone_fail_an_export(run: Path, monkeypatch: pytest
     def verify(source: ExportSource, folder: Path) -> list[TaskComparison]:
         return [TaskComparison(task, 0.0, False, "nothing") for task in source.tasks]
 
-    format = replace(FORMATS["static"], verify=verify)
-    monkeypatch.setitem(FORMATS, "static", format)
+    monkeypatch.setattr(static_export, "verify", verify)
     with pytest.raises(HyperformerError, match="decodes other tokens"):
         export_run(run, "static")
     assert not (run / "export").exists()
@@ -106,7 +104,7 @@ def test_an_interrupted_export_leaves_nothing(run: Path, monkeypatch: pytest.Mon
         (folder / "half").write_text("")
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(FORMATS, "static", replace(FORMATS["static"], write=write))
+    monkeypatch.setattr(static_export, "write", write)
     before = set(run.rglob("*"))
     with pytest.raises(KeyboardInterrupt):
         export_run(run, "static")

@@ -96,10 +96,10 @@ def test_the_readmes_code_runs_where_there_is_no_torch(folder: Path, source: Exp
     code = "\n".join(re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL))
     done = subprocess.run([sys.executable, "-c", BLOCKED + code], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    inputs = source.tokenizer("sentence: A cat sat on the mat.", return_tensors="pt")
+    inputs = source.run.tokenizer("sentence: A cat sat on the mat.", return_tensors="pt")
     limit = json.loads((folder / "onnx.json").read_text())["tasks"]["cola"]["max_new_tokens"]
     ids = source.model.generate(**inputs, task="cola", max_new_tokens=limit)
-    assert done.stdout.strip() == str(source.tokenizer.batch_decode(ids, skip_special_tokens=True))
+    assert done.stdout.strip() == str(source.run.tokenizer.batch_decode(ids, skip_special_tokens=True))
 
 
 def test_adapters_are_constants_and_the_rest_is_shared(folder: Path) -> None:
@@ -142,7 +142,7 @@ def test_verification_finds_a_wrong_adapter(folder: Path, source: ExportSource, 
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "mrpc.encoder.onnx").write_bytes((folder / "cola.encoder.onnx").read_bytes())
-    cola, mrpc = onnx_export.verify_onnx(source, tmp_path)
+    cola, mrpc = onnx_export.verify(source, tmp_path)
     assert cola.difference < 1e-4
     assert mrpc.difference > 1e-2
 

@@ -37,7 +37,7 @@ _FORM, _MODEL_TYPES = "bottleneck", ("t5", "mt5")
 _KINDS = {"weight": "weight", "bias": "bias", "scale": "weight", "shift": "bias"}  # its name of our tensors
 
 
-def export_adapterhub(source: ExportSource, folder: Path) -> None:
+def write(source: ExportSource, folder: Path) -> None:
     """Writes the adapters of the source's tasks and the backbone.
 
     Raises:
@@ -50,11 +50,11 @@ def export_adapterhub(source: ExportSource, folder: Path) -> None:
         torch.save(tensors, folder / task / PICKLE_FILE)
         write_json(folder / task / CONFIG_FILE, _adapter_config(source.model, task))
     _write_backbone(source.model.backbone, folder / BACKBONE)
-    _write_tokenizer(source.tokenizer, folder / BACKBONE)
+    _write_tokenizer(source.run.tokenizer, folder / BACKBONE)
     write_readme(source, folder, "adapterhub/adapterhub_readme.md.jinja")
 
 
-def verify_adapterhub(source: ExportSource, folder: Path) -> Iterator[TaskComparison]:
+def verify(source: ExportSource, folder: Path) -> Iterator[TaskComparison]:
     """Compares the run with the files as AdapterHub computes them."""
     backbone = AutoModelForSeq2SeqLM.from_pretrained(folder / BACKBONE, dtype=torch.float32).eval()
     for task, samples in source.samples.items():
@@ -108,12 +108,13 @@ def adapter_tensors(model: AdaptedModel, task: str) -> dict[str, Tensor]:
     """A task's adapters under AdapterHub's names."""
     tensors: dict[str, Tensor] = {}
     for site, weights in model.adapter_weights(task).items():
+        named = weights.named_tensors()
         modules = {"down": ["adapter_down.0"], "up": ["adapter_up"], "post_norm": ["adapter_norm_after"]}
-        if weights.pre_norm is not None:
+        if "pre_norm_scale" in named:
             # There a norm before is the first module of `adapter_down`, and a module of its own as well.
             modules |= {"down": ["adapter_down.1"], "pre_norm": ["adapter_down.0", "adapter_norm_before"]}
         layer = reference_layer(site.stack, site.layer, site.position)
-        for name, tensor in weights.named_tensors().items():
+        for name, tensor in named.items():
             part, kind = name.rsplit("_", 1)
             for module in modules[part]:
                 tensors[f"{layer}.adapters.{task}.{module}.{_KINDS[kind]}"] = tensor
@@ -131,7 +132,7 @@ def _write_backbone(backbone: PreTrainedModel, folder: Path) -> None:
     for derived in ("transformers_version", "_name_or_path", "scale_decoder_outputs"):
         config.pop(derived, None)
     # Its `generate` sizes the cache by the encoder's depth; a deeper decoder must do without.
-    use_cache = len(backbone.decoder.block) <= len(backbone.encoder.block)
+    use_cache = backbone.config.num_decoder_layers <= backbone.config.num_layers
     stated = {"architectures": [type(backbone).__name__], "dtype": "float32", "tie_word_embeddings": tied}
     write_json(folder / "config.json", config | stated | {"use_cache": use_cache})
     generation = GenerationConfig(**{**backbone.generation_config.to_dict(), "use_cache": use_cache})

@@ -3,9 +3,9 @@
 The library itself (adapters 1.3) cannot be installed beside transformers 5.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,17 +33,18 @@ def attached(backbone: PreTrainedModel, described: dict[str, Any], tensors: dict
         for layer, own in by_layer.items():
             bottleneck = _Bottleneck(described["hidden_size"], described["config"]).eval()
             bottleneck.load_state_dict(own)
-            dropout = backbone.get_submodule(layer).dropout
+            dropout = backbone.get_submodule(f"{layer}.dropout")
             hooks.enter_context(dropout.register_forward_hook(lambda _, __, out, adapt=bottleneck: adapt(out)))
         yield
 
 
 @torch.inference_mode()
 def backbone_outputs(backbone: PreTrainedModel, batch: dict[str, Tensor]) -> Outputs:
-    """What a T5 answers with what is attached to it."""
+    """The outputs of a T5 with the adapters that are attached to it."""
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
     cache = EncoderDecoderCache(DynamicCache(), DynamicCache())  # the default has the encoder's depth
-    ids = backbone.generate(
+    generate = cast(Callable[..., Tensor], backbone.generate)  # which transformers declares for subclasses only
+    ids = generate(
         **inputs, max_new_tokens=NEW_TOKENS, do_sample=False, num_beams=1, use_cache=True, past_key_values=cache
     )
     return Outputs(backbone(**batch).logits, ids)

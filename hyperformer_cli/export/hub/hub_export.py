@@ -23,7 +23,7 @@ from hyperformer_cli.storage.atomic import write_json, write_text
 from hyperformer_cli.storage.trained import CONFIG_FILE, WEIGHTS_FILE, read_description
 
 
-def export_hub(source: ExportSource, folder: Path) -> None:
+def write(source: ExportSource, folder: Path) -> None:
     """Writes the run's best weights and tokenizer, its recipe, its results if there are any, and a model card.
 
     Raises:
@@ -39,10 +39,10 @@ def export_hub(source: ExportSource, folder: Path) -> None:
     description = read_description(weights)
     backbone = description.backbone | {"name": published_name(description.backbone["name"])}
     write_json(folder / CONFIG_FILE, replace(description, backbone=backbone).as_dict())
-    source.tokenizer.save_pretrained(folder)
+    source.run.tokenizer.save_pretrained(folder)
     settings = folder / "tokenizer_config.json"
     write_json(settings, published_tokenizer_settings(json.loads(settings.read_text(encoding="utf-8"))))
-    recipe, results = published_recipe(source.recipe), None
+    recipe, results = published_recipe(source.run.recipe), None
     write_text(folder / "recipe.yaml", dump_recipe(recipe))
     if run.is_complete():
         results = json.loads(run.results_file.read_text(encoding="utf-8"))
@@ -50,8 +50,8 @@ def export_hub(source: ExportSource, folder: Path) -> None:
     write_text(folder / "README.md", model_card(source, recipe, results))
 
 
-def verify_hub(source: ExportSource, folder: Path) -> Iterator[TaskComparison]:
+def verify(source: ExportSource, folder: Path) -> Iterator[TaskComparison]:
     """Compares the run with the model made of the folder; a backbone that is not published must be given."""
     origin = source.model.source
-    backbone = source.run.new_backbone() or (load_backbone(origin) if is_folder(origin) else None)
+    backbone = source.run.new_backbone() or (load_backbone(origin) if is_folder(origin.name) else None)
     return compare_models(source, AdaptedModel.from_pretrained(folder, backbone).float().eval())

@@ -21,17 +21,12 @@ _APACHE_OWNERS = ("google-t5/", "google/t5-", "google/flan-t5-", "google/mt5-", 
 
 
 def model_card(source: ExportSource, recipe: Recipe, results: Mapping[str, Any] | None) -> str:
-    """The text of README.md.
-
-    Args:
-        source: the run.
-        recipe: as it is published, without paths.
-        results: the content of results.json, if the run was evaluated.
-    """
-    local = is_folder(source.model.source)
+    """The text of README.md, from the recipe without paths and, if the run was evaluated, what results.json holds."""
+    local = is_folder(source.model.source.name)
     origin = replace(source.model.source, name=recipe.model.name)
-    scores = _final_scores(results)
-    split = scores[0]["split"] if scores else None
+    scored = results["results"] if results else []
+    split = "test" if any(score["split"] == "test" for score in scored) else "validation"
+    scores = [score for score in scored if score["split"] == split]
     task = source.first_task
     card = ModelCard.from_template(
         _metadata(source, recipe, None if local else origin.name, scores),
@@ -53,12 +48,6 @@ def model_card(source: ExportSource, recipe: Recipe, results: Mapping[str, Any] 
     return f"{card}\n"
 
 
-def _final_scores(results: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
-    """The scores of the test split, or of the validation split where that was not evaluated."""
-    scores = results["results"] if results else []
-    return [s for s in scores if s["split"] == "test"] or [s for s in scores if s["split"] == "validation"]
-
-
 def _metadata(
     source: ExportSource, recipe: Recipe, backbone: str | None, scores: Sequence[Mapping[str, Any]]
 ) -> ModelCardData:
@@ -72,7 +61,7 @@ def _metadata(
         license="apache-2.0" if known else "other",
         license_name=None if known else "see-licence-below",
         tags=["hyperformer", source.family, "adapters", "hypernetworks", "multi-task", recipe.adapter.method],
-        datasets=sorted({task.path for task in tasks if _is_published(task)}) or None,
+        datasets=sorted(set(filter(None, map(_dataset, tasks)))) or None,
         metrics=sorted({METRICS[metric].hub_id for task in tasks for metric in task.metrics}),
         model_name=recipe.name,
         eval_results=[_eval_result(source.tasks[score["task"]], score) for score in scores] or None,
@@ -83,7 +72,7 @@ def _eval_result(task: Task, score: Mapping[str, Any]) -> EvalResult:
     return EvalResult(
         task_type="text2text-generation" if task.is_free_text else "text-classification",
         task_name=task.name,
-        dataset_type=task.path if _is_published(task) else task.name,
+        dataset_type=_dataset(task) or task.name,
         dataset_name=task.name,
         dataset_config=task.configuration,
         dataset_split=score["split"],
@@ -93,6 +82,6 @@ def _eval_result(task: Task, score: Mapping[str, Any]) -> EvalResult:
     )
 
 
-def _is_published(task: Task) -> bool:
-    """Whether the task's data set is one on the hub."""
-    return not task.is_bundled and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", task.path or "") is not None
+def _dataset(task: Task) -> str | None:
+    """The task's data set, if it is one on the hub."""
+    return task.path if not task.is_bundled and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", task.path or "") else None

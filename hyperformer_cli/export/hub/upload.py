@@ -4,7 +4,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # public; its package lists no names
 
 from hyperformer_cli.backbones import hub
 from hyperformer_cli.errors import HyperformerError, InputError

@@ -1,23 +1,21 @@
-"""What anyone may read: paths of this machine are reduced to their last part."""
+"""What is published contains no paths of this machine: each is reduced to its last part."""
 
 from pathlib import Path
 from typing import Any
 
-from hyperformer_cli.backbones.source import BackboneSource
 from hyperformer_cli.bundled import BUNDLED
 from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.config.recipe import Recipe
 
 
-def is_folder(origin: BackboneSource) -> bool:
-    """Whether a backbone lies in a folder of this machine and has no name that others could load."""
-    path = Path(origin.name or BUNDLED)
-    return origin.name not in (None, BUNDLED) and (path.is_absolute() or path.is_dir())
+def is_folder(name: str | None) -> bool:
+    """Whether the name of a model or tokenizer is a folder of this machine, which others could not load."""
+    return name is not None and name != BUNDLED and (Path(name).is_absolute() or Path(name).is_dir())
 
 
 def published_name(name: str | None) -> str | None:
     """The name of a model or tokenizer; of a folder only its last part."""
-    return Path(name).resolve().name if is_folder(BackboneSource(name)) else name
+    return Path(name).resolve().name if name is not None and is_folder(name) else name
 
 
 def published_recipe(recipe: Recipe) -> Recipe:

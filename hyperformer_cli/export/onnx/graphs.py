@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
 from hyperformer_cli.adapters.forms.bottleneck import BottleneckWeights
+from hyperformer_cli.adapters.forms.form import AdapterWeights
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.adapters.sites import AdapterSite
 from hyperformer_cli.backbones.family import Stack
@@ -51,7 +52,7 @@ def trace(model: AdaptedModel, task: str) -> dict[Stack, "onnx_ir.Model"]:
         task: any of its tasks; only the shapes of its adapters matter.
     """
     config = model.backbone.config
-    layers = len(model.backbone.decoder.block)
+    layers = config.num_decoder_layers
     batch, source, new, past = (torch.export.Dim(name) for name in ("batch", "source", "new", "past"))
     mask = torch.ones(_BATCH, _SOURCE, dtype=torch.long)
     keys = [torch.zeros(_BATCH, config.num_heads, length, config.d_kv) for length in (_SOURCE, _PAST)]
@@ -89,15 +90,16 @@ class _Stack(nn.Module):
 
 class _Encoder(_Stack):
     def forward(self, adapters: dict[str, Tensor], input_ids: Tensor, attention_mask: Tensor) -> list[Tensor]:
+        backbone, config = self.backbone, self.backbone.config
         with self._model[0].using(_by_site(adapters, "encoder")):
-            encoded = self.backbone.encoder(input_ids=input_ids, attention_mask=_padding_mask(attention_mask))
-        hidden = encoded.last_hidden_state
-        attentions = [block.layer[1].EncDecAttention for block in self.backbone.decoder.block]
-        return [
-            projection(hidden).unflatten(-1, (attention.n_heads, attention.key_value_proj_dim)).transpose(1, 2)
+            encoded = backbone.get_encoder()(input_ids=input_ids, attention_mask=_padding_mask(attention_mask))
+        attentions = [f"decoder.block.{layer}.layer.1.EncDecAttention" for layer in range(config.num_decoder_layers)]
+        projected = [
+            backbone.get_submodule(f"{attention}.{part}")(encoded.last_hidden_state)
             for attention in attentions
-            for projection in (attention.k, attention.v)
+            for part in ("k", "v")
         ]
+        return [states.unflatten(-1, (config.num_heads, config.d_kv)).transpose(1, 2) for states in projected]
 
 
 class _Decoder(_Stack):
@@ -120,7 +122,7 @@ class _Decoder(_Stack):
                 use_cache=True,
             ).logits
         layers = cache.self_attention_cache.layers
-        return [logits, *(tensor for layer in layers for tensor in (layer.keys, layer.values))]
+        return [logits, *(getattr(layer, part) for layer in layers for part in ("keys", "values"))]
 
 
 def _padding_mask(attention_mask: Tensor) -> Tensor:
@@ -139,7 +141,7 @@ def _pairs(tensors: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
     return list(zip(tensors[::2], tensors[1::2], strict=True))
 
 
-def _by_site(adapters: Mapping[str, Tensor], stack: Stack) -> dict[AdapterSite, BottleneckWeights]:
+def _by_site(adapters: Mapping[str, Tensor], stack: Stack) -> dict[AdapterSite, AdapterWeights]:
     """The inverse of `adapter_tensors`."""
     named: dict[AdapterSite, dict[str, Tensor]] = {}
     for full, tensor in adapters.items():
@@ -159,29 +161,22 @@ def _eager_attention(backbone: PreTrainedModel) -> Iterator[None]:
         backbone.set_attn_implementation(before)
 
 
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Silences deprecations within torch, axes of the same name, and a torchvision that is not installed."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
 def _export(
     module: nn.Module, inputs: tuple, input_names: list[str], output_names: list[str], dynamic_shapes: Any
 ) -> "onnx_ir.Model":
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
-    names = {"input_names": input_names, "output_names": output_names}
-    with _without_warnings(), torch.no_grad():
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of a torchvision that is not installed
+    with warnings.catch_warnings(action="ignore"), torch.no_grad():  # deprecations within torch, axes of the same name
         program = torch.onnx.export(
-            module.eval(), inputs, **names, dynamic_shapes=dynamic_shapes, dynamo=True, verbose=False
+            module.eval(),
+            inputs,
+            input_names=input_names,
+            output_names=output_names,
+            dynamic_shapes=dynamic_shapes,
+            dynamo=True,
+            verbose=False,
         )
+    assert program is not None  # it is None only where a file is named
     ClearMetadataAndDocStringPass()(program.model)  # paths of this machine, among others
     return program.model

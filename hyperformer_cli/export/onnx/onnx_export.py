@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import torch
 from torch import Tensor
 
+from hyperformer_cli.backbones.family import Stack
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.export.onnx import graphs
 from hyperformer_cli.export.readme import write_readme
@@ -32,7 +33,7 @@ _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _PAGE = 4096  # bytes; smaller tensors stay in the graph, larger ones start at a multiple, so that they can be mapped
 
 
-def export_onnx(source: ExportSource, folder: Path) -> None:
+def write(source: ExportSource, folder: Path) -> None:
     """Writes the graphs of the source's tasks.
 
     Raises:
@@ -49,13 +50,13 @@ def export_onnx(source: ExportSource, folder: Path) -> None:
         for stack, model in traced.items():
             adapters = graphs.adapter_tensors(source.model, task, stack)
             _write_graph(model, adapters, folder / _graph_file(task, stack))
-    source.tokenizer.save_pretrained(folder)
+    source.run.tokenizer.save_pretrained(folder)
     write_json(folder / DESCRIPTION_FILE, _description(source, traced))
     decoding = Path(__file__).with_name("onnx_model.py").read_text(encoding="utf-8")
     write_readme(source, folder, "onnx/onnx_readme.md.jinja", decoding=decoding)
 
 
-def verify_onnx(source: ExportSource, folder: Path) -> Iterator[TaskComparison]:
+def verify(source: ExportSource, folder: Path) -> Iterator[TaskComparison]:
     """Runs the graphs as the export's README says, and compares logits and greedy ids with the run's."""
     import onnx
 
@@ -65,18 +66,18 @@ def verify_onnx(source: ExportSource, folder: Path) -> Iterator[TaskComparison]:
         for stack in ("encoder", "decoder"):
             onnx.checker.check_model(folder / _graph_file(task, stack), full_check=True)
         model, batch = OnnxModel(folder, task), samples.batch
-        start = source.model.backbone.prepare_decoder_input_ids_from_labels(batch["labels"]).numpy()
-        inputs = [batch[name].numpy() for name in ("input_ids", "attention_mask")]
-        logits, _ = model.decode(start, inputs[1], model.encode(*inputs))
-        found = Outputs(torch.from_numpy(logits), torch.from_numpy(model.generate(*inputs, NEW_TOKENS)))
-        yield compare(source, task, found)
+        target = source.model.family.layout.forward_inputs(source.model.backbone, batch)["decoder_input_ids"].numpy()
+        ids, mask = batch["input_ids"].numpy(), batch["attention_mask"].numpy()
+        logits, _ = model.decode(target, mask, model.encode(ids, mask))
+        generated = model.generate(ids, mask, NEW_TOKENS)
+        yield compare(source, task, Outputs(torch.from_numpy(logits), torch.from_numpy(generated)))
 
 
 def _check(source: ExportSource) -> None:
     if source.form not in (None, "bottleneck"):
         raise InputError(f"--format onnx: knows bottleneck adapters, not {source.form}")
     if source.family != "t5":
-        raise InputError(f"--format onnx: knows the T5 family, not {source.model.family.label}")
+        raise InputError(f"--format onnx: knows the T5 family, not {source.family}")
     missing = [package for package in _PACKAGES if find_spec(package) is None]
     if missing:
         raise InputError(f"--format onnx needs {', '.join(missing)}: pip install 'hyperformer[onnx]'")
@@ -95,11 +96,11 @@ class _SharedWeights:
 
     def take_from(self, model: "onnx_ir.Model") -> None:
         """Moves a graph's large tensors into the file."""
-        for value in model.graph.initializers.values():
-            if value.const_value.nbytes >= _PAGE:
-                value.const_value = self._add(value.const_value)
+        for name, value in model.graph.initializers.items():
+            if value.const_value is not None and value.const_value.nbytes >= _PAGE:
+                value.const_value = self._add(name, value.const_value)
 
-    def _add(self, tensor: "onnx_ir.TensorProtocol") -> "onnx_ir.ExternalTensor":
+    def _add(self, name: str, tensor: "onnx_ir.TensorProtocol") -> "onnx_ir.ExternalTensor":
         import onnx_ir
 
         data = tensor.tobytes()
@@ -110,7 +111,7 @@ class _SharedWeights:
             self._file.write(data)
         return onnx_ir.ExternalTensor(
             WEIGHTS_FILE, self._offsets[digest], len(data), tensor.dtype,
-            shape=tensor.shape, name=tensor.name, base_dir=self._folder,
+            shape=onnx_ir.Shape(tensor.shape.numpy()), name=name, base_dir=self._folder,
         )  # fmt: skip
 
 
@@ -129,20 +130,20 @@ def _write_graph(model: "onnx_ir.Model", adapters: dict[str, Tensor], path: Path
     onnx_ir.save(model, path)
 
 
-def _description(source: ExportSource, traced: "dict[str, onnx_ir.Model]") -> dict[str, Any]:
+def _description(source: ExportSource, traced: "dict[Stack, onnx_ir.Model]") -> dict[str, Any]:
     backbone = source.model.backbone
     config, generation = backbone.config, backbone.generation_config.to_dict()
     ids = config.to_dict() | {name: value for name, value in generation.items() if value is not None}
     end = ids.get("eos_token_id")
     return {
         "format_version": FORMAT_VERSION,
-        "run": source.recipe.name,
+        "run": source.run.recipe.name,
         "method": source.model.config.method,
         "decoder_start_token_id": ids.get("decoder_start_token_id"),
         "pad_token_id": ids.get("pad_token_id"),
         "eos_token_ids": end if isinstance(end, list) else [end],
-        "max_source_length": source.recipe.data.max_source_length,
-        "layers": len(backbone.decoder.block),
+        "max_source_length": source.run.recipe.data.max_source_length,
+        "layers": config.num_decoder_layers,
         "heads": config.num_heads,
         "head_size": config.d_kv,
         "graphs": {stack: _signature(model) for stack, model in traced.items()},
@@ -150,15 +151,18 @@ def _description(source: ExportSource, traced: "dict[str, onnx_ir.Model]") -> di
     }
 
 
-def _signature(model: "onnx_ir.Model") -> dict[str, dict[str, list[int | str]]]:
-    """Names and shapes; an axis of any length has a name of its own."""
-    return {
-        kind: {value.name: [axis if isinstance(axis, int) else str(axis) for axis in value.shape] for value in values}
-        for kind, values in (("inputs", model.graph.inputs), ("outputs", model.graph.outputs))
-    }
-
-
 def _about(source: ExportSource, task: str) -> dict[str, Any]:
     about = source.about(task)
     del about["metrics"]
-    return {"encoder": _graph_file(task, "encoder"), "decoder": _graph_file(task, "decoder"), **about}
+    return {stack: _graph_file(task, stack) for stack in ("encoder", "decoder")} | about
+
+
+def _signature(model: "onnx_ir.Model") -> dict[str, dict[str, list[int | str]]]:
+    """Names and shapes; an axis of any length has a name of its own."""
+    return {
+        kind: {
+            str(value.name): [axis if isinstance(axis, int) else str(axis) for axis in value.shape or ()]
+            for value in values
+        }
+        for kind, values in (("inputs", model.graph.inputs), ("outputs", model.graph.outputs))
+    }

@@ -13,7 +13,7 @@ from hyperformer_cli.export.verification import TaskComparison, compare_models
 from hyperformer_cli.storage.trained import read_description
 
 
-def export_static(source: ExportSource, folder: Path) -> None:
+def write(source: ExportSource, folder: Path) -> None:
     """Writes the adapters, the layer norms, the tokenizer, the recipe and a README with working code.
 
     Raises:
@@ -29,25 +29,24 @@ def export_static(source: ExportSource, folder: Path) -> None:
     about = {task: source.about(task) for task in source.tasks}
     description = read_description(run.weights())  # hashed as it was loaded, before it was made float32
     source.model.save_static(folder, list(source.tasks), about, description)
-    source.tokenizer.save_pretrained(folder)
+    source.run.tokenizer.save_pretrained(folder)
     shutil.copyfile(run.recipe_file, folder / "recipe.yaml")
     _write_readme(source, folder)
 
 
-def verify_static(source: ExportSource, folder: Path) -> Iterator[TaskComparison]:
+def verify(source: ExportSource, folder: Path) -> Iterator[TaskComparison]:
     """Compares the run with the model that `AdaptedModel.from_pretrained` makes of the folder."""
     return compare_models(source, AdaptedModel.from_pretrained(folder, source.run.new_backbone()).float().eval())
 
 
 def _write_readme(source: ExportSource, folder: Path) -> None:
-    """Its code works as it stands where the backbone is a published model or a folder.
+    """Its code runs unchanged where the backbone is a published model or a folder.
 
     How adapters are used with torch and transformers alone depends on their form and the family of the backbone:
     `<form>_<family>.md.jinja` is that section, which the README lacks where there is no such file.
     """
     origin = source.model.source
-    named = None if origin.init == "random" or origin.name is None else folder_of(origin.name)
-    is_folder = named is not None and Path(named).is_dir()
+    path = Path(folder_of(origin.name) if origin.name and origin.init != "random" else "path/to/backbone")
     write_readme(
         source,
         folder,
@@ -55,7 +54,7 @@ def _write_readme(source: ExportSource, folder: Path) -> None:
         config=source.model.config,
         shape=source.model.backbone.config,
         origin=origin,
-        is_folder=is_folder,
-        backbone=str(Path(named).resolve()) if is_folder else named or "path/to/backbone",
+        is_folder=path.is_dir(),
+        backbone=path.resolve() if path.is_dir() else path,
         plain_use=f"static/{source.form}_{source.family}.md.jinja",
     )
