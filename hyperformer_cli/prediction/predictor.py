@@ -109,7 +109,7 @@ class Predictor:
         found: Prediction = {"id": request.id, "task": request.task, "prediction": text}
         value = task.parse_prediction(text)
         if task.labels:
-            found["label"] = (task.label_names or [])[value] if isinstance(value, int) else None
+            found["label"] = task.label_names[value] if isinstance(value, int) else None
             if self.with_scores:
                 found["scores"] = label_scores(task, log_likelihoods)
         elif task.is_regression:
@@ -129,4 +129,4 @@ def make_predictor(run: OpenedRun, with_scores: bool = True) -> Predictor:
 def label_scores(task: Task, log_likelihoods: Sequence[float]) -> dict[str, float]:
     """The labels' shares of the probability of all labels, by name."""
     shares = softmax(log_likelihoods).tolist()
-    return {name: round(share, 4) for name, share in zip(task.label_names or [], shares, strict=True)}
+    return {name: round(share, 4) for name, share in zip(task.label_names, shares, strict=True)}

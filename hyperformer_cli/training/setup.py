@@ -43,12 +43,6 @@ class Setup:
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
 
-    @property
-    def source(self) -> BackboneSource:
-        """Where the backbone came from."""
-        assert self.model.source is not None  # `prepare` gave it
-        return self.model.source
-
 
 def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
     """Loads and builds everything, in an order that finds mistakes soon.

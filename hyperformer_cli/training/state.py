@@ -49,7 +49,7 @@ def save_checkpoint(run: Path, state: RunState, setup: Setup, keep: int) -> None
         scalars = {
             "run": asdict(state),
             "world_size": accelerator.num_processes,
-            "backbone": setup.source.as_dict(),
+            "backbone": setup.model.source.as_dict(),
             "optimizer": [{k: v for k, v in group.items() if k != "params"} for group in optimizer["param_groups"]],
             "scheduler": setup.schedule.state_dict(),
         }
@@ -64,7 +64,7 @@ def restore_checkpoint(checkpoint: Checkpoint, setup: Setup) -> RunState:
         InputError: the model's branch has moved since.
     """
     scalars = checkpoint.state()
-    revision, now = scalars["backbone"]["revision"], setup.source.revision
+    revision, now = scalars["backbone"]["revision"], setup.model.source.revision
     if revision != now:
         raise InputError(
             f"{checkpoint.path}: trained on commit {revision} of the model, which is now {now}; set model.revision"

@@ -163,7 +163,7 @@ def test_other_families_are_refused_by_name(
     shape = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "d_model": 32}
     values["model"]["config"] = {"model_type": "bart", "vocab_size": 320, **shape}
     run = make_run(values, tmp_path / "run")
-    with pytest.raises(InputError, match="--format onnx: knows the T5 family, not BART"):
+    with pytest.raises(InputError, match="--format onnx: knows the T5 family, not bart"):
         export_run(run, "onnx")
     assert not (run / "export").exists()
 
