@@ -1,5 +1,6 @@
 """What a backbone family says: where things are in its models, and how a batch is laid out for them."""
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,6 +13,10 @@ from hyperformer_cli.backbones.layouts import EncoderDecoderLayout
 from hyperformer_cli.errors import InputError
 
 Stack = Literal["encoder", "decoder"]
+
+
+def _nothing(_: Any) -> None:
+    """A default that can be pickled, as models are that hold their family."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +50,9 @@ class Family:
     width: str
     feed_forward_width: str
     identity: tuple[str, ...]
-    published: Callable[[str], dict[str, Any] | None] = lambda name: None
-    merge: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]] = lambda stated, overrides: stated | overrides
-    after_build: Callable[[PreTrainedModel], None] = lambda model: None
+    published: Callable[[str], dict[str, Any] | None] = _nothing
+    merge: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]] = operator.or_
+    after_build: Callable[[PreTrainedModel], None] = _nothing
 
     def layers(self, backbone: nn.Module, stack: Stack) -> list[nn.Module]:
         """The layers of a stack, from the first to the last.

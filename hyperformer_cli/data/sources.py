@@ -69,7 +69,8 @@ def load_rows(task: Task, split: str, source: str) -> Rows:
             raise InputError(f"{rows.origin}: no column '{column}', which task '{task.name}' needs; found: {found}")
     if task.drops_unlabelled:
         labelled = compute.not_equal(rows.table[task.label_column].cast(pa.string()), "-1")
-        rows = replace(rows, table=rows.table.filter(labelled))
+        digest = hashlib.sha256(f"{rows.fingerprint}, labelled".encode()).hexdigest()  # it is other content
+        rows = replace(rows, table=rows.table.filter(labelled), fingerprint=digest)
     for column in task.text_columns:
         if not _is_text(rows.table.schema.field(column).type):
             raise InputError(f"{rows.origin}: column '{column}' is not UTF-8 text")

@@ -37,6 +37,8 @@ def explain(
         path = _path(written)
         if written != loc and path in wrong:
             continue
+        if any(other != path and other[: len(path)] == path for other in wrong) and problem["type"] != "value_error":
+            continue  # a problem within it says what is wrong
         key = ".".join(path)
         above = (".".join(path[:length]) for length in range(len(path), -1, -1))
         at = next((origins[k] for k in above if k in origins), root.__name__.lower())

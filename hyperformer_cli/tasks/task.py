@@ -1,6 +1,7 @@
 """A task as data: where its rows are, how a row becomes input and target text, how it is split and scored."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from string import Formatter
 from typing import Annotated, Any, Literal
@@ -181,14 +182,15 @@ class Task(Section):
 
     def _label_text(self, label: Any) -> str | None:
         texts = dict(zip(self.label_values, self.label_texts, strict=True))
-        return None if label is None else texts.get(_as_text(label))
+        return next((texts[reading] for reading in _readings(label) if reading in texts), None)
 
     def _number_text(self, label: Any) -> str | None:
         low, high = self.range or (-math.inf, math.inf)
         try:
             number = round(float(label), 1) if math.isfinite(label) else math.nan
-        except TypeError:
+        except (TypeError, OverflowError):
             return None
+        number += 0.0  # -0.0 is 0.0
         return str(number) if low <= number <= high else None
 
     def possible_targets(self) -> Sequence[str]:
@@ -287,8 +289,11 @@ class Task(Section):
         return self
 
 
-def _as_text(label: Any) -> str:
-    """A label as a file would write it: `true`, `1` for 1.0."""
+def _readings(label: Any) -> tuple[str, ...]:
+    """A label as files write it: `true` or `1` for a truth value, `1` for 1.0 and for the text `1.0`."""
+    if label is None:
+        return ()
     if isinstance(label, bool):
-        return str(label).lower()
-    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+        return str(label).lower(), str(int(label))
+    whole = re.fullmatch(r"(-?\d+)\.0*", str(label))
+    return (str(label), whole[1]) if whole else (str(label),)

@@ -210,3 +210,11 @@ def test_nested_columns_and_rows_without_label(tmp_path: Path, tokenization: Tok
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "snli" / "train.parquet")
     task = get_task("snli")
     assert tokenization.apply(task, load_rows(task, "train", str(tmp_path))).targets() == ["0", "2"]
+
+
+def test_rows_without_the_unlabelled_ones_are_other_content(tmp_path: Path) -> None:
+    source = broken(tmp_path, [{"sentence": "a cat", "label": i % 3 - 1} for i in range(6)])
+    kept = get_task("cola").model_copy(update={"drops_unlabelled": True})
+    all_rows, labelled = (load_rows(task, "train", source) for task in (get_task("cola"), kept))
+    assert (all_rows.table.num_rows, labelled.table.num_rows) == (6, 4)
+    assert all_rows.fingerprint != labelled.fingerprint

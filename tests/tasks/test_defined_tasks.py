@@ -14,6 +14,7 @@ from hyperformer_cli.config.loading import build_recipe, dump_recipe, load_recip
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.errors import InputError
+from hyperformer_cli.tasks.registry import get_task
 from hyperformer_cli.tasks.task import Task
 
 
@@ -208,3 +209,25 @@ def test_long_rows_and_dates_in_json_lines_are_text(tmp_path: Path) -> None:
     files = {split: str(tmp_path / f"{split}.jsonl") for split in ("train", "test")}
     task = Task(name="long", files=files, template="{text}", labels={"0": "no", "1": "yes"})
     assert load_rows(task, "train", "hub").table.to_pylist() == rows
+
+
+@pytest.mark.parametrize(
+    ("label", "text"), [(True, "1"), (False, "0"), (1.0, "1"), ("1.0", "1"), ("1.", "1"), (0, "0"), ("0", "0")]
+)
+def test_integer_labels_are_read_however_a_file_writes_them(label: object, text: str) -> None:
+    assert get_task("boolq").target_text({"label": label}) == text
+
+
+def test_truth_values_may_be_labels_of_their_own() -> None:
+    task = Task(name="own", template="{text}", labels={"true": "yes", "false": "no"})
+    assert task.target_text({"label": True}) == "yes"
+
+
+@pytest.mark.parametrize("label", [10**400, "x", None, float("nan")])
+def test_numbers_that_are_none_are_refused(label: object) -> None:
+    with pytest.raises(InputError, match="expected a number from 0 to 5"):
+        get_task("stsb").target_text({"label": label})
+
+
+def test_a_negative_zero_is_zero() -> None:
+    assert get_task("stsb").target_text({"label": -0.04}) == "0.0"
