@@ -61,5 +61,9 @@ def predict(
         overrides = [] if batch_size is None else [f"evaluation.batch_size={batch_size}"]
         trained, out = OpenedRun(run, backbone=backbone, overrides=overrides), typer.get_binary_stream("stdout")
         for predictions in predict_stream(trained, rows, task, strict, not no_scores, LineObserver()):
-            out.write(b"".join(json.dumps(found, ensure_ascii=False).encode() + b"\n" for found in predictions))
+            out.write(
+                b"".join(
+                    json.dumps(found, ensure_ascii=False, allow_nan=False).encode() + b"\n" for found in predictions
+                )
+            )
             out.flush()

@@ -90,11 +90,17 @@ class DataSection(Section):
 
 
 class TrainingSection(Section):
-    """The optimization. `batch_size` is global; accumulation follows from it, `micro_batch_size` and the world size."""
+    """The optimization. `batch_size` is global; accumulation follows from it, `micro_batch_size` and the world size.
+
+    `replicas` are those of the experiment, whatever the number of processes: the reference summed the loss over each
+    GPU's rows and averaged over its 4 GPUs, so with `loss_reduction: sum` the sum over the batch is divided by
+    `replicas`, and `protocol: reference` draws for so many.
+    """
 
     max_steps: Positive = 65536
-    batch_size: Positive = 128
+    batch_size: Annotated[int, Field(ge=1, le=2**20)] = 128
     micro_batch_size: Positive = 32
+    replicas: Positive = 1
     learning_rate: float = Field(default=3e-4, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_steps: int = Field(default=500, ge=0)

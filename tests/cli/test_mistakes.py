@@ -169,7 +169,7 @@ def _rewrite(rows: list[dict]) -> Callable[[Path], None]:
         (_rewrite([{"sentence": "a", "label": -1}]), ["row 0: label -1"]),
         (_rewrite([{"sentence": "a", "label": "yes"}]), ["row 0: label 'yes'"]),
         (_rewrite([{"sentence": "a", "label": None}, {"sentence": "a", "label": 1}]), ["row 0", "'label' is empty"]),
-        (_rewrite([{"sentence": "a", "label": 1}, {"sentence": None, "label": 1}]), ["row 1", "'sentence' is empty"]),
+        (_rewrite([{"sentence": "a", "label": 1}, {"sentence": None, "label": 1}]), ["row 1", "'sentence' is null"]),
         (_rewrite([{"sentence": b"\xff", "label": 1}]), ["'sentence' is not UTF-8 text"]),
         (_rewrite([{"sentence": 5, "label": 1}]), ["'sentence' is not UTF-8 text"]),
         (lambda path: parquet.write_table(parquet.read_table(path).slice(0, 0), path), ["has no rows"]),
