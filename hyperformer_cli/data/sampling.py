@@ -28,7 +28,11 @@ class BatchSampler(Protocol):
 
 def task_distribution(sizes: Sequence[int], temperature: float) -> np.ndarray:
     """Probability of each task: (n_i / N)^(1/T), normalised; float64."""
-    logarithms = np.log(np.asarray(sizes, dtype=np.float64) / sum(sizes)) / temperature
+    shares = np.log(np.asarray(sizes, dtype=np.float64) / sum(sizes))
+    with np.errstate(over="ignore"):
+        logarithms = shares / temperature
+        if not np.isfinite(logarithms).all():
+            logarithms = (shares - shares.max()) / temperature
     weights = np.exp(logarithms - logarithms.max())  # no temperature is too low for this
     return weights / weights.sum()
 

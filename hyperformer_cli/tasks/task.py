@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from hyperformer_cli.bundled import BUNDLED
 from hyperformer_cli.errors import InputError, did_you_mean
-from hyperformer_cli.schema.section import SPLITS, Distinct, Positive, Section, SplitName, no_duplicates
+from hyperformer_cli.schema.section import LONGEST_NAME, SPLITS, Distinct, Positive, Section, SplitName, no_duplicates
 from hyperformer_cli.tasks.metrics import DEFAULT_METRICS, METRICS, Kind
 from hyperformer_cli.tasks.template import checked_template, fill_template, template_columns
 
@@ -77,7 +77,7 @@ class Task(Section):
         drops_unlabelled: rows labelled -1 are not part of the data set.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_NAME)
     template: Template
     files: dict[str, str] | None = Field(default=None, min_length=1)
     path: str | None = None

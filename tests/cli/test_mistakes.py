@@ -1,5 +1,6 @@
 """What a person can get wrong: each ends with a short message, its exit code, and nothing left behind."""
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +86,13 @@ RECIPES: list[tuple[str, Any, list[str]]] = [
     ("training.batch_size", -8, ["training.batch_size"]),
     ("training.learning_rate", 0, ["training.learning_rate", "greater than 0"]),
     ("training.learning_rate", ".inf", ["training.learning_rate"]),
+    ("training.learning_rate", math.inf, ["training.learning_rate", "finite"]),
+    ("training.max_grad_norm", math.inf, ["training.max_grad_norm", "finite"]),
+    ("data.sampling.temperature", math.nan, ["data.sampling.temperature", "finite"]),
+    ("model.config.initializer_factor", math.nan, ["model.config", "finite"]),
+    ("training.batch_size", 10**12, ["training.batch_size", "less than or equal to"]),
+    ("tasks", ["x" * 300], ["tasks.0", "name of 300 characters"]),
+    ("output_dir", f"runs/{'x' * 300}", ["output_dir", "too long"]),
     ("training.schedule", "linaer", ["training.schedule", "'linear'"]),
     ("training.label_smoothing", 1.0, ["training.label_smoothing", "less than 1"]),
     ("training.loss_reduction", "average", ["training.loss_reduction"]),
