@@ -12,8 +12,7 @@ from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.runs import checkpoints
 from hyperformer_cli.runs.folder import RunFolder
-from hyperformer_cli.storage.atomic import atomic_path
-from hyperformer_cli.storage.atomic import write_json
+from hyperformer_cli.storage.atomic import atomic_path, write_json
 from hyperformer_cli.storage.trained import read_tensors, write_tensors
 
 
