@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hyperformer_cli.adapters.banks import FrozenBank
 from hyperformer_cli.adapters.forms import AdapterWeights
 from hyperformer_cli.adapters.sites import AdapterSite
 from hyperformer_cli.errors import InputError
@@ -17,9 +18,15 @@ _BATCHED = ("input_ids", "inputs_embeds", "inputs", "labels", "decoder_input_ids
 
 
 class ThreadLocalState(threading.local):
-    """The active adapters of each thread: several may call one model, and checkpointing recomputes in another."""
+    """Each thread's own: several may call one model, one that evaluates beside one that trains.
+
+    Attributes:
+        adapters: those of the forward pass that is running; checkpointing recomputes it in another thread.
+        generated: those of all tasks, generated ahead; None outside such a block.
+    """
 
     adapters: "ActiveAdapters | None" = None
+    generated: "FrozenBank | None" = None
 
     def __reduce__(self) -> tuple:
         return ThreadLocalState, ()  # a copied or pickled model runs nothing

@@ -49,19 +49,18 @@ class AttachedAdapters:
                 bank = (HypernetworkBank if config.has_hypernetwork else StoredBank)(config, self._groups)
         self.bank: Bank = bank
         self._active = ThreadLocalState()
-        self._generated: list[FrozenBank] = []  # the same one for every `generated_ahead` block that is open
         for site, module in modules.items():
             module.register_forward_hook(partial(self._adapt, site))
 
     @property
     def are_fixed(self) -> bool:
-        """Whether they have been generated ahead, so that a change of the bank would not be seen."""
-        return bool(self._generated)
+        """Whether this thread has generated them ahead, so that it would not see a change of the bank."""
+        return self._active.generated is not None
 
     def weights(self, tasks: Sequence[int]) -> dict[AdapterSite, AdapterWeights]:
         """The weights of every site: of a single task, or of several with a leading dimension."""
-        generated = self._generated[:1]  # another thread may leave its block now
-        stacked = generated[0](tasks) if generated else self._generate(tasks)
+        generated = self._active.generated
+        stacked = self._generate(tasks) if generated is None else generated(tasks)
         make = self._form.weights.from_named_tensors
         return {site: make(named) for site, named in by_site(stacked, self._groups).items()}
 
@@ -81,14 +80,15 @@ class AttachedAdapters:
 
     @contextmanager
     def generated_ahead(self, tasks: int) -> Iterator[None]:
-        """Within the block the adapters of all tasks are generated once and kept."""
-        with torch.no_grad():
-            kept = self._generated[:1] or [FrozenBank(self._generate(range(tasks)))]
-        self._generated += kept
+        """Within the block the adapters of all tasks are generated once and kept, for this thread."""
+        before = self._active.generated
+        if before is None:
+            with torch.no_grad():
+                self._active.generated = FrozenBank(self._generate(range(tasks)))
         try:
             yield
         finally:
-            self._generated.pop()
+            self._active.generated = before
 
     @contextmanager
     def activate(self, active: ActiveAdapters | None) -> Iterator[None]:

@@ -160,7 +160,8 @@ class AdaptedModel(nn.Module):
     def frozen_adapters(self) -> Iterator[None]:
         """Within the block the adapters of all tasks are generated once and kept: for evaluation, without gradients.
 
-        Blocks may be nested, and several threads may be in one; a change of weights is not seen before the last ends.
+        Blocks may be nested. They hold for the thread that opened them: others see the weights as they are, and train
+        with gradients. Within the block a change of weights is not seen; a copy made in it sees its own.
         """
         with nullcontext() if self._adapters is None else self._adapters.generated_ahead(len(self.tasks)):
             yield

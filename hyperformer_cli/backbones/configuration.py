@@ -60,5 +60,7 @@ def _stated_values(name: str | None, revision: str | None) -> dict[str, Any]:
     if published is not None:
         return dict(published)
     stated, _ = load_named(PreTrainedConfig.get_config_dict, name, revision)
+    if "model_type" not in stated:
+        raise InputError(f"model '{name}': no config.json there, or none that says which model_type it is")
     written = ("transformers_version", "architectures")
     return {key: value for key, value in stated.items() if key not in written and not key.startswith("_")}

@@ -56,6 +56,9 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(141) from None
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                typer.echo(f"error: {error.strerror}: {error.filename or ''}", err=True)
+                raise typer.Exit(2) from None
             if error.errno != errno.ENOSPC:
                 raise
             with contextlib.suppress(OSError):

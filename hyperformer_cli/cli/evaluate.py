@@ -21,6 +21,9 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run again, on any split, tasks or data (--set data.source=FOLDER)."""
+    from hyperformer_cli.runs.folder import RunFolder
+
+    RunFolder(run).recipe(overrides or ())  # says what is wrong before torch is imported, which takes seconds
     from hyperformer_cli.cli.progress import make_observer
     from hyperformer_cli.cli.tables import print_results
     from hyperformer_cli.evaluation.evaluate_run import evaluate_run

@@ -24,6 +24,9 @@ def export(
 
     An export that differs is removed again (exit code 1). The last line on stdout is the folder.
     """
+    from hyperformer_cli.runs.folder import RunFolder
+
+    RunFolder(run).recipe()  # says what is wrong before torch is imported, which takes seconds
     from hyperformer_cli.cli.progress import LineObserver
     from hyperformer_cli.export.export_run import export_run
 

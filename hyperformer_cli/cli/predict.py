@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -43,9 +44,12 @@ def predict(
     """
     from hyperformer_cli.errors import InputError
     from hyperformer_cli.prediction.rows import RowStream, format_of
+    from hyperformer_cli.runs.folder import RunFolder
 
     with contextlib.ExitStack() as opened:
         if file is None or str(file) == "-":
+            if sys.stdin is None:
+                raise InputError("standard input is closed; give a FILE")
             rows = RowStream(typer.get_binary_stream("stdin"), "stdin", input_format or "jsonl")
         else:
             chosen = input_format or format_of(str(file))
@@ -54,12 +58,17 @@ def predict(
             except OSError as error:
                 raise InputError(f"{file}: cannot be read: {error.strerror}") from error
             rows = RowStream(stream, str(file), chosen)
+        overrides = [] if batch_size is None else [f"evaluation.batch_size={batch_size}"]
+        RunFolder(run).recipe(overrides)  # says what is wrong before torch is imported, which takes seconds
         from hyperformer_cli.cli.progress import LineObserver
         from hyperformer_cli.prediction.stream import predict_stream
         from hyperformer_cli.runs.opened import OpenedRun
 
-        overrides = [] if batch_size is None else [f"evaluation.batch_size={batch_size}"]
         trained, out = OpenedRun(run, backbone=backbone, overrides=overrides), typer.get_binary_stream("stdout")
         for predictions in predict_stream(trained, rows, task, strict, not no_scores, LineObserver()):
-            out.write(b"".join(json.dumps(found, ensure_ascii=False).encode() + b"\n" for found in predictions))
+            out.write(
+                b"".join(
+                    json.dumps(found, ensure_ascii=False, allow_nan=False).encode() + b"\n" for found in predictions
+                )
+            )
             out.flush()

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,8 +40,10 @@ def train(
     Progress goes to stderr. The last line on stdout is the run folder.
     """
     from hyperformer_cli.config.loading import load_recipe
+    from hyperformer_cli.config.recipe_tasks import recipe_tasks
     from hyperformer_cli.config.sweep import sweep_points
     from hyperformer_cli.errors import InputError
+    from hyperformer_cli.runs.folder import RunFolder
 
     loaded = load_recipe(recipe, [*(overrides or ()), *(changes or ())])
     if sweep_count:
@@ -48,6 +51,9 @@ def train(
         return
     if sweep_index is not None and loaded.sweep is None:
         raise InputError(f"--sweep-index: recipe '{loaded.name}' has no sweep")
+    recipe_tasks(loaded)  # this and the next need no torch, whose import takes seconds
+    if loaded.sweep is None and not dry_run:
+        RunFolder(Path(loaded.output_dir)).check_is_free_for(loaded)
     if dry_run:
         show_plan(loaded, as_json, sweep_index, nproc_per_node)
         return

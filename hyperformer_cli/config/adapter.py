@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from hyperformer_cli.config.forms import DEFAULT_FORM, FORMS, FormEntry
 from hyperformer_cli.errors import did_you_mean
-from hyperformer_cli.schema.section import Distinct, Positive, Section
+from hyperformer_cli.schema.section import LONGEST_NAME, Distinct, Positive, Section
 
 Method = Literal["finetune", "adapters", "hyperformer", "hyperformer-shared-layers", "hyperformer++"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -79,6 +79,8 @@ class EmbeddingSizes(NamedTuple):
 def _can_name_files(task: str) -> str:
     if not re.fullmatch(r"[^\s./\\][^/\\]*", task):
         raise ValueError(f"{task!r} cannot be a task's name: no slashes, no space or dot in front")
+    if len(task) > LONGEST_NAME:
+        raise ValueError(f"a task's name of {len(task)} characters; it may have {LONGEST_NAME}")
     return task
 
 

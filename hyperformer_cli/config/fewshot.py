@@ -17,7 +17,7 @@ class FewshotSection(Section):
     `sizes` that exceed a task's training set are replaced by one: all of it (the paper's 250 for CB). `init_from` is
     the trained task that a new one starts from: `paper` (each task's `similar_to`), `auto` (the lowest loss on the new
     task's validation examples), `random`, or a task's name. Everything else, such as label smoothing, clipping and
-    precision, is taken from `training`.
+    precision, is taken from `training`; but for `replicas`, as a transfer's batch is that of one.
     """
 
     target_tasks: list[TaskEntry] = Field(default=[])

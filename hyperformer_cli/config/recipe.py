@@ -4,10 +4,11 @@ Keys, defaults and meaning are a contract with users. A section's fields are in 
 """
 
 import copy
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.config.fewshot import FewshotSection, Seed
@@ -15,6 +16,17 @@ from hyperformer_cli.config.task_entries import TaskEntry, entry_name
 from hyperformer_cli.schema.section import Distinct, Positive, Section, SplitName
 
 Tracker = Literal["tensorboard", "wandb", "mlflow", "comet_ml", "clearml", "aim", "trackio"]
+
+
+_LONGEST_PART = 200  # bytes of a folder's name: file systems take 255, and temporary names are longer
+
+
+def _all_finite(value: Any) -> Any:
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _all_finite(inner)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"found {value}; give a finite number")
+    return value
 
 
 class PrintedParameters(Section):
@@ -46,7 +58,7 @@ class ModelSection(Section):
     revision: str = "main"
     tokenizer: str | None = None
     init: Literal["pretrained", "random"] = "pretrained"
-    config: dict[str, Any] = Field(default={})
+    config: Annotated[dict[str, Any], AfterValidator(_all_finite)] = Field(default={})
     dtype: Literal["float32", "bfloat16"] = "float32"
     gradient_checkpointing: bool = False
 
@@ -90,11 +102,17 @@ class DataSection(Section):
 
 
 class TrainingSection(Section):
-    """The optimization. `batch_size` is global; accumulation follows from it, `micro_batch_size` and the world size."""
+    """The optimization. `batch_size` is global; accumulation follows from it, `micro_batch_size` and the world size.
+
+    `replicas` are those of the experiment, whatever the number of processes: the reference summed the loss over each
+    GPU's rows and averaged over its 4 GPUs, so with `loss_reduction: sum` the sum over the batch is divided by
+    `replicas`, and `protocol: reference` draws for so many.
+    """
 
     max_steps: Positive = 65536
-    batch_size: Positive = 128
+    batch_size: Annotated[int, Field(ge=1, le=2**20)] = 128
     micro_batch_size: Positive = 32
+    replicas: Positive = 1
     learning_rate: float = Field(default=3e-4, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_steps: int = Field(default=500, ge=0)
@@ -205,7 +223,13 @@ class Recipe(Section):
     @field_validator("output_dir")
     @classmethod
     def _named_after_the_recipe(cls, value: str, info: ValidationInfo) -> str:
-        return value or str(Path("outputs") / info.data.get("name", "run"))
+        folder = value or str(Path("outputs") / info.data.get("name", "run"))
+        for part in Path(folder).parts:
+            if len(part.encode(errors="replace")) > _LONGEST_PART:
+                raise ValueError(f"{part[:20]}... is too long for a folder's name ({len(part)} characters)")
+            if "\0" in part:
+                raise ValueError("a folder's name cannot hold a null character")
+        return folder
 
     @property
     def task_names(self) -> list[str]:

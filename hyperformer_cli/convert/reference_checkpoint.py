@@ -104,7 +104,8 @@ def _read_state_dict(file: Path) -> dict[str, Tensor]:
     except Exception as error:  # whatever torch's unpickler, zipfile and safetensors make of a damaged file
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{file}: damaged, or not a file of weights ({reason})") from error
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    entries = state.items() if isinstance(state, dict) else ()
+    if not entries or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in entries):
         raise InputError(f"{file}: not a state dict; expected parameter names and tensors")
     return state
 

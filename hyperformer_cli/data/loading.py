@@ -14,6 +14,7 @@ from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.schema.section import SplitName
 from hyperformer_cli.tasks.task import Task
+from hyperformer_cli.tasks.template import template_parts
 
 DatasetsByTask = dict[str, TokenizedSplit]
 
@@ -78,17 +79,28 @@ def select_rows(task: Task, split: SplitName, data: DataSection, rows: int, seed
     return selected
 
 
-def check_targets(
+def check_texts(
     tasks: Iterable[Task], with_prefixes: bool, tokenizer: PreTrainedTokenizerBase, data: DataSection
 ) -> None:
-    """Checks that a model can spell every label and, if tasks are told apart by their prefixes, that these differ.
+    """Checks that inputs are not cut to nothing, and that a model can spell every label.
+
+    If tasks are told apart by their prefixes, these must differ.
 
     Raises:
-        InputError: a label text that the tokenizer cannot spell, or that does not fit; prefixes that are alike.
+        InputError: no room for a row's text behind what all inputs of a task begin with; a label text that the
+            tokenizer cannot spell, or that does not fit; prefixes that are alike.
     """
     if with_prefixes:
         check_prefixes(tasks, tokenizer)
     for task in tasks:
+        beginning = template_parts(task.input_template(with_prefixes))[0][0].strip()
+        taken = len(tokenizer(beginning)["input_ids"])  # with the end-of-sequence token
+        if taken >= data.max_source_length:
+            first = f": inputs of task '{task.name}' begin with {beginning!r}" if beginning else ""
+            raise InputError(
+                f"data.max_source_length: {data.max_source_length} tokens leave nothing of a row's text{first} "
+                f"({taken} tokens, with the end of the sequence)"
+            )
         length = task.max_target_length or data.max_target_length
         for label in task.label_texts:
             ids = tokenizer(text_target=label, max_length=length, truncation=True)["input_ids"]

@@ -28,7 +28,11 @@ class BatchSampler(Protocol):
 
 def task_distribution(sizes: Sequence[int], temperature: float) -> np.ndarray:
     """Probability of each task: (n_i / N)^(1/T), normalised; float64."""
-    logarithms = np.log(np.asarray(sizes, dtype=np.float64) / sum(sizes)) / temperature
+    shares = np.log(np.asarray(sizes, dtype=np.float64) / sum(sizes))
+    with np.errstate(over="ignore"):
+        logarithms = shares / temperature
+        if not np.isfinite(logarithms).all():
+            logarithms = (shares - shares.max()) / temperature
     weights = np.exp(logarithms - logarithms.max())  # no temperature is too low for this
     return weights / weights.sum()
 
@@ -100,13 +104,13 @@ class TemperatureSampler:
 class ReferenceSampler:
     """Replays the reference's draws (its data/multitask_sampler.py): the sampler of the `reference` protocol.
 
-    Its `replicas` processes each draw `micro_batch_size` examples, with replacement, from their shard of a
+    Its `replicas` processes each draw `replica_batch_size` examples, with replacement, from their shard of a
     permutation of the task's examples; a step's global batch is theirs one after the other. The generator is
     sequential within an epoch, so a step in the middle of one costs the draws before it.
     """
 
     sizes: Sequence[int]
-    micro_batch_size: int
+    replica_batch_size: int
     replicas: int = 1
     temperature: float = 10
     seed: int = 0  # the reference never sets another
@@ -115,7 +119,7 @@ class ReferenceSampler:
 
     @property
     def batches_per_epoch(self) -> int:
-        return math.ceil(sum(self.sizes) / self.micro_batch_size) // self.replicas
+        return math.ceil(sum(self.sizes) / self.replica_batch_size) // self.replicas
 
     def batch(self, step: int) -> list[Example]:
         """The examples of optimizer step `step`, as (task id, row)."""
@@ -141,4 +145,4 @@ class ReferenceSampler:
         task = int(self._tasks[self._position])
         self._position += 1
         shard = self.sizes[task] // self.replicas
-        return task, torch.randint(shard, (self.micro_batch_size,), generator=self._generator)
+        return task, torch.randint(shard, (self.replica_batch_size,), generator=self._generator)

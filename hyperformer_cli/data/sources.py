@@ -5,7 +5,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from string import Formatter
 
 import pyarrow as pa
 from pyarrow import compute, csv, parquet
@@ -16,6 +15,7 @@ from hyperformer_cli.bundled import BUNDLED, data_folder
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.storage.hashing import sha256_of_file
 from hyperformer_cli.tasks.task import Task
+from hyperformer_cli.tasks.template import template_parts
 
 CONVERTED = "refs/convert/parquet"  # the hub's own conversion of what was a loading script
 _SUFFIXES = (".parquet", ".jsonl", ".csv", ".tsv")
@@ -110,13 +110,13 @@ def _from_file(task: Task, path: Path) -> Rows:
 def _read(path: Path, task: Task) -> pa.Table:
     if path.suffix == ".parquet":
         return parquet.read_table(path)
+    block = max(1 << 20, min(path.stat().st_size, 2**31 - 1))  # bytes, in which a row must fit
     if path.suffix == ".jsonl":
-        plain = [name for _, name, _, _ in Formatter().parse(task.template) if name in task.text_columns]
+        plain = [column for _, column, keys in template_parts(task.template) if column and not keys]
         schema = pa.schema([(column, pa.string()) for column in dict.fromkeys(plain)])  # a date is text too
-        size = max(1 << 20, min(path.stat().st_size, 2**31 - 1))  # of a block, in which a row must fit
         return arrow_json.read_json(
             path,
-            read_options=arrow_json.ReadOptions(block_size=size),
+            read_options=arrow_json.ReadOptions(block_size=block),
             parse_options=arrow_json.ParseOptions(explicit_schema=schema),
         )
     # GLUE's own TSV files know no quotes: a sentence may begin with one and never close it.
@@ -126,6 +126,7 @@ def _read(path: Path, task: Task) -> pa.Table:
     text = [*task.text_columns, *([task.label_column] if task.kind == "labels" else [])]
     return csv.read_csv(
         path,
+        read_options=csv.ReadOptions(block_size=block),
         parse_options=csv.ParseOptions(**layout),
         convert_options=csv.ConvertOptions(column_types=dict.fromkeys(text, pa.string())),
     )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.data.sources import Rows
-from hyperformer_cli.errors import InputError
+from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.storage.atomic import atomic_path
 from hyperformer_cli.tasks.task import Task
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_HEADER = b"hyperformer tokens".ljust(32)  # then the SHA-256 of all that follows, an Arrow file
+_log = logging.getLogger(__name__)
 _CHUNK = 4096  # rows tokenised at a time
 
 
@@ -76,24 +79,25 @@ class Tokenization:
         Raises:
             InputError: a row without text, or with a label that the task does not have; file and row are named.
         """
-        cached = cache_folder() / f"{self._key(task, rows)}.arrow"
-        try:
-            table = _map(cached)
-        except (OSError, pa.ArrowException):  # missing, or cut off
-            made = self._tokenize(task, rows)
+        cached = cache_folder() / f"{self._key(task, rows)}.tokens"
+        table = _read(cached)
+        if table is None:
             try:
-                with atomic_path(cached) as temporary, pa.ipc.new_file(str(temporary), made.schema) as writer:
-                    writer.write_table(made)
+                _write(cached, self._tokenize(task, rows))
             except OSError as error:
                 reason = f"cannot be written ({error.strerror}); set HYPERFORMER_CACHE"
                 raise InputError(f"{cached.parent}: {reason}") from error
-            table = _map(cached)
+            table = _read(cached)
+            if table is None:
+                raise HyperformerError(
+                    f"{cached}: differs from what was written; set HYPERFORMER_CACHE to another disk"
+                )
         return TokenizedSplit(table, np.arange(table.num_rows))
 
     def _tokenize(self, task: Task, rows: Rows) -> pa.Table:
         inputs: list[list[int]] = []
         target_texts: list[str] = []
-        for texts, targets in _formatted(task, rows, self.task_prefix):
+        for texts, targets in formatted_rows(task, rows, self.task_prefix):
             inputs += self.tokenizer(texts, max_length=self.max_source_length, truncation=True)["input_ids"]
             target_texts += targets
         distinct = list(dict.fromkeys(target_texts))
@@ -117,9 +121,34 @@ class Tokenization:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def _map(path: Path) -> pa.Table:
-    """A cached table, mapped into memory."""
-    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+def _read(path: Path) -> pa.Table | None:
+    """A cached table, mapped into memory; None if it is missing or damaged, which is logged.
+
+    Its checksum is verified every time: 100 MB, more than GLUE's longest split, take about 0.1 s.
+    """
+    start = len(_HEADER) + hashlib.sha256().digest_size
+    try:
+        content = pa.memory_map(str(path)).read_buffer()
+    except FileNotFoundError:
+        return None
+    except (OSError, pa.ArrowException) as error:
+        _log.warning("%s: the cached tokens cannot be read (%s); they are made anew", path, error)
+        return None
+    # The start of an Arrow file must be aligned to 64 bytes, and is.
+    if content[:start].to_pybytes() != _HEADER + hashlib.sha256(content[start:]).digest():
+        _log.warning("%s: the cached tokens are damaged; they are made anew", path)
+        return None
+    return pa.ipc.open_file(content[start:]).read_all()
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    content = sink.getvalue()
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(_HEADER + hashlib.sha256(content).digest())
+        file.write(content)
 
 
 def cache_folder() -> Path:
@@ -138,21 +167,22 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
-def _formatted(task: Task, rows: Rows, prefix: bool) -> Iterator[tuple[list[str], list[str]]]:
-    """Input and target texts, some thousand rows at a time."""
+def formatted_rows(task: Task, rows: Rows, prefix: bool) -> Iterator[tuple[list[str], list[str]]]:
+    """Input and target texts, some thousand rows at a time; `prefix` puts the task's name before an input.
+
+    Raises:
+        InputError: a row without text or label, or with another label than the task's; naming file, row and column.
+    """
     number = 0
     for batch in rows.table.select(task.columns).to_batches(max_chunksize=_CHUNK):
         texts, targets = [], []
         for row in batch.to_pylist():
             try:
-                empty = [column for column in task.columns if row[column] is None]
-                if empty:
-                    raise InputError(f"column '{empty[0]}' is empty")
+                if not task.is_free_text and row[task.label_column] is None:
+                    raise InputError(f"column '{task.label_column}' is empty")
                 targets.append(task.target_text(row))
                 texts.append(task.input_text(row, prefix))
             except InputError as error:
                 raise InputError(f"{rows.origin}: row {number}: {error}") from error
-            except (LookupError, TypeError) as error:
-                raise InputError(f"{rows.origin}: row {number}: the template finds no {error} in it") from error
             number += 1
         yield texts, targets

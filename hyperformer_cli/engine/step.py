@@ -70,20 +70,26 @@ class StepResult:
 
 @dataclass(frozen=True)
 class OptimizerStep:
-    """Takes optimizer steps with the parameters in `optimizer`, on the training examples in `splits`."""
+    """Takes optimizer steps with the parameters in `optimizer`, on the training examples in `splits`.
+
+    A summed loss is divided by `replicas`, the reference's GPUs; see `TrainingSection`.
+    """
 
     loss_function: LossFunction
     splits: SplitsById
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
     settings: TrainingSection
+    replicas: int = 1
 
     def __call__(self, batch: Sequence[Example]) -> StepResult:
         """Makes one step on the global batch, the same on every process; each process computes its slice."""
         accelerator, settings = self.loss_function.accelerator, self.settings
         world = accelerator.num_processes
         scale = float(world)  # several processes average their gradients; the loss is a sum over all of them
-        if settings.loss_reduction == "mean":
+        if settings.loss_reduction == "sum":
+            scale /= self.replicas
+        else:
             scale /= sum(len(self.splits[task].target_ids(row)) for task, row in batch)
         parts = list(micro_batches(rank_slice(batch, accelerator.process_index, world), settings.micro_batch_size))
         seen: list[RowLosses] = []

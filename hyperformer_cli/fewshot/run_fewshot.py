@@ -10,7 +10,7 @@ from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.fewshot import AUTO, PAPER
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import target_tasks
-from hyperformer_cli.data.loading import check_targets, load_split
+from hyperformer_cli.data.loading import check_texts, load_split
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
 from hyperformer_cli.data.tokenization import Tokenization
@@ -53,7 +53,7 @@ def run_fewshot(
     if accelerator.num_processes > 1:
         raise InputError("fewshot runs in one process; give several their own --target-tasks and --output-dir")
     with_prefix, data = model.config.needs_task_prefix, recipe.data
-    check_targets([*run.declared.values(), *tasks], with_prefix, run.tokenizer, data)
+    check_texts([*run.declared.values(), *tasks], with_prefix, run.tokenizer, data)
     tokenization = Tokenization(run.tokenizer, data.max_source_length, data.max_target_length, with_prefix)
     targets = [_load(task, recipe, tokenization, strict_shots) for task in tasks]
     transfer = Transfer(model.to(accelerator.device), run.tokenizer, recipe, accelerator)

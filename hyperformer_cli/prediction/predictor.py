@@ -1,5 +1,6 @@
 """Predictions of one model: batches of its tasks, sorted by length, answered in the order of the requests."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -118,15 +119,26 @@ class Predictor:
 
 
 def make_predictor(run: OpenedRun, with_scores: bool = True) -> Predictor:
-    """The predictor of a run with one model; an InputError if it cannot be loaded, or there are several processes."""
+    """The predictor of a run with one model.
+
+    Raises:
+        InputError: the model cannot be loaded, its trained weights are not finite, or there are several processes.
+    """
     accelerator = make_accelerator(run.recipe.training.precision)
     if accelerator.num_processes > 1:
         raise InputError("predict runs in one process; give each its own part of the rows")
     model = run.model.to(accelerator.device)
+    trained = [*model.trained_parameters().items(), *(model.bank.named_buffers() if model.bank is not None else ())]
+    infinite = [name for name, tensor in trained if not tensor.isfinite().all()]
+    if infinite:
+        raise InputError(
+            f"{run.weights_folder}: {infinite[0]} is not finite: {len(infinite)} of {len(trained)} tensors"
+        )
     return Predictor(model, run.tasks, run.tokenization, accelerator, run.recipe.evaluation, with_scores)
 
 
-def label_scores(task: Task, log_likelihoods: Sequence[float]) -> dict[str, float]:
-    """The labels' shares of the probability of all labels, by name."""
+def label_scores(task: Task, log_likelihoods: Sequence[float]) -> dict[str, float | None]:
+    """The labels' shares of the probability of all labels, by name; None where the model gives none."""
     shares = softmax(log_likelihoods).tolist()
-    return {name: round(share, 4) for name, share in zip(task.label_names, shares, strict=True)}
+    rounded = [round(share, 4) if math.isfinite(share) else None for share in shares]  # JSON has no NaN
+    return dict(zip(task.label_names, rounded, strict=True))

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from string import Formatter
 from typing import Any
 
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.prediction.rows import Row, is_text
 from hyperformer_cli.tasks.task import Task
+from hyperformer_cli.tasks.template import template_columns
 
 _ID_COLUMNS = ("id", "idx")
 _READY_TEXT = "text"
@@ -74,8 +74,6 @@ class RequestReader:
     def _text(self, task: Task, values: Mapping[str, Any]) -> str:
         if not _check_columns(task, values):
             task = task.model_copy(update={"template": f"{{{_READY_TEXT}}}"})  # in place of the filled template
-        for column, path in _fields(task):
-            _check_field(column, path, values)
         text = task.input_text(values, self._with_prefix)
         if not is_text(text):
             raise InputError("the text holds half a character (a lone surrogate)")
@@ -84,32 +82,10 @@ class RequestReader:
 
 def _check_columns(task: Task, present: Collection[str]) -> bool:
     """Whether all columns of the task's template are present; an InputError if a ready-made text is not either."""
-    missing = [column for column, _ in _fields(task) if column not in present]
+    missing = [column for column in template_columns(task.template) if column not in present]
     if missing and _READY_TEXT not in present:
         raise InputError(f"no column '{missing[0]}', which task '{task.name}' needs (or '{_READY_TEXT}')")
     return not missing
-
-
-def _fields(task: Task) -> list[tuple[str, str]]:
-    """What is in the braces of the template: columns, and the fields of each, such as `choices` and `[text][0]`."""
-    names = [name for _, name, _, _ in Formatter().parse(task.template) if name]
-    return [(column, bracket + rest) for column, bracket, rest in (name.partition("[") for name in names)]
-
-
-def _check_field(column: str, path: str, values: Mapping[str, Any]) -> None:
-    """Refuses what formatting would accept: a null as `None`, a text's first letter as its first item."""
-    value = values[column]
-    if value is None:
-        raise InputError(f"column '{column}' is null")
-    if path:
-        if not isinstance(value, (list, dict)):
-            raise InputError(f"column '{column}' must hold several texts; only JSON lines can")
-        try:
-            value, _ = Formatter().get_field(column + path, (), values)
-        except (LookupError, TypeError):
-            raise InputError(f"column '{column}' has no '{path}'") from None
-    if not isinstance(value, str):
-        raise InputError(f"'{column}{path}' is not text but {str(value)[:40]}")
 
 
 def _id_of(row: Row) -> str | int | float:

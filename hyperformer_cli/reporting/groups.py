@@ -20,7 +20,6 @@ _NOT_THE_EXPERIMENT = {
     "training.report_to", "training.compile", "training.micro_batch_size", "evaluation.batch_size",
     "model.gradient_checkpointing",
 }  # fmt: skip
-_DRAWN_BY_IN_REFERENCE = "training.micro_batch_size"  # its sampler draws once per process
 _MOST_KEYS = 3  # in a name, before the folder says it better
 
 
@@ -113,8 +112,7 @@ def is_miniature(recipe: Recipe) -> bool:
 def settings(recipe: Recipe) -> dict[str, Any]:
     """Dotted keys and values of everything that makes the experiment, except the seed."""
     plain = {key: value for key, value in recipe.as_dict().items() if key not in ("paper", "sweep", "fewshot")}
-    left_out = _NOT_THE_EXPERIMENT - ({_DRAWN_BY_IN_REFERENCE} if recipe.data.protocol == "reference" else set())
-    return {key: value for key, value in _flat(plain, "") if key not in left_out}
+    return {key: value for key, value in _flat(plain, "") if key not in _NOT_THE_EXPERIMENT}
 
 
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:

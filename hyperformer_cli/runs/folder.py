@@ -6,6 +6,7 @@ recipe.yaml  environment.json  best/  last/  checkpoint-N/  metrics.jsonl  resul
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,15 @@ _FREE_TO_CHANGE = (
     "name", "paper", "output_dir", "fewshot", "training.save_every", "training.keep_checkpoints", "training.log_every",
     "training.report_to",
 )  # fmt: skip
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+
+class FolderInUse(HyperformerError):
+    """Another process writes to a run folder."""
+
+    def __init__(self, folder: "RunFolder", owner: str):
+        super().__init__(f"{folder.path} is in use by another process ({owner})")
+        self.folder = folder
 
 
 class RunFolder:
@@ -85,17 +95,33 @@ class RunFolder:
     def claim(self, recipe: Recipe) -> None:
         """Writes the recipe into a new folder, or checks that an existing run was started with the same one.
 
+        A run that has reached no checkpoint is replaced: what kept it from one may have been its recipe.
+
         Raises:
             InputError: the folder holds a run of another recipe.
         """
-        if not self.recipe_file.is_file():
+        self.check_is_free_for(recipe)
+        if not self.recipe_file.is_file() or self._has_only_begun():
             write_text(self.recipe_file, dump_recipe(recipe))
+
+    def check_is_free_for(self, recipe: Recipe) -> None:
+        """Checks that `claim` would take the folder for a recipe; changes nothing.
+
+        Raises:
+            InputError: the folder holds a run of another recipe.
+        """
+        if not self.recipe_file.is_file() or self._has_only_begun():
             return
         for key, (there, here) in sorted(self._differences(recipe).items()):
             raise InputError(
                 f"{self.path} holds a run of another recipe: {key} is {there!r} there and {here!r} here; "
                 "choose another output_dir, or remove the folder"
             )
+
+    def _has_only_begun(self) -> bool:
+        """Whether a run claimed the folder and left nothing that could be lost."""
+        kept = ("checkpoint-*", "best", "last", "results.json", "cells", "fewshot*")
+        return self.environment_file.is_file() and not any(any(self.path.glob(pattern)) for pattern in kept)
 
     def _differences(self, recipe: Recipe) -> dict[str, tuple[Any, Any]]:
         return _differences(self.recipe().as_dict(), recipe.as_dict())
@@ -105,7 +131,7 @@ class RunFolder:
         """Keeps a second process from writing to the folder. The kernel releases the lock however this process ends.
 
         Raises:
-            HyperformerError: another process holds the lock.
+            FolderInUse: another process holds the lock.
             InputError: the folder cannot be written.
         """
         try:
@@ -119,11 +145,20 @@ class RunFolder:
             except BlockingIOError:
                 file.seek(0)
                 owner = file.read().strip() or "unknown"
-                raise HyperformerError(f"{self.path} is in use by another process ({owner})") from None
+                raise FolderInUse(self, owner) from None
             file.truncate(0)
             file.write(f"pid {os.getpid()} on {os.uname().nodename}")
             file.flush()
             yield
+
+    def wait_until_free(self) -> None:
+        """Returns when no other process holds the lock."""
+        while True:
+            try:
+                with self.lock():
+                    return
+            except FolderInUse:
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl."""

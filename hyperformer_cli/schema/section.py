@@ -8,13 +8,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 Positive = Annotated[int, Field(ge=1)]
+LONGEST_NAME = 100  # characters of a task's name, which also names files
 Values = TypeVar("Values", bound=Sequence[Any])
 
 
 class Section(BaseModel):
-    """A mapping of a recipe: unknown keys are errors, values are not coerced, nothing changes after loading."""
+    """A mapping of a recipe: unknown keys are errors, values are not coerced, nothing changes after loading.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    Numbers are finite.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def no_duplicates(values: Values) -> Values:

@@ -15,6 +15,11 @@ else:  # libyaml's is ten times as fast where PyYAML was built with it; a report
     _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+_MOST_BYTES = 1 << 20
+_DEEPEST = 50
+_MOST_VALUES = 100_000  # an alias counts as all that it stands for
+
+
 class _Loader(_SafeLoader):
     """PyYAML's safe loader, with YAML 1.2's floats (`1e-4`, not only `1.0e-4`)."""
 
@@ -28,10 +33,14 @@ def read_mapping(path: Path, what: str) -> tuple[dict[str, Any], dict[str, int]]
     """Reads a YAML file that holds one mapping, as `parse` does; `what` is what to call it in messages (`a recipe`).
 
     Raises:
-        InputError: the file cannot be read, is not valid YAML, or holds something else.
+        InputError: the file cannot be read, is too large, is not valid YAML, or holds something else.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise InputError(f"{path}: larger than {_MOST_BYTES:,} bytes; {what} is shorter")
+        text = content.decode()
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 (byte {error.start})") from error
     except OSError as error:
@@ -53,9 +62,10 @@ def parse(text: str, name: str) -> tuple[Any, dict[str, int]]:
         The data, and the line of every dotted key (`training.max_steps`; list items by number: `tasks.0`).
 
     Raises:
-        InputError: a syntax error, a tag, or a duplicate key.
+        InputError: a syntax error, a tag, a duplicate key, or a document too deep or too large to be meant.
     """
     try:
+        _check_size(text, name)
         node = yaml.compose(text, _Loader)
         if node is None:
             return {}, {}
@@ -70,6 +80,31 @@ def parse(text: str, name: str) -> tuple[Any, dict[str, int]]:
         raise InputError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise InputError(f"{name}: nested too deeply") from error
+
+
+def _check_size(text: str, name: str) -> None:
+    """Bounds depth and size before anything is built: libyaml recurses in C, and aliases of aliases multiply.
+
+    Parsing to events does neither.
+    """
+    sizes: dict[str, int] = {}  # of what each anchor stands for
+    above: list[tuple[str | None, int]] = [(None, 0)]  # anchor of what is open, and values in it so far
+    for event in yaml.parse(text, _Loader):
+        anchor, size = getattr(event, "anchor", None), 0
+        if isinstance(event, yaml.CollectionStartEvent):
+            above.append((anchor, 1))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, size = above.pop()
+        elif isinstance(event, yaml.AliasEvent):
+            anchor, size = None, sizes.get(event.anchor, 1)
+        elif isinstance(event, yaml.ScalarEvent):
+            size = 1
+        if anchor is not None and size:
+            sizes[anchor] = size
+        above[-1] = (above[-1][0], above[-1][1] + size)
+        if len(above) > _DEEPEST or above[-1][1] > _MOST_VALUES:
+            what = f"deeper than {_DEEPEST} levels" if len(above) > _DEEPEST else f"more than {_MOST_VALUES:,} values"
+            raise InputError(f"{name}:{event.start_mark.line + 1}: nested too deeply or too large: {what}")
 
 
 def _key_lines(node: yaml.Node, path: str, name: str, above: tuple[yaml.Node, ...]) -> Iterator[tuple[str, int]]:

@@ -3,31 +3,18 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from string import Formatter
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from hyperformer_cli.bundled import BUNDLED
 from hyperformer_cli.errors import InputError, did_you_mean
-from hyperformer_cli.schema.section import SPLITS, Distinct, Positive, Section, SplitName, no_duplicates
+from hyperformer_cli.schema.section import LONGEST_NAME, SPLITS, Distinct, Positive, Section, SplitName, no_duplicates
 from hyperformer_cli.tasks.metrics import DEFAULT_METRICS, METRICS, Kind
+from hyperformer_cli.tasks.template import checked_template, fill_template, template_columns
 
 _MAX_LENGTHS = {"labels": None, "numbers": 10, "text": 128}  # of targets that cannot be listed
 _MOST_NUMBERS = 10_000  # of a range
-
-
-def _names_columns(template: str) -> str:
-    try:
-        fields = [field for field in Formatter().parse(template) if field[1] is not None]
-    except ValueError as error:
-        raise ValueError(f"not a template ({error}); double the braces that are meant as text: {{{{ }}}}") from None
-    if not fields or not all(name for _, name, _, _ in fields):
-        raise ValueError("name columns in braces, such as 'title: {title} text: {text}'")
-    for _, name, form, conversion in fields:
-        if "." in str(name) or form or conversion:
-            raise ValueError(f"'{{{name}}}': only columns, and what lies in them: {{text}}, {{choices[text][0]}}")
-    return template
 
 
 def _can_be_told_apart(labels: list[str] | dict[str, str]) -> list[str] | dict[str, str]:
@@ -54,7 +41,7 @@ def _is_in_the_table(metric: str) -> str:
     return metric
 
 
-Template = Annotated[str, Field(min_length=1), AfterValidator(_names_columns)]
+Template = Annotated[str, Field(min_length=1), AfterValidator(checked_template)]
 Labels = Annotated[list[str] | dict[str, str], Field(min_length=2), AfterValidator(_can_be_told_apart)]
 Bounds = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_can_be_listed)]
 MetricName = Annotated[str, AfterValidator(_is_in_the_table)]
@@ -91,7 +78,7 @@ class Task(Section):
         drops_unlabelled: rows labelled -1 are not part of the data set.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_NAME)
     template: Template
     files: dict[str, str] | None = Field(default=None, min_length=1)
     path: str | None = None
@@ -143,9 +130,7 @@ class Task(Section):
     @property
     def text_columns(self) -> list[str]:
         """The columns of the input text, and of a free text to write."""
-        template = self.template + (self.target or "")
-        fields = [name for _, name, _, _ in Formatter().parse(template) if name]
-        return list(dict.fromkeys(name.partition("[")[0] for name in fields))
+        return template_columns(self.template + (self.target or ""))
 
     @property
     def columns(self) -> list[str]:
@@ -158,17 +143,21 @@ class Task(Section):
         return f"{prefix} {self.template}" if with_prefix else self.template
 
     def input_text(self, row: Mapping[str, Any], with_prefix: bool) -> str:
-        """The encoder's text for a row."""
-        return self.input_template(with_prefix).format_map(row)
+        """The encoder's text for a row, in training and in prediction.
+
+        Raises:
+            InputError: a column is missing or null, or what the template takes from it is not text.
+        """
+        return fill_template(self.input_template(with_prefix), row)
 
     def target_text(self, row: Mapping[str, Any]) -> str:
         """The decoder's text: a label text, a free text, or a number to one decimal (the reference's round(label, 1)).
 
         Raises:
-            InputError: the label is missing or not one of the task's.
+            InputError: the label is missing or not one of the task's; or as `input_text`.
         """
         if self.target is not None:
-            return self.target.format_map(row)
+            return fill_template(self.target, row)
         label = row[self.label_column]
         text = self._number_text(label) if self.labels is None else self._label_text(label)
         if text is None:

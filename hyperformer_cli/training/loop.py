@@ -70,7 +70,9 @@ class Training:
         self.accelerator = accelerator = setup.accelerator
         loss_function = LossFunction(setup.model, setup.wrapped_model, setup.tokenizer, accelerator)
         splits = {number: setup.data["train"][task.name] for number, task in enumerate(setup.tasks)}
-        self.make_step = OptimizerStep(loss_function, splits, setup.optimizer, setup.schedule, recipe.training)
+        self.make_step = OptimizerStep(
+            loss_function, splits, setup.optimizer, setup.schedule, recipe.training, recipe.training.replicas
+        )
         stoppable = StoppableEvaluation(observer, stop, accelerator)
         self.evaluator = Evaluator(setup.model, setup.tokenizer, accelerator, recipe.evaluation, stoppable)
         self.parameters = count_model(setup.model).as_dict()

@@ -1,5 +1,7 @@
 """What a recipe would do, without doing it: `--dry-run`."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedConfig
@@ -7,12 +9,17 @@ from transformers import PreTrainedConfig
 from hyperformer_cli.adapters.counting import count_adapted
 from hyperformer_cli.backbones.configuration import backbone_config
 from hyperformer_cli.backbones.families import family_of
+from hyperformer_cli.backbones.hub import is_folder
+from hyperformer_cli.bundled import folder_of
 from hyperformer_cli.config.cells import part_recipes
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
+from hyperformer_cli.data.loading import check_texts, load_tokenizer
 from hyperformer_cli.data.sampling import task_distribution
 from hyperformer_cli.data.sizes import sizes_are, split_size
+from hyperformer_cli.errors import InputError
 from hyperformer_cli.schema.section import SPLITS
+from hyperformer_cli.tasks.task import Task
 from hyperformer_cli.training.setup import check_batch, make_sampler
 
 _FLOAT32, _BFLOAT16 = 4, 2
@@ -21,13 +28,15 @@ _FLOAT32, _BFLOAT16 = 4, 2
 def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
     """Resolves a recipe for so many processes: splits and their sizes, steps, parameters, an estimate of memory.
 
-    The rows of folders are counted; for data on the hub the published sizes are used (`declared`).
+    The rows of folders are read and counted; for data on the hub the published sizes are used (`declared`). A model
+    or tokenizer on the hub is not looked at.
 
     Raises:
         InputError: as training would.
     """
     check_batch(recipe, processes)
     tasks = recipe_tasks(recipe)
+    _check_folders(recipe, tasks)
     sizes = {task.name: {split: split_size(recipe, task, split) for split in SPLITS} for task in tasks}
     runs = list(part_recipes(recipe).values())
     shares: list[float] = []
@@ -54,6 +63,18 @@ def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
         "parameters": parameters,
         "memory_gib_estimate": round(_bytes(recipe, shape, parameters) / 2**30, 2),
     }
+
+
+def _check_folders(recipe: Recipe, tasks: Sequence[Task]) -> None:
+    """Refuses folders without the tokenizer or the weights that training would load."""
+    name, named = recipe.model.name, recipe.model.tokenizer or recipe.model.name
+    if named is not None and is_folder(named):
+        check_texts(tasks, recipe.adapter.needs_task_prefix, load_tokenizer(recipe), recipe.data)
+    if name is None or recipe.model.init == "random" or not is_folder(name):
+        return
+    folder = Path(folder_of(name))
+    if not any(file.suffix in (".safetensors", ".bin") for file in folder.iterdir()):
+        raise InputError(f"{recipe.where('model.name')}: model.name: {folder} holds no weights")
 
 
 def _bytes(recipe: Recipe, shape: PreTrainedConfig, parameters: dict[str, Any]) -> int:

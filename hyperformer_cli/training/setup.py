@@ -15,7 +15,7 @@ from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
-from hyperformer_cli.data.loading import DatasetsByTask, check_targets, load_splits, load_tokenizer
+from hyperformer_cli.data.loading import DatasetsByTask, check_texts, load_splits, load_tokenizer
 from hyperformer_cli.data.sampling import BatchSampler, ReferenceSampler, TemperatureSampler
 from hyperformer_cli.engine.optimizer import make_optimizer
 from hyperformer_cli.errors import InputError
@@ -53,7 +53,7 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
     tasks = recipe_tasks(recipe)
     check_batch(recipe, accelerator.num_processes)
     tokenizer = load_tokenizer(recipe)
-    check_targets(tasks, recipe.adapter.needs_task_prefix, tokenizer, recipe.data)
+    check_texts(tasks, recipe.adapter.needs_task_prefix, tokenizer, recipe.data)
     splits: list[SplitName] = ["train", "validation", *recipe.evaluation.splits]
     with _main_process_first(accelerator):  # the others read what it tokenised
         data = {split: load_splits(recipe, tasks, split, tokenizer) for split in dict.fromkeys(splits)}
@@ -95,9 +95,10 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> AdaptedMo
     backbone = load_backbone(source)
     # transformers declares any module, but token ids are embedded by this one.
     vocabulary = cast(torch.nn.Embedding, backbone.get_input_embeddings()).num_embeddings
-    if len(tokenizer) > vocabulary:
+    pieces = 1 + max(tokenizer.get_vocab().values(), default=0)  # numbers may be left out
+    if pieces > vocabulary:
         raise InputError(
-            f"the tokenizer has {len(tokenizer)} pieces, the model embeds {vocabulary}; they do not belong together"
+            f"the tokenizer has {pieces} pieces, the model embeds {vocabulary}; they do not belong together"
         )
     torch.manual_seed(recipe.seed)
     model = AdaptedModel.attach(backbone, recipe.adapter, source.resolved(backbone))
@@ -107,7 +108,7 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> AdaptedMo
 
 
 def make_sampler(recipe: Recipe, sizes: list[int], lengths: list[np.ndarray] | None = None) -> BatchSampler:
-    """The sampler of the recipe's protocol. The reference had batch_size / micro_batch_size processes.
+    """The sampler of the recipe's protocol. The reference's draws depend on its number of processes, our `replicas`.
 
     Args:
         recipe: gives protocol, batch and temperature.
@@ -121,11 +122,12 @@ def make_sampler(recipe: Recipe, sizes: list[int], lengths: list[np.ndarray] | N
     temperature, mixed = sampling.temperature, sampling.mixed_batches
     if recipe.data.protocol == "paper":
         return TemperatureSampler(sizes, training.batch_size, temperature, recipe.seed, mixed, lengths)
-    at = f"{recipe.where('training.micro_batch_size')}: protocol: reference draws for batch_size / micro_batch_size"
-    replicas, rest = divmod(training.batch_size, training.micro_batch_size)
-    if rest or not replicas:
-        raise InputError(f"{at} processes; {training.batch_size} / {training.micro_batch_size} is not a whole number")
-    sampler = ReferenceSampler(sizes, training.micro_batch_size, replicas, temperature)
+    replicas = training.replicas
+    at = f"{recipe.where('training.replicas')}: training.replicas: protocol: reference draws for {replicas} processes"
+    rows, rest = divmod(training.batch_size, replicas)
+    if rest:
+        raise InputError(f"{at}, over which a batch_size of {training.batch_size} does not divide")
+    sampler = ReferenceSampler(sizes, rows, replicas, temperature)
     if min(sizes) < replicas or not sampler.batches_per_epoch:
-        raise InputError(f"{at} = {replicas} processes; a task with {min(sizes)} examples has too few for them")
+        raise InputError(f"{at}; a task with {min(sizes)} examples has too few for them")
     return sampler

@@ -11,7 +11,7 @@ from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.sweep import SweepPoint, chosen_points, sweep_points
 from hyperformer_cli.errors import HyperformerError
 from hyperformer_cli.observer import SILENT, Observer
-from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.runs.folder import FolderInUse, RunFolder
 from hyperformer_cli.storage.atomic import write_json
 from hyperformer_cli.training.stopping import Stopped
 from hyperformer_cli.training.train_recipe import train_recipe
@@ -37,13 +37,19 @@ def train_sweep(recipe: Recipe, observer: Observer = SILENT, index: int | None =
         Stopped: by a signal, after saving the cell that ran.
     """
     points, chosen = sweep_points(recipe), list(chosen_points(recipe, index).values())
-    failed = []
-    for number, point in enumerate(chosen, 1):
-        observer.reported(f"cell {number} of {len(chosen)}: {point.name}")
+    failed: list[str] = []
+    waiting = [
+        (f"cell {number} of {len(chosen)}: {point.name}", point, False) for number, point in enumerate(chosen, 1)
+    ]
+    for cell, point, last_chance in waiting:  # which grows
+        observer.reported(cell)
         try:
-            train_recipe(point.recipe, observer)
+            _train_when_free(point, observer) if last_chance else train_recipe(point.recipe, observer)
         except Stopped:
             raise
+        except FolderInUse as error:  # by another start of this sweep, which may finish it
+            observer.reported(f"{error}; comes last")
+            waiting.append((cell, point, True))
         except Exception as error:  # whatever it was, the other cells must not be lost
             failed.append(point.name)
             observer.reported(str(error) if isinstance(error, HyperformerError) else traceback.format_exc())
@@ -52,6 +58,17 @@ def train_sweep(recipe: Recipe, observer: Observer = SILENT, index: int | None =
     if failed:
         raise HyperformerError(f"{len(failed)} of {len(chosen)} cells failed: {'; '.join(failed)}")
     return Path(recipe.output_dir) if index is None else Path(chosen[0].recipe.output_dir)
+
+
+def _train_when_free(point: SweepPoint, observer: Observer) -> None:
+    """Trains a cell as soon as no other process does; there may then be nothing left to do."""
+    while True:
+        try:
+            train_recipe(point.recipe, observer)
+            return
+        except FolderInUse as error:
+            observer.reported(f"{error}; waiting for it")
+            error.folder.wait_until_free()
 
 
 def _write_summary(recipe: Recipe, points: Sequence[SweepPoint]) -> None:

@@ -1,6 +1,8 @@
 """AdaptedModel: what is trained, tasks by name and id, adding, saving, checkpointing, the T5 family."""
 
 import copy
+import pickle
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
@@ -198,6 +200,44 @@ def test_threads_have_adapters_of_their_own(frozen: bool) -> None:
     with ThreadPoolExecutor(3) as pool:
         assert max(max(own) for own in pool.map(differences, TASKS * 2)) < 1e-5
     assert model.trained_parameters().keys() == adapted().trained_parameters().keys()
+
+
+def _pickled(model: AdaptedModel) -> AdaptedModel:
+    return pickle.loads(pickle.dumps(model))
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, _pickled])
+def test_a_copy_made_within_frozen_adapters_is_not_frozen(duplicate: Callable[[AdaptedModel], AdaptedModel]) -> None:
+    model, inputs = adapted(), batch()
+    with model.frozen_adapters():
+        other = duplicate(model)
+        before = other(**inputs, task="cola").logits
+        assert torch.equal(before, model(**inputs, task="cola").logits)
+        with torch.no_grad():
+            for parameter in other.bank.parameters():
+                parameter += 0.1
+        assert not torch.equal(other(**inputs, task="cola").logits, before)
+    other(**inputs, task="cola").loss.backward()
+    assert all(parameter.grad is not None for parameter in other.trained_parameters().values())
+    other.add_task("paws", init_from="mrpc")
+
+
+def test_one_thread_trains_while_another_has_frozen_adapters() -> None:
+    model, alone, inputs = adapted(), adapted(), batch()
+    alone(**inputs, task="cola").loss.backward()
+
+    def train() -> None:
+        model(**inputs, task="cola").loss.backward()
+
+    with model.frozen_adapters(), ThreadPoolExecutor(1) as pool:
+        with torch.no_grad():
+            before = model(**inputs, task="mrpc").logits
+        pool.submit(train).result()
+        with torch.no_grad():
+            model.bank.task_embedding += 1
+            assert torch.equal(model(**inputs, task="mrpc").logits, before)  # here they are still those of the block
+    for name, parameter in model.trained_parameters().items():
+        assert torch.equal(parameter.grad, alone.trained_parameters()[name].grad), name
 
 
 @pytest.mark.parametrize("method", WITH_BANK)

@@ -1,5 +1,6 @@
 """What a person can get wrong: each ends with a short message, its exit code, and nothing left behind."""
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +86,13 @@ RECIPES: list[tuple[str, Any, list[str]]] = [
     ("training.batch_size", -8, ["training.batch_size"]),
     ("training.learning_rate", 0, ["training.learning_rate", "greater than 0"]),
     ("training.learning_rate", ".inf", ["training.learning_rate"]),
+    ("training.learning_rate", math.inf, ["training.learning_rate", "finite"]),
+    ("training.max_grad_norm", math.inf, ["training.max_grad_norm", "finite"]),
+    ("data.sampling.temperature", math.nan, ["data.sampling.temperature", "finite"]),
+    ("model.config.initializer_factor", math.nan, ["model.config", "finite"]),
+    ("training.batch_size", 10**12, ["training.batch_size", "less than or equal to"]),
+    ("tasks", ["x" * 300], ["tasks.0", "name of 300 characters"]),
+    ("output_dir", f"runs/{'x' * 300}", ["output_dir", "too long"]),
     ("training.schedule", "linaer", ["training.schedule", "'linear'"]),
     ("training.label_smoothing", 1.0, ["training.label_smoothing", "less than 1"]),
     ("training.loss_reduction", "average", ["training.loss_reduction"]),
@@ -169,7 +177,7 @@ def _rewrite(rows: list[dict]) -> Callable[[Path], None]:
         (_rewrite([{"sentence": "a", "label": -1}]), ["row 0: label -1"]),
         (_rewrite([{"sentence": "a", "label": "yes"}]), ["row 0: label 'yes'"]),
         (_rewrite([{"sentence": "a", "label": None}, {"sentence": "a", "label": 1}]), ["row 0", "'label' is empty"]),
-        (_rewrite([{"sentence": "a", "label": 1}, {"sentence": None, "label": 1}]), ["row 1", "'sentence' is empty"]),
+        (_rewrite([{"sentence": "a", "label": 1}, {"sentence": None, "label": 1}]), ["row 1", "'sentence' is null"]),
         (_rewrite([{"sentence": b"\xff", "label": 1}]), ["'sentence' is not UTF-8 text"]),
         (_rewrite([{"sentence": 5, "label": 1}]), ["'sentence' is not UTF-8 text"]),
         (lambda path: parquet.write_table(parquet.read_table(path).slice(0, 0), path), ["has no rows"]),

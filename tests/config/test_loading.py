@@ -1,5 +1,6 @@
 """Recipes: shipped ones, inheritance, overrides, and errors that say where and what."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,50 @@ def test_override_errors(override: str, part: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="override") as caught:
         load_recipe(tmp_path / "r.yaml", [override])
     assert part in str(caught.value)
+
+
+def _laughs(levels: int, each: int = 9) -> str:
+    lines = ["a0: &a0 [lol]"] + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * each)}]" for i in range(1, levels)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (_laughs(40), "r.yaml:[0-9]+: .*too large"),
+        (_laughs(6), "r.yaml:6: .*more than 100,000 values"),
+        ("a: " + "[" * 100_000, "r.yaml:1: .*deeper than 50 levels"),
+        ("a: " + "[" * 60 + "]" * 60, "r.yaml:1: .*deeper than 50 levels"),
+        ("".join(f"{'  ' * i}a:\n" for i in range(60)), "deeper than 50 levels"),
+        ("a: &a [*a]", "contains itself"),
+        ("a: [" + "1, " * 400_000 + "]", "larger than 1,048,576 bytes"),
+        ("a: [" + "1," * 200_000 + "]", "more than 100,000 values"),
+    ],
+    ids=range(8),
+)
+def test_documents_made_to_exhaust_the_parser(text: str, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    start = time.perf_counter()
+    with pytest.raises(InputError, match=complaint):
+        load_recipe(tmp_path / "r.yaml")
+    assert time.perf_counter() - start < 5
+    if len(text) < 2**20:
+        with pytest.raises(InputError):
+            load_recipe("quickstart", [f"name={text}"])
+
+
+def test_a_name_that_no_folder_can_have(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"output_dir: x+\.\.\. is too long for a folder's name \(300 characters\)"):
+        load_recipe("quickstart", ["name=" + "x" * 300])
+    load_recipe("quickstart", ["name=" + "x" * 300, "output_dir=elsewhere"])
+
+
+def test_aliases_within_bounds_are_followed(tmp_path: Path) -> None:
+    own = "tasks: &t [cola, rte]\n"
+    text = MINIMAL.replace("tasks: [cola, rte]\n", own) + "sweep: {tasks: [*t, [cola]]}\n"
+    assert own in text
+    (tmp_path / "r.yaml").write_text(text)
+    assert load_recipe(tmp_path / "r.yaml").sweep.grid == {"tasks": [["cola", "rte"], ["cola"]]}
 
 
 def test_a_missing_recipe_names_the_nearest_shipped_one() -> None:

@@ -20,6 +20,12 @@ def test_distribution_is_the_references(temperature: str) -> None:
     np.testing.assert_allclose(found, GOLDEN["distribution"][temperature], rtol=1e-14)
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-320, 1e-300, 1e300])
+def test_no_temperature_is_too_low_or_too_high(temperature: float) -> None:
+    found = task_distribution([10, 1000, 1000], temperature)
+    np.testing.assert_allclose(found, [1 / 3] * 3 if temperature > 1 else [0, 0.5, 0.5])
+
+
 @pytest.mark.parametrize("name", sorted(GOLDEN["num_batches_per_epoch_glue"]))
 def test_batches_per_epoch_are_the_references(name: str) -> None:
     batch, replicas = (int(part.lstrip("bsrep")) for part in name.split("_"))

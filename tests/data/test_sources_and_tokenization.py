@@ -1,6 +1,7 @@
 """Rows from files in four formats, faults by name, and the cache of token ids."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,13 +154,56 @@ def test_a_damaged_cache_file_is_written_again(
         tokenization.apply(get_task("cola"), rows)
 
 
+def _zeroed(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes(64) + content[middle + 64 :]
+
+
+def _one_bit(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 16]) + content[middle + 1 :]
+
+
+def _bit_of_the_checksum(content: bytes) -> bytes:
+    return content[:40] + bytes([content[40] ^ 1]) + content[41:]
+
+
+@pytest.mark.parametrize("damage", [_zeroed, _one_bit, _bit_of_the_checksum, lambda content: b""])
+def test_changed_ids_in_the_cache_are_noticed(
+    damage: Callable[[bytes], bytes],
+    data_folder: Path,
+    tokenization: Tokenization,
+    tmp_path: Path,
+    monkeypatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("HYPERFORMER_CACHE", str(tmp_path))
+    task, rows = get_task("cola"), rows_of("cola", data_folder)
+    expected = tokenization.apply(task, rows).table
+    assert tokenization.apply(task, rows).table.equals(expected) and not caplog.messages
+    cached = next(cache_folder().iterdir())
+    whole = cached.read_bytes()
+    cached.unlink()  # `expected` is mapped from it
+    cached.write_bytes(damage(whole))
+    assert tokenization.apply(task, rows).table.equals(expected)
+    assert len(caplog.messages) == 1 and str(cached) in caplog.text and "anew" in caplog.text
+    assert cached.read_bytes() == whole
+
+
+def test_a_csv_cell_may_be_long(tmp_path: Path) -> None:
+    long = "word " * 600_000
+    (tmp_path / "cola").mkdir()
+    (tmp_path / "cola" / "train.csv").write_text(f"sentence,label\na,1\n{long},0\nb,1\n")
+    assert rows_of("cola", tmp_path).table["sentence"].to_pylist() == ["a", long, "b"]
+
+
 @pytest.mark.parametrize(
     ("rows", "complaint"),
     [
         ([{"text": "a", "label": 1}], "no column 'sentence'.*found: text, label"),
         ([{"sentence": "a", "label": float("inf")}], "row 0: label inf"),
         ([{"sentence": "a", "label": 1}, {"sentence": "b", "label": 7}], r"train\.parquet: row 1: label 7"),
-        ([{"sentence": "a", "label": 1}, {"sentence": None, "label": 1}], "row 1: column 'sentence' is empty"),
+        ([{"sentence": "a", "label": 1}, {"sentence": None, "label": 1}], "row 1: column 'sentence' is null"),
     ],
 )
 def test_faults_of_rows(rows: list[dict], complaint: str, tmp_path: Path, tokenization: Tokenization) -> None:

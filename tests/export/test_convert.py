@@ -232,6 +232,8 @@ def test_other_mistakes_with_files(reference: Reference, tmp_path: Path) -> None
     check_refused(tmp_path / "t5", reference.values, r"a folder; .*pytorch_model\.bin")
     torch.save({"model": reference.state, "step": 3}, tmp_path / "pytorch_model.bin")
     check_refused(tmp_path / "pytorch_model.bin", reference.values, "not a state dict")
+    torch.save({**reference.state, 0: torch.zeros(1)}, tmp_path / "pytorch_model.bin")
+    check_refused(tmp_path / "pytorch_model.bin", reference.values, "not a state dict")
     name = next(name for name in reference.state if name.endswith("layer_norm.weight"))
     torch.save({**reference.state, name: reference.state[name] * float("nan")}, tmp_path / "nan.bin")
     check_refused(tmp_path / "nan.bin", reference.values, "layer_norm.weight is not finite")

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from answering_runs import TASKS, json_lines, make_backbone, make_run, mixed_rows, predicted, run
 from conftest import example_rows
 
+from hyperformer_cli import AdaptedModel
 from hyperformer_cli.data.metrics import score
 from hyperformer_cli.prediction.predictor import Predictor, make_predictor
 from hyperformer_cli.prediction.requests import Request
@@ -79,6 +81,16 @@ def test_what_a_line_says(joint: Path) -> None:
     assert any(line.get("value") is not None for line in found)
     without = predicted(joint, "--no-scores", stdin=json_lines(rows))
     assert without == [{key: value for key, value in line.items() if key != "scores"} for line in found]
+
+
+def test_weights_that_are_not_finite_are_refused(joint: Path, tmp_path: Path) -> None:
+    damaged = shutil.copytree(joint, tmp_path / "run")
+    model = AdaptedModel.from_pretrained(damaged / "best")
+    with torch.no_grad():
+        model.bank.task_embedding[0, 0] = float("nan")
+    model.save_pretrained(damaged / "best")
+    result = run("predict", damaged, stdin=json_lines(mixed_rows(2)))
+    assert result.exit_code == 2 and "bank.task_embedding is not finite" in result.stderr and not result.stdout
 
 
 def test_mixed_batches_say_what_each_task_says_alone(joint: Path) -> None:

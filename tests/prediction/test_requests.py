@@ -65,7 +65,7 @@ def test_ids() -> None:
         ({**CHOICES, "choices": {"texts": ["one"]}}, "commonsense_qa", "no '[text][0]'"),
         ({**CHOICES, "choices": ["one"]}, "commonsense_qa", "no '[text][0]'"),
         ({**CHOICES, "choices": {"text": [1, 2, 3, 4, 5]}}, "commonsense_qa", "is not text but 1"),
-        ({"ctx": "C", "endings": "abcd"}, "hellaswag", "only JSON lines can"),
+        ({"ctx": "C", "endings": "abcd"}, "hellaswag", "must hold several texts"),
         (PAIR, None, "no column 'task', and no --task"),
         ({**PAIR, "task": "mrcp"}, None, "'mrpc'"),
         ({**PAIR, "task": None}, None, "no task None"),

@@ -65,3 +65,8 @@ def test_mixed_tasks_and_lengths(method: str, batch_size: int) -> None:
 def test_scores_of_what_would_underflow() -> None:
     scores = label_scores(get_task("mrpc"), [-2000.0, -2000.0 + math.log(3)])
     assert scores == {"not_equivalent": 0.25, "equivalent": 0.75}
+
+
+@pytest.mark.parametrize("likelihoods", [[math.nan, -1.0], [-math.inf, -math.inf]])
+def test_scores_that_the_model_does_not_give_are_null(likelihoods: list[float]) -> None:
+    assert label_scores(get_task("mrpc"), likelihoods) == {"not_equivalent": None, "equivalent": None}

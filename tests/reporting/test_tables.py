@@ -211,14 +211,14 @@ def test_few_shot_results_made_in_other_ways_say_so(tmp_path: Path) -> None:
     assert cell(table, "paws/accuracy/16", "majority") is None
 
 
-def test_what_the_reference_protocol_draws_by_sets_runs_apart(tmp_path: Path) -> None:
-    for protocol in ("paper", "reference"):
+@pytest.mark.parametrize("protocol", ["paper", "reference"])
+def test_replicas_set_runs_apart_and_micro_batches_do_not(protocol: str, tmp_path: Path) -> None:
+    for key, rows in (("micro_batch_size", 1), ("replicas", 2)):
         for size in (8, 16):
-            folder = tmp_path / protocol / str(size)
-            changes = (f"data.protocol={protocol}", f"training.micro_batch_size={size}", f"seed={size}")
-            write_run(folder, "glue_hyperpp", *changes, "training.report_to=[tensorboard]" if size == 8 else "seed=16")
-    for protocol, rows in (("paper", 1), ("reference", 2)):
-        groups, _ = group_runs(collect(sorted((tmp_path / protocol).iterdir())).runs)
+            changes = (f"data.protocol={protocol}", f"training.{key}={size}", f"seed={size}")
+            trackers = "training.report_to=[tensorboard]" if size == 8 else "seed=16"
+            write_run(tmp_path / key / str(size), "glue_hyperpp", *changes, trackers)
+        groups, _ = group_runs(collect(sorted((tmp_path / key).iterdir())).runs)
         assert len(groups) == rows
 
 

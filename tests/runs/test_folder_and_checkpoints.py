@@ -12,7 +12,7 @@ from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.runs import checkpoints
 from hyperformer_cli.runs.folder import RunFolder
-from hyperformer_cli.storage.atomic import atomic_path
+from hyperformer_cli.storage.atomic import atomic_path, write_json
 from hyperformer_cli.storage.trained import read_tensors, write_tensors
 
 
@@ -47,6 +47,25 @@ def test_a_folder_belongs_to_one_recipe(tmp_path: Path, recipe_values: dict) -> 
     with pytest.raises(InputError, match=r"training\.learning_rate is 0\.003 there and 0\.01 here"):
         run.claim(build_recipe(other))
     assert run.recipe().as_dict() == build_recipe(recipe_values).as_dict()
+
+
+@pytest.mark.parametrize("kept", ["checkpoint-1", "best", "last", "results.json", "cells", "fewshot.json"])
+def test_a_run_without_a_checkpoint_gives_way_to_a_corrected_recipe(
+    kept: str, tmp_path: Path, recipe_values: dict
+) -> None:
+    run, wrong = RunFolder(tmp_path / "run"), build_recipe(recipe_values)
+    right = build_recipe({**recipe_values, "training": {**recipe_values["training"], "learning_rate": 1e-2}})
+    run.claim(wrong)
+    with pytest.raises(InputError, match="another recipe"):  # it may be a person's own file
+        run.claim(right)
+    write_json(run.environment_file, {})
+    run.check_is_free_for(right)
+    run.claim(right)
+    assert run.recipe().as_dict() == right.as_dict()
+    (run.path / kept).mkdir()
+    with pytest.raises(InputError, match="another recipe"):
+        run.claim(wrong)
+    assert run.recipe().as_dict() == right.as_dict()
 
 
 def test_checkpoints_are_kept_and_found(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_wrong_definitions_are_explained(
         ({"template": "{title}"}, "no column 'title'"),
         ({"labels": ["cat", "bird"]}, "row 1: label 'dog' in column 'topic'; expected cat, bird"),
         ({"files": None}, "has no folder 'topics'"),
-        ({"template": "{text[b]}"}, "row 0: the template finds no"),
+        ({"template": "{text[b]}"}, "row 0: column 'text' must hold several texts"),
         ({"labels": {"cat": "\u2603", "dog": "dog"}}, "the tokenizer turns label"),
     ],
 )

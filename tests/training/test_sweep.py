@@ -14,9 +14,11 @@ from hyperformer_cli.cli.main import app
 from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.config.sweep import sweep_points
 from hyperformer_cli.errors import InputError
+from hyperformer_cli.observer import Observer
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.storage.atomic import write_json
 from hyperformer_cli.training.sweep import summarise, train_sweep
+from hyperformer_cli.training.train_recipe import train_recipe
 
 
 @pytest.fixture
@@ -78,7 +80,7 @@ def test_selecting_needs_the_split_it_selects_on(grid_values: dict) -> None:
 
 
 def test_a_long_value_still_makes_a_folders_name(grid_values: dict) -> None:
-    grid_values["sweep"] = {"tasks": [["cola"], ["cola", "mrpc", "stsb", "mnli"], ["x" * 300]]}
+    grid_values["sweep"] = {"tasks": [["cola"], ["cola", "mrpc", "stsb", "mnli"], [letter * 90 for letter in "xyz"]]}
     names = [cell.name for cell in sweep_points(build_recipe(grid_values))]
     assert len(set(names)) == 3 and max(map(len, names)) < 80
 
@@ -155,6 +157,27 @@ def test_a_failed_cell_loses_no_other(grid_values: dict, write_recipe: Callable,
     assert "1 of 2 cells failed: adapter.reduction_factor=64" in result.stderr and "no bottleneck" in result.stderr
     summary = json.loads((tmp_path / "run" / "sweep.json").read_text())
     assert [cell["done"] for cell in summary["cells"]] == [False, True]
+
+
+def test_two_sweeps_on_one_folder_both_end_well(grid_values: dict) -> None:
+    """The first cell is in use when this sweep comes to it, and done by the time it has done the others."""
+    recipe = build_recipe({**grid_values, "sweep": {"seed": [1, 2]}})
+    first, _ = sweep_points(recipe)
+    in_use, lines = RunFolder(Path(first.recipe.output_dir)).lock(), []
+
+    class OtherSweep(Observer):
+        def reported(self, line: str) -> None:
+            lines.append(line)
+            if "waiting for it" in line:
+                in_use.__exit__(None, None, None)
+                train_recipe(first.recipe)
+
+    in_use.__enter__()
+    assert train_sweep(recipe, OtherSweep()) == Path(recipe.output_dir)
+    summary = json.loads((Path(recipe.output_dir) / "sweep.json").read_text())
+    assert [cell["done"] for cell in summary["cells"]] == [True, True]
+    assert lines[0].startswith("cell 1 of 2") and "in use by another process" in lines[1]
+    assert lines[-1] == f"{first.recipe.output_dir} is complete; nothing to do"
 
 
 def test_separate_tasks_in_a_sweep(grid_values: dict) -> None:
