@@ -115,12 +115,12 @@ class StoredModel:
             with torch.device("meta"):
                 bank = make_bank(config, self._groups())
             size = sum(parameter.numel() for parameter in bank.parameters()) * _ELEMENT
-        except RuntimeError:  # beyond what torch can count
+        except (RuntimeError, TypeError, OverflowError):  # beyond what torch can count
             size = sys.maxsize
         if size > self.weights_file.stat().st_size:
             raise InputError(
-                f"{self.folder / CONFIG_FILE}: damaged: it describes adapters of {size / 2**20:,.1f} MiB, more than "
-                f"{WEIGHTS_FILE} holds"
+                f"{self.weights_file}: missing or damaged, or else {CONFIG_FILE} is: that describes adapters of "
+                f"{size / 2**20:,.1f} MiB, more than the file holds"
             )
 
     def _groups(self) -> list[TensorGroup]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from hyperformer_cli.backbones import hub
@@ -84,7 +85,10 @@ class BackboneSource:
             return None
         if hub.is_folder(self.name):
             return Path(folder_of(self.name))
-        file = try_to_load_from_cache(self.name, "config.json", revision=self.revision or "main")
+        try:
+            file = try_to_load_from_cache(self.name, "config.json", revision=self.revision or "main")
+        except HFValidationError:  # the path of a folder that is not there
+            return None
         return Path(file).parent if isinstance(file, str) else None
 
     def as_dict(self) -> dict[str, Any]:

@@ -118,8 +118,8 @@ def _check_backbone(checkpoint: Checkpoint, recorded: Mapping[str, Any], setup: 
 def _check_data(checkpoint: Checkpoint, recorded: Mapping[str, Mapping[str, str]], setup: Setup) -> None:
     for task, now in setup.fingerprints().items():
         before = recorded.get(task, {})  # nothing in checkpoints of earlier releases
-        for split in now.keys() & before.keys():
-            if before[split] != now[split]:
+        for split in now:
+            if before.get(split, now[split]) != now[split]:
                 raise InputError(
                     f"{checkpoint.path}: the data of task '{task}' for {split} have changed since; put them back, or "
                     "train anew in another output_dir"
