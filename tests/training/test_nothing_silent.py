@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_training import StopAt, assert_same_run, train, weights
+from test_training import StopAt, assert_same_run, largest_difference, train, weights
 from transformers import T5Config, T5ForConditionalGeneration
 
 from hyperformer_cli.backbones import identity
@@ -51,7 +51,7 @@ def test_data_that_changed_before_a_resume_are_refused(
     before = file.read_text()
     file.write_text(before.replace(",0.0,", ",5.0,", 1) if ",0.0," in before else before.replace("cat", "dog", 1))
     assert file.read_text() != before
-    with pytest.raises(InputError, match=rf"checkpoint-5: the data of task 'stsb' for .*{split[:5]}|for test"):
+    with pytest.raises(InputError, match=rf"checkpoint-5: the data of task 'stsb' for {split} have changed"):
         train(recipe_values, run, data={"source": str(source)})
     file.write_text(before)  # put back, it goes on
     assert train(recipe_values, run, data={"source": str(source)}) == run
@@ -130,12 +130,13 @@ def test_best_is_restored_from_the_checkpoint(damage: str, step: int, recipe_val
 def test_best_weights_of_a_later_step_are_not_kept(recipe_values: dict, tmp_path: Path) -> None:
     """A run that was killed between an evaluation and the next checkpoint has another best/ than its checkpoint."""
     values = {**recipe_values, "evaluation": {"every": 2, "batch_size": 16}}
+    values["training"] = {**recipe_values["training"], "learning_rate": 1e-9}  # the first evaluation is the best
     run = stopped(values, tmp_path / "cut", 4)
     held = weights(run, "best")
-    later = stopped(values, tmp_path / "later", 5, training={"learning_rate": 1.0})
+    later = stopped(values, tmp_path / "later", 5, training={"learning_rate": 0.1})
     shutil.rmtree(run / "best")
     shutil.copytree(later / "best", run / "best")
-    assert str(weights(run, "best")) != str(held)
+    assert largest_difference(weights(run, "best"), held) > 0.1
     assert_same_run(train(values, tmp_path / "whole"), train(values, run))
 
 
