@@ -1,5 +1,6 @@
-"""The two kinds of failure the command line knows, and the nearest valid name for a typing error."""
+"""The kinds of failure the command line knows, and the nearest valid name for a typing error."""
 
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -14,6 +15,16 @@ class InputError(HyperformerError, ValueError):
     """Something the caller gave is wrong: a recipe, an option, a task, a data file. Exit code 2."""
 
     exit_code = 2
+
+
+class WriteError(HyperformerError, OSError):
+    """A file could not be written: the disk is full, or a quota or a limit is reached. Exit code 1."""
+
+    def __init__(self, number: int, path: str | os.PathLike[str]):
+        super().__init__(number, os.strerror(number), str(path))
+
+    def __str__(self) -> str:
+        return f"{self.filename}: cannot be written: {self.strerror}"
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:

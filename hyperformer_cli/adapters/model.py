@@ -290,13 +290,15 @@ class AdaptedModel(nn.Module):
         return describe(self.config, self.source, self.backbone)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, backbone: PreTrainedModel | None = None) -> Self:
+    def from_pretrained(cls, folder: str | Path, backbone: PreTrainedModel | BackboneSource | None = None) -> Self:
         """Loads what `save_pretrained` or a static export wrote.
 
-        The backbone comes from where it came from, unless it is given.
+        The backbone comes from where it came from, unless it is given, or where to find it. The files are checked
+        against `manifest.json`, if the folder has one.
 
         Raises:
-            InputError: a missing or damaged file, another format version, or a backbone of another shape.
+            InputError: a missing or damaged file, another format version, or a backbone of another shape or other
+                frozen weights.
         """
         stored = StoredModel.open(Path(folder), backbone)
         model = cls.attach(stored.backbone, stored.description.config, stored.source, stored.static_bank())

@@ -1,13 +1,30 @@
-"""Hashes by which a backbone is recognised as the one that something was trained on."""
+"""Hashes by which a backbone is recognised as the one that something was trained on.
+
+Hashing the weights of a large backbone takes longer than anything else at a start, so the hash of a folder's weights is
+kept in the cache folder, beside what the file system says of every file in it: device, inode, size, and the times of
+the last change of content (mtime) and of anything (ctime), in nanoseconds. As long as these are the same, the weights
+are not hashed again.
+
+What is promised: a file that was written to, replaced, or copied over is noticed, even where its size and mtime were
+put back, because no program can set ctime. What the disk itself loses without the file system's knowledge is noticed
+only when the weights are hashed again.
+"""
 
 import hashlib
 import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+import transformers
 from torch import nn
 from transformers import PreTrainedConfig
 
 from hyperformer_cli.backbones.families import family_of
+from hyperformer_cli.storage.atomic import write_json
+from hyperformer_cli.storage.cache import cache_root
 
 
 def configuration_hash(config: PreTrainedConfig) -> str:
@@ -24,3 +41,57 @@ def frozen_hash(backbone: nn.Module) -> str:
             digest.update(name.encode())
             digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class FolderState:
+    """What the file system says of a folder's files at one moment.
+
+    Attributes:
+        folder: its path.
+        files: name, device, inode, size, mtime and ctime (ns) of each.
+    """
+
+    folder: Path
+    files: list[list[str | int]]
+
+    @classmethod
+    def observe(cls, folder: Path | None) -> "FolderState | None":
+        """The present state; None if there is no folder. To be called before the backbone is loaded from it."""
+        try:
+            paths = [] if folder is None else sorted(filter(Path.is_file, folder.iterdir()))
+            found = [(path.name, path.stat()) for path in paths]
+        except OSError:
+            return None
+        files: list[list[str | int]] = [
+            [name, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for name, stat in found
+        ]
+        return None if folder is None else cls(folder.resolve(), files)
+
+
+def known_frozen_hash(backbone: nn.Module, state: FolderState | None) -> str:
+    """`frozen_hash` of a backbone as it was loaded, from the cache where its folder has not changed since.
+
+    Args:
+        backbone: with its parameters frozen, in their final types.
+        state: of its folder, from before it was loaded; None hashes in any case.
+    """
+    if state is None:
+        return frozen_hash(backbone)
+    file = cache_root() / "frozen" / f"{_key(backbone, state.folder)}.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(file.read_bytes())
+        if known["files"] == state.files:
+            return str(known["frozen_sha256"])
+    found = frozen_hash(backbone)
+    if FolderState.observe(state.folder) == state:  # else it may be of either
+        with suppress(OSError):
+            write_json(file, {"folder": str(state.folder), "frozen_sha256": found, "files": state.files})
+    return found
+
+
+def _key(backbone: nn.Module, folder: Path) -> str:
+    """Of the folder, and of what else decides the frozen parameters: which they are, their types, and the library."""
+    frozen = [(name, str(p.dtype)) for name, p in backbone.named_parameters() if not p.requires_grad]
+    parts = [os.uname().nodename, str(folder), transformers.__version__, sorted(frozen)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

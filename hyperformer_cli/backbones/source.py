@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from hyperformer_cli.backbones import hub
 from hyperformer_cli.backbones.configuration import backbone_config, build_backbone
 from hyperformer_cli.backbones.families import auto_class, family_of
+from hyperformer_cli.bundled import folder_of
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.errors import InputError
 
@@ -72,10 +74,22 @@ class BackboneSource:
 
     def _cached_commit(self) -> str | None:
         """The hub's cache keeps the files of a commit in a folder of its name; transformers forgets it."""
-        if self.init == "random" or self.name is None or hub.is_folder(self.name):
+        if self.name is None or hub.is_folder(self.name):
             return None
-        file = try_to_load_from_cache(self.name, "config.json", revision=self.revision or "main")
-        return Path(file).parent.name if isinstance(file, str) else None
+        return None if (folder := self.folder) is None else folder.name
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the weights on this machine, the hub's cache included; None before they are downloaded."""
+        if self.init == "random" or self.name is None:
+            return None
+        if hub.is_folder(self.name):
+            return Path(folder_of(self.name))
+        try:
+            file = try_to_load_from_cache(self.name, "config.json", revision=self.revision or "main")
+        except HFValidationError:  # the path of a folder that is not there
+            return None
+        return Path(file).parent if isinstance(file, str) else None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -14,6 +14,7 @@ from hyperformer_cli.cli import (
     report,
     tasks,
     train,
+    verify,
 )
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app.command("report", epilog=report.EPILOG)(report.report)
 app.command("export")(export.export)
 app.command("convert", epilog=convert.EPILOG)(convert.convert)
 app.command("prefetch", epilog=prefetch.EPILOG)(prefetch.prefetch)
+app.command("verify", epilog=verify.EPILOG)(verify.verify)
 app.command("count-params")(count_params.count_params)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(tasks.app, name="tasks")

@@ -75,7 +75,7 @@ def _train_one(recipe: "Recipe", as_json: bool) -> None:
         run = train_recipe(recipe, observer)
     if not is_main_process():
         return
-    results = json.loads(run.results_file.read_text(encoding="utf-8"))
+    results = run.results()
     if as_json:
         print_json({"run": str(run.path), **results})
         return

@@ -14,11 +14,12 @@ from hyperformer_cli.config.loading import build_recipe, dump_recipe
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
 from hyperformer_cli.data.loading import load_tokenizer
-from hyperformer_cli.errors import InputError
+from hyperformer_cli.errors import InputError, WriteError
 from hyperformer_cli.runs.environment import describe_environment
 from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.runs.weights import write_weights
 from hyperformer_cli.storage.atomic import atomic_folder, write_json, write_text
-from hyperformer_cli.storage.hashing import sha256_of_file
+from hyperformer_cli.storage.manifest import sha256_of_file
 
 
 def convert_checkpoint(file: Path, recipe: Recipe, to: Path | None = None) -> RunFolder:
@@ -53,8 +54,9 @@ def convert_checkpoint(file: Path, recipe: Recipe, to: Path | None = None) -> Ru
             write_text(made.recipe_file, dump_recipe(recipe))
             write_json(made.environment_file, environment)
             for weights in (made.best, made.last):
-                model.save_pretrained(weights)
-                tokenizer.save_pretrained(weights)
+                write_weights(weights, model.describe(), model.trained_parameters(), tokenizer)
+    except WriteError:
+        raise
     except OSError as error:
         raise InputError(f"{run.path}: cannot be written: {error}") from error
     return run

@@ -37,7 +37,7 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     revision = "main" if recipe.model.tokenizer else recipe.model.revision  # a repository of its own, if named
     offline = not Path(name).is_dir() and not hub.is_reachable()
     try:
-        return AutoTokenizer.from_pretrained(name, revision=revision, local_files_only=offline)
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, local_files_only=offline)
     except Exception as error:  # OSError, ValueError, and what the tokenizers library raises of its own
         reason = (
             "it is not on this machine and the hub cannot be reached; give model.name a folder with model and tokenizer"
@@ -45,6 +45,19 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
             else str(error).strip().splitlines()[0]
         )
         raise InputError(f"{recipe.where('model.tokenizer')}: tokenizer '{name}': {reason}") from error
+    return checked_tokenizer(tokenizer, f"{recipe.where('model.tokenizer')}: tokenizer '{name}'")
+
+
+def checked_tokenizer(tokenizer: PreTrainedTokenizerBase, origin: str) -> PreTrainedTokenizerBase:
+    """The tokenizer, if it has the special tokens that batches need.
+
+    Raises:
+        InputError: it has none, for example because `tokenizer_config.json` is missing.
+    """
+    for name, token in (("padding", tokenizer.pad_token_id), ("end-of-sequence", tokenizer.eos_token_id)):
+        if token is None:
+            raise InputError(f"{origin}: the tokenizer has no {name} token; is tokenizer_config.json missing there?")
+    return tokenizer
 
 
 def load_splits(

@@ -15,7 +15,7 @@ from hyperformer_cli.config.recipe_tasks import recipe_tasks, target_tasks
 from hyperformer_cli.data.loading import load_tokenizer
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
-from hyperformer_cli.errors import InputError
+from hyperformer_cli.errors import InputError, WriteError
 from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.schema.section import SPLITS
 from hyperformer_cli.storage.atomic import atomic_folder, write_json
@@ -59,6 +59,8 @@ def prefetch(recipe: Recipe, to: Path, observer: Observer = SILENT) -> dict[str,
             overrides = [f"{key}={_as_yaml(str(to / part))}" for key, part in paths.items()]
             found = {"recipe": recipe.name, "commit": commit, "overrides": overrides, "rows": rows}
             write_json(folder / DESCRIPTION, found)
+    except WriteError:
+        raise
     except OSError as error:
         raise InputError(f"{to}: cannot be written: {error}") from error
     return found

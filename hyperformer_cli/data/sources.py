@@ -13,7 +13,7 @@ from pyarrow import json as arrow_json
 from hyperformer_cli.backbones import hub
 from hyperformer_cli.bundled import BUNDLED, data_folder
 from hyperformer_cli.errors import InputError, did_you_mean
-from hyperformer_cli.storage.hashing import sha256_of_file
+from hyperformer_cli.storage.manifest import sha256_of_file
 from hyperformer_cli.tasks.task import Task
 from hyperformer_cli.tasks.template import template_parts
 

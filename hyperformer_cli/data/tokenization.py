@@ -3,9 +3,8 @@
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from hyperformer_cli.data.sources import Rows
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.storage.atomic import atomic_path
+from hyperformer_cli.storage.cache import cache_root
 from hyperformer_cli.tasks.task import Task
 
 FORMAT_VERSION = 2
@@ -31,17 +31,19 @@ class TokenizedSplit:
     Attributes:
         table: columns `input_ids` and `target_ids` (lists of int32) and `target` (text), one chunk each.
         rows: which of the table's rows, in order.
+        fingerprint: of the rows that were tokenised; see `data.sources.Rows`.
     """
 
     table: pa.Table
     rows: np.ndarray
+    fingerprint: str
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "TokenizedSplit":
         """The examples at `indices`, in their order."""
-        return TokenizedSplit(self.table, self.rows[np.asarray(indices, dtype=np.int64)])
+        return replace(self, rows=self.rows[np.asarray(indices, dtype=np.int64)])
 
     def input_ids(self, index: int) -> np.ndarray:
         return self._slice("input_ids", index)
@@ -92,7 +94,7 @@ class Tokenization:
                 raise HyperformerError(
                     f"{cached}: differs from what was written; set HYPERFORMER_CACHE to another disk"
                 )
-        return TokenizedSplit(table, np.arange(table.num_rows))
+        return TokenizedSplit(table, np.arange(table.num_rows), rows.fingerprint)
 
     def _tokenize(self, task: Task, rows: Rows) -> pa.Table:
         inputs: list[list[int]] = []
@@ -152,9 +154,8 @@ def _write(path: Path, table: pa.Table) -> None:
 
 
 def cache_folder() -> Path:
-    """`HYPERFORMER_CACHE`, or `hyperformer` in the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hyperformer"
-    return Path(os.environ.get("HYPERFORMER_CACHE") or default) / "tokenized"
+    """Where tokenised splits are kept."""
+    return cache_root() / "tokenized"
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hyperformer_cli.errors import HyperformerError, InputError, did_you_mean
+from hyperformer_cli.errors import HyperformerError, InputError, WriteError, did_you_mean
 from hyperformer_cli.export.formats import FORMATS
 from hyperformer_cli.export.hub.upload import check_push, push
 from hyperformer_cli.export.source import EXAMPLES, open_source
@@ -15,6 +15,7 @@ from hyperformer_cli.export.verification import TaskComparison
 from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.runs.opened import OpenedRun
 from hyperformer_cli.storage.atomic import atomic_folder
+from hyperformer_cli.storage.manifest import write_manifest
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def export_run(
                 source = open_source(part, tasks, examples)
                 (folder / name).mkdir(exist_ok=True)
                 exporter.write(source, folder / name)
+                write_manifest(folder / name)
                 for comparison in exporter.verify(source, folder / name):
                     comparisons.append(comparison)
                     observer.reported(str(comparison))
@@ -96,6 +98,8 @@ def export_run(
             _check(comparisons, chosen.tolerance)
             files = sorted(file for file in folder.rglob("*") if file.is_file())
             sizes = {str(file.relative_to(folder)): file.stat().st_size for file in files}
+    except WriteError:
+        raise
     except OSError as error:
         raise InputError(f"{target}: cannot be written: {error}") from error
     seconds = time.perf_counter() - start

@@ -11,6 +11,7 @@ from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.results import FORMAT_VERSION
+from hyperformer_cli.storage.manifest import check_files
 
 Metric = tuple[str, str]  # task and metric
 
@@ -154,6 +155,7 @@ def _expand(path: Path) -> Iterator[tuple[Path, bool]]:
 
 
 def _read_run(run: RunFolder, selected: bool) -> Run:
+    check_files(run.path, lambda file: file == run.results_file.name)
     recipe, results = run.recipe(), _read(run.results_file, _ResultsFile)
     scores: dict[str, dict[Metric, float]] = {}
     for score in results.results:

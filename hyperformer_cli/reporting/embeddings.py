@@ -12,6 +12,7 @@ from hyperformer_cli.reporting.collect import FewShot, Run
 from hyperformer_cli.reporting.groups import Group, distinct_names
 from hyperformer_cli.runs.fewshot_files import read_trials
 from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.storage.manifest import check_files
 
 _TENSOR = "bank.task_embedding"
 _NEIGHBOURS = 3
@@ -91,6 +92,7 @@ def _trained_vectors(run: Run) -> np.ndarray:
     from safetensors import SafetensorError, safe_open
 
     file, tasks = _weights(run), run.recipe.task_names
+    check_files(file.parent, lambda name: name == file.name)
     try:
         with safe_open(file, framework="numpy") as tensors:
             vectors = tensors.get_tensor(_TENSOR)

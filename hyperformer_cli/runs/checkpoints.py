@@ -1,7 +1,7 @@
 """Checkpoints: folders of safetensors and JSON files, verified by their hashes.
 
-A checkpoint is written under a temporary name, `manifest.json` with the SHA-256 of every file last, and then renamed.
-A run is never resumed from a checkpoint that cannot be verified.
+A checkpoint is written under a temporary name, its manifest last, and then renamed. A run is never resumed from a
+checkpoint that cannot be verified.
 """
 
 import json
@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hyperformer_cli.errors import InputError
 from hyperformer_cli.storage.atomic import sync, write_json
-from hyperformer_cli.storage.hashing import sha256_of_file
+from hyperformer_cli.storage.manifest import file_states, read_manifest, write_manifest
 
-MANIFEST = "manifest.json"
 STATE = "state.json"
-FORMAT_VERSION = 1
 _REQUIRED = ("trained.safetensors", "optimizer.safetensors", "rng-0.safetensors")
 
 
@@ -46,8 +45,9 @@ def commit(run: Path, step: int, state: dict[str, Any], keep: int) -> None:
     """Turns the pending folder into a checkpoint, then removes all checkpoints but the newest `keep`."""
     folder, final = pending_folder(run, step), run / f"checkpoint-{step}"
     write_json(folder / STATE, state)
-    hashes = {path.name: sha256_of_file(path) for path in sorted(folder.iterdir())}
-    write_json(folder / MANIFEST, {"format_version": FORMAT_VERSION, "step": step, "sha256": hashes})
+    write_manifest(folder, step=step)
+    if final.is_symlink() or final.is_file():  # not ours
+        final.rename(final.with_name(f"{final.name}.moved"))
     shutil.rmtree(final, ignore_errors=True)
     folder.rename(final)
     sync(run)
@@ -76,23 +76,22 @@ def remove_after(run: Path, step: int) -> None:
 
 
 def _found(run: Path) -> list[Checkpoint]:
-    """What looks like a checkpoint, the oldest first."""
-    found = [Checkpoint(path) for path in run.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    """What looks like a checkpoint, the oldest first; files and symbolic links of such a name are none."""
+    named = (path for path in run.glob("checkpoint-*") if re.fullmatch(r"checkpoint-[0-9]+", path.name))
+    found = [Checkpoint(path) for path in named if path.is_dir() and not path.is_symlink()]
     return sorted(found, key=lambda checkpoint: checkpoint.step)
 
 
 def _fault(folder: Path) -> str | None:
     """Why a run cannot be resumed from a folder; None if it can."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if manifest["format_version"] != FORMAT_VERSION:
-            return f"format version {manifest['format_version']}"
-        missing = {STATE, *_REQUIRED} - manifest["sha256"].keys()
-        if missing:
-            return f"{min(missing)} is not in the manifest"
-        for name, expected in manifest["sha256"].items():
-            if sha256_of_file(folder / name) != expected:
-                return f"{name} is damaged"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        hashes = read_manifest(folder)
+    except InputError as error:
         return f"unreadable ({error})"
-    return None
+    if hashes is None:
+        return "has no manifest"
+    missing = {STATE, *_REQUIRED} - hashes.keys()
+    if missing:
+        return f"{min(missing)} is not in the manifest"
+    faults = (f"{name} is {state}" for name, state in file_states(folder, hashes).items() if state != "ok")
+    return next(faults, None)

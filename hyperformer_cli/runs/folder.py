@@ -1,6 +1,6 @@
 """The run folder: where its files are, which process may write to it, and which recipe it belongs to.
 
-recipe.yaml  environment.json  best/  last/  checkpoint-N/  metrics.jsonl  results.json  cells/
+recipe.yaml  environment.json  best/  last/  checkpoint-N/  metrics.jsonl  results.json  manifest.json  cells/
 """
 
 import fcntl
@@ -15,8 +15,9 @@ from typing import Any
 from hyperformer_cli.config.cells import part_folders
 from hyperformer_cli.config.loading import dump_recipe, load_recipe
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.errors import HyperformerError, InputError
-from hyperformer_cli.storage.atomic import write_text
+from hyperformer_cli.errors import HyperformerError, InputError, WriteError
+from hyperformer_cli.storage.atomic import write_json, write_text, writing
+from hyperformer_cli.storage.manifest import MANIFEST, check_files, write_manifest
 
 # These keys may differ when a run is started again: none of them changes the trained weights.
 _FREE_TO_CHANGE = (
@@ -71,8 +72,31 @@ class RunFolder:
         raise InputError(f"{self.path}: not a run folder (it has no recipe.yaml)")
 
     def results(self) -> dict[str, Any]:
-        """The content of results.json; an OSError or ValueError where it is missing or damaged."""
-        return json.loads(self.results_file.read_text(encoding="utf-8"))
+        """The content of results.json.
+
+        Raises:
+            OSError: it is missing.
+            InputError: it is damaged.
+        """
+        check_files(self.path, lambda file: file == self.results_file.name)
+        try:
+            content = json.loads(self.results_file.read_bytes())
+        except ValueError as error:
+            raise InputError(f"{self.results_file}: damaged ({error})") from error
+        scores = content.get("results") if isinstance(content, dict) else None
+        if not isinstance(scores, list) or not all(isinstance(score, dict) for score in scores):
+            raise InputError(f"{self.results_file}: damaged: it has no list of results")
+        if not isinstance(content.get("average"), dict):
+            raise InputError(f"{self.results_file}: damaged: it has no averages")
+        return content
+
+    def finish(self, recipe: Recipe, results: dict[str, Any]) -> None:
+        """Writes results.json, and a manifest of the run's own files and of the manifests of what it consists of."""
+        write_json(self.results_file, results)
+        parts = [part.path for name, part in self.parts(recipe).items() if name]
+        own = (self.recipe_file, self.environment_file, self.metrics_file, self.results_file)
+        chained = (folder / MANIFEST for folder in (self.best, self.last, *parts))
+        write_manifest(self.path, filter(Path.is_file, (*own, *chained)))
 
     def is_complete(self) -> bool:
         """Whether there are results."""
@@ -98,8 +122,14 @@ class RunFolder:
         A run that has reached no checkpoint is replaced: what kept it from one may have been its recipe.
 
         Raises:
-            InputError: the folder holds a run of another recipe.
+            InputError: the folder holds a run of another recipe, or something else under the name of a run's file.
         """
+        for file in (self.recipe_file, self.environment_file, self.metrics_file, self.results_file):
+            if os.path.lexists(file) and not file.is_file():
+                raise InputError(f"{file}: not a file; remove it, or choose another output_dir")
+        for folder in (self.best, self.last):
+            if os.path.lexists(folder) and not folder.is_dir():
+                raise InputError(f"{folder}: not a folder; remove it, or choose another output_dir")
         self.check_is_free_for(recipe)
         if not self.recipe_file.is_file() or self._has_only_begun():
             write_text(self.recipe_file, dump_recipe(recipe))
@@ -135,8 +165,11 @@ class RunFolder:
             InputError: the folder cannot be written.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / ".lock").open("a+")
+            with writing(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                file = (self.path / ".lock").open("a+")
+        except WriteError:
+            raise
         except OSError as error:
             raise InputError(f"output_dir {self.path}: cannot be written: {error.strerror}") from error
         with file:
@@ -146,9 +179,10 @@ class RunFolder:
                 file.seek(0)
                 owner = file.read().strip() or "unknown"
                 raise FolderInUse(self, owner) from None
-            file.truncate(0)
-            file.write(f"pid {os.getpid()} on {os.uname().nodename}")
-            file.flush()
+            with writing(self.path / ".lock"):
+                file.truncate(0)
+                file.write(f"pid {os.getpid()} on {os.uname().nodename}")
+                file.flush()
             yield
 
     def wait_until_free(self) -> None:
@@ -162,21 +196,27 @@ class RunFolder:
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl."""
-        with self.metrics_file.open("a", encoding="utf-8") as file:
+        with writing(self.metrics_file), self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
-    def forget_metrics_after(self, step: int) -> None:
-        """Removes the lines of steps that a resumed run will repeat, and a line that was cut off."""
+    def forget_metrics_after(self, step: int) -> int:
+        """Removes the lines of steps that a resumed run will repeat, and a line that was cut off.
+
+        Returns:
+            The number of other lines that were removed because they are damaged.
+        """
         if not self.metrics_file.is_file():
-            return
-        kept = []
-        for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
+            return 0
+        *whole, _ = self.metrics_file.read_bytes().split(b"\n")
+        kept, damaged = [], 0
+        for line in whole:
             try:
                 if json.loads(line)["step"] <= step:
-                    kept.append(line)
-            except ValueError:
-                continue
+                    kept.append(line.decode())
+            except (ValueError, KeyError, TypeError):
+                damaged += 1
         write_text(self.metrics_file, "".join(line + "\n" for line in kept))
+        return damaged
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:

@@ -7,15 +7,19 @@ from pathlib import Path
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from hyperformer_cli.adapters.model import AdaptedModel
+from hyperformer_cli.adapters.stored import is_of_weights
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
-from hyperformer_cli.data.loading import tokenization
+from hyperformer_cli.data.loading import checked_tokenizer, tokenization
 from hyperformer_cli.data.tokenization import Tokenization
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.storage.manifest import check_files
 from hyperformer_cli.storage.static import STATIC
 from hyperformer_cli.storage.trained import read_description
 from hyperformer_cli.tasks.task import Task
+
+_FOR_PEOPLE = ("README.md", "recipe.yaml", "results.json")  # files of an export that may be edited
 
 
 class OpenedRun:
@@ -99,7 +103,7 @@ class OpenedRun:
         Raises:
             InputError: there are no weights yet, they are damaged, or the backbone is not the one they belong to.
         """
-        return AdaptedModel.from_pretrained(self.weights_folder, self.new_backbone()).eval()
+        return AdaptedModel.from_pretrained(self.weights_folder, self._given_backbone).eval()
 
     def unload(self) -> None:
         """Forgets the model, so that the models of many parts need not be in memory together."""
@@ -107,10 +111,13 @@ class OpenedRun:
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The run's tokenizer; an InputError if it cannot be loaded."""
+        """The run's tokenizer; an InputError if it cannot be loaded, or is not what the folder's manifest says."""
         folder = self.weights_folder
+        check_files(folder, lambda file: not is_of_weights(file) and file not in _FOR_PEOPLE)
         try:
-            return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            return checked_tokenizer(AutoTokenizer.from_pretrained(folder, local_files_only=True), str(folder))
+        except InputError:
+            raise
         except Exception as error:  # OSError, ValueError, and what the tokenizers library raises of its own
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise InputError(f"{folder}: no tokenizer that can be loaded ({reason})") from error
@@ -129,4 +136,8 @@ class OpenedRun:
 
     def new_backbone(self) -> PreTrainedModel | None:
         """The given backbone, loaded anew; None if none was given, and the model loads the one it was trained on."""
-        return None if self._backbone is None else load_backbone(BackboneSource(str(self._backbone)))
+        return None if self._given_backbone is None else load_backbone(self._given_backbone)
+
+    @property
+    def _given_backbone(self) -> BackboneSource | None:
+        return None if self._backbone is None else BackboneSource(str(self._backbone))

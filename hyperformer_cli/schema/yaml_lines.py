@@ -96,7 +96,7 @@ def _check_size(text: str, name: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, size = above.pop()
         elif isinstance(event, yaml.AliasEvent):
-            anchor, size = None, sizes.get(event.anchor, 1)
+            anchor, size = None, sizes.get(event.anchor or "", 1)
         elif isinstance(event, yaml.ScalarEvent):
             size = 1
         if anchor is not None and size:
@@ -104,7 +104,8 @@ def _check_size(text: str, name: str) -> None:
         above[-1] = (above[-1][0], above[-1][1] + size)
         if len(above) > _DEEPEST or above[-1][1] > _MOST_VALUES:
             what = f"deeper than {_DEEPEST} levels" if len(above) > _DEEPEST else f"more than {_MOST_VALUES:,} values"
-            raise InputError(f"{name}:{event.start_mark.line + 1}: nested too deeply or too large: {what}")
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise InputError(f"{name}:{line}: nested too deeply or too large: {what}")
 
 
 def _key_lines(node: yaml.Node, path: str, name: str, above: tuple[yaml.Node, ...]) -> Iterator[tuple[str, int]]:

@@ -1,28 +1,63 @@
 """Files and folders appear whole or not at all: temporary name, fsync, rename."""
 
+import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from hyperformer_cli.errors import WriteError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UMASK = os.umask(0)
 os.umask(_UMASK)
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within the block a full disk becomes an error that names `path`, whichever library met it.
+
+    Raises:
+        WriteError: the disk is full, or a quota or a limit on the size of files is reached.
+    """
+    try:
+        yield
+    except WriteError:
+        raise
+    except Exception as error:  # safetensors and tokenizers do not raise an OSError
+        named = isinstance(error, OSError)  # one of another kind has a message of its own
+        number = error.errno if isinstance(error, OSError) else _errno_in(str(error))
+        if number is not None and (number in _FULL or not named):
+            raise WriteError(number, path) from error
+        raise
+
+
+def _errno_in(message: str) -> int | None:
+    """The number that Rust writes at the end of an input or output error."""
+    found = re.search(r"\(os error (\d+)\)", message)
+    return int(found[1]) if found else None
+
+
+@contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; what is written there becomes `path` when the block ends well."""
+    """Yields a temporary path beside `path`; what is written there becomes `path` when the block ends well.
+
+    Raises:
+        WriteError: the disk is full.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        temporary.chmod(0o666 & ~_UMASK)  # safetensors writes files only their owner can read
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
+        with writing(path):
+            yield temporary
+            temporary.chmod(0o666 & ~_UMASK)  # safetensors writes files only their owner can read
+            sync(temporary)
+            temporary.replace(path)
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -40,9 +75,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir()
     try:
-        yield temporary
-        for inside in [*temporary.rglob("*"), temporary]:
-            sync(inside)
+        with writing(path):
+            yield temporary
+            for inside in [*temporary.rglob("*"), temporary]:
+                sync(inside)
         temporary.rename(path)
         sync(path.parent)
     except BaseException:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.storage.atomic import write_json
+from hyperformer_cli.storage.manifest import remove_manifest
 from hyperformer_cli.storage.trained import (
     CONFIG_FILE,
     FORMAT_VERSION,
@@ -52,6 +53,7 @@ def write_static(
     Returns:
         The files.
     """
+    remove_manifest(folder)  # it is that of other files
     files = [folder / NORMS_FILE]
     write_tensors(files[0], layer_norms)
     for task, tensors in adapters.items():

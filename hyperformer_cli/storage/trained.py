@@ -19,6 +19,7 @@ from torch import Tensor
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.storage.atomic import atomic_path, write_json
+from hyperformer_cli.storage.manifest import remove_manifest
 
 FORMAT_VERSION = 1
 CONFIG_FILE = "hyperformer.json"
@@ -50,7 +51,11 @@ class Description:
 
 
 def write_trained(folder: Path, description: Description, tensors: Mapping[str, Tensor]) -> None:
-    """Writes both files, the configuration last, so that a folder with a configuration is whole."""
+    """Writes both files, the configuration last, so that a folder with a configuration is whole.
+
+    A manifest that the folder has is removed: it is that of other files.
+    """
+    remove_manifest(folder)
     write_tensors(folder / WEIGHTS_FILE, tensors)
     write_json(folder / CONFIG_FILE, description.as_dict())
 
@@ -120,7 +125,11 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
 
 def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Writes a safetensors file, atomically."""
+    """Writes a safetensors file, atomically.
+
+    Raises:
+        WriteError: the disk is full.
+    """
     with atomic_path(file) as temporary:
         save_file(detached(tensors), temporary, metadata={"format": "pt"})
 

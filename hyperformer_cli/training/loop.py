@@ -19,12 +19,14 @@ from hyperformer_cli.runs import checkpoints
 from hyperformer_cli.runs.environment import describe_environment
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.results import build_results
+from hyperformer_cli.runs.weights import write_weights
 from hyperformer_cli.schema.section import SplitName
 from hyperformer_cli.storage.atomic import write_json
+from hyperformer_cli.storage.manifest import check_files, remove_manifest
 from hyperformer_cli.storage.trained import WEIGHTS_FILE, copy_tensors
 from hyperformer_cli.training.meter import LossMeter
 from hyperformer_cli.training.setup import Setup, prepare
-from hyperformer_cli.training.state import RunState, restore_checkpoint, save_checkpoint
+from hyperformer_cli.training.state import RunState, restore_best, restore_checkpoint, save_checkpoint
 from hyperformer_cli.training.stopping import EvaluationStopped, StoppableEvaluation, Stopped, StopRequest
 
 
@@ -50,6 +52,8 @@ def train(recipe: Recipe, observer: Observer = SILENT) -> RunFolder:
         run.claim(recipe)
         observer.reported(f"{run.path} is complete; nothing to do")
         return run
+    if run.results_file.is_file():
+        observer.reported(f"{run.results_file} is damaged; the run is evaluated again")
     setup = prepare(recipe, accelerator)  # before the folder exists: a recipe that cannot run leaves nothing behind
     with contextlib.ExitStack() as stack:
         if accelerator.is_main_process:
@@ -128,9 +132,13 @@ class Training:
                 self.observer.reported(f"skipped {fault}")
             self.observer.resumed(self.state.step)
         if self.accelerator.is_main_process:
+            remove_manifest(self.run.path)
             self.run.remove_leftovers()
             checkpoints.remove_after(self.run.path, self.state.step)
-            self.run.forget_metrics_after(self.state.step)
+            if checkpoint is not None and restore_best(checkpoint, self.run, self.state, self.setup):
+                self.observer.reported(f"restored {self.run.best} from {checkpoint.path.name}")
+            if damaged := self.run.forget_metrics_after(self.state.step):
+                self.observer.reported(f"removed {damaged} damaged lines from {self.run.metrics_file}")
             self.meter.restore(self.state.meter)  # the others start from zero: these are the sums of all
         self.saved = self.state.step
         if recipe.training.report_to:
@@ -184,8 +192,8 @@ class Training:
         return [score.as_dict() for score in scores], averages(scores)
 
     def _save_weights(self, folder: Path) -> None:
-        self.setup.model.save_pretrained(folder)
-        self.setup.tokenizer.save_pretrained(folder)
+        tensors = self.setup.model.trained_parameters()
+        write_weights(folder, self.setup.description, tensors, self.setup.tokenizer)
 
     def _save(self) -> None:
         self.meter.check_finite(self.state.step)
@@ -204,6 +212,7 @@ class Training:
         if self.accelerator.is_main_process:
             self._save_weights(self.run.last)
         self.accelerator.wait_for_everyone()
+        check_files(self.run.best)
         copy_tensors(self.run.best / WEIGHTS_FILE, self.setup.model.trained_parameters())
         scores: list[dict[str, Any]] = []
         average: dict[str, dict[str, float]] = {}
@@ -214,7 +223,7 @@ class Training:
             self.observer.evaluated({**record, "results": found})
         results = build_results(self.recipe, self.parameters, self.state.seconds, scores, average, best)
         if self.accelerator.is_main_process:
-            write_json(self.run.results_file, results)
+            self.run.finish(self.recipe, results)
         if self.recipe.training.report_to:
             self.accelerator.end_training()
         self.accelerator.wait_for_everyone()

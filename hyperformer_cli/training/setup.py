@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.adapters.model import AdaptedModel
+from hyperformer_cli.adapters.stored import describe
+from hyperformer_cli.backbones.identity import FolderState, known_frozen_hash
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
@@ -20,6 +23,7 @@ from hyperformer_cli.data.sampling import BatchSampler, ReferenceSampler, Temper
 from hyperformer_cli.engine.optimizer import make_optimizer
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.schema.section import SplitName
+from hyperformer_cli.storage.trained import Description
 from hyperformer_cli.tasks.task import Task
 
 
@@ -31,6 +35,7 @@ class Setup:
         model: not wrapped.
         wrapped_model: what accelerate and torch.compile made of it.
         data: examples by split and task.
+        backbone_state: of the folder that the backbone was loaded from, if it was.
     """
 
     accelerator: Accelerator
@@ -42,6 +47,24 @@ class Setup:
     wrapped_model: torch.nn.Module
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
+    backbone_state: FolderState | None
+
+    @cached_property
+    def frozen_sha256(self) -> str:
+        """Hash of the backbone's frozen weights, which training does not change."""
+        return known_frozen_hash(self.model.backbone, self.backbone_state)
+
+    @property
+    def description(self) -> Description:
+        """What `hyperformer.json` says of the model."""
+        return describe(self.model.config, self.model.source, self.model.backbone, self.frozen_sha256)
+
+    def fingerprints(self) -> dict[str, dict[str, str]]:
+        """What changes whenever the content of the data does, by task and split."""
+        return {
+            task.name: {split: by_task[task.name].fingerprint for split, by_task in self.data.items()}
+            for task in self.tasks
+        }
 
 
 def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
@@ -60,13 +83,14 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
     training = [data["train"][task.name] for task in tasks]
     lengths = [split.input_lengths() for split in training] if recipe.data.sampling.length_grouping else None
     sampler = make_sampler(recipe, [len(split) for split in training], lengths)
+    state = FolderState.observe(BackboneSource.from_recipe(recipe).folder)  # before it is read
     model = build_model(recipe, tokenizer)
     optimizer, schedule = make_optimizer(model.trained_parameters().values(), recipe.training)
     wrapped_model = accelerator.prepare(model)
     if recipe.training.compile:
         wrapped_model = torch.compile(wrapped_model)
     torch.manual_seed(recipe.seed + accelerator.process_index)  # dropout differs between processes
-    return Setup(accelerator, tokenizer, tasks, data, sampler, model, wrapped_model, optimizer, schedule)
+    return Setup(accelerator, tokenizer, tasks, data, sampler, model, wrapped_model, optimizer, schedule, state)
 
 
 def check_batch(recipe: Recipe, processes: int) -> None:

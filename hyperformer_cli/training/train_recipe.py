@@ -11,7 +11,6 @@ from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.results import build_results, merge_cells
-from hyperformer_cli.storage.atomic import write_json
 from hyperformer_cli.training.loop import train
 
 
@@ -27,7 +26,7 @@ def train_recipe(recipe: Recipe, observer: Observer = SILENT) -> RunFolder:
     results = [train(part, observer).results() for part in part_recipes(recipe).values()]
     if is_main:
         run.claim(recipe)  # not before a task was trained: a recipe that cannot run leaves nothing behind
-        write_json(run.results_file, _merge(recipe, results))
+        run.finish(recipe, _merge(recipe, results))
     return run
 
 

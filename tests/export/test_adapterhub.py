@@ -63,7 +63,7 @@ def test_files_and_names_are_those_of_adapterhub(made_run) -> None:
     adapters = {f"{task}/{name}" for task in TASKS for name in ADAPTER_FILES}
     backbone = {f"backbone/{name}" for name in ("config.json", "generation_config.json", "model.safetensors")}
     tokenizer = {f"backbone/{name}" for name in ("tokenizer.json", "tokenizer_config.json")}
-    assert files == adapters | backbone | tokenizer | {"README.md"}
+    assert files == adapters | backbone | tokenizer | {"README.md", "manifest.json"}
 
     tensors = load_file(folder / "mrpc" / "adapter.safetensors")
     layers = [f"encoder.block.{i}.layer.{j}" for i in (0, 1) for j in (0, 1)]

@@ -48,8 +48,8 @@ def test_the_folder_holds_the_model_and_no_paths(
     change_recipe(run, lambda recipe: recipe["data"].update(source=nearby))
     folder = export_run(run, "hub", tmp_path / "hub").folder
     assert {path.name for path in folder.iterdir()} == {
-        "README.md", "hyperformer.json", "hyperformer.safetensors", "recipe.yaml", "results.json", "tokenizer.json",
-        "tokenizer_config.json",
+        "README.md", "hyperformer.json", "hyperformer.safetensors", "manifest.json", "recipe.yaml", "results.json",
+        "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
     text = text_of(folder)
     for path in (tmp_path, nearby, data_folder, data_folder.parent, Path.home(), Path.cwd()):

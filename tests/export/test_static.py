@@ -79,8 +79,8 @@ def test_the_export_and_its_documented_code_compute_what_the_run_computes(
 def test_a_tasks_file_holds_the_adapter_of_every_site(run: Path) -> None:
     folder = export_run(run, "static").folder
     assert {path.name for path in folder.iterdir()} == {
-        "README.md", "adapters", "hyperformer.json", "layer_norms.safetensors", "recipe.yaml", "tokenizer.json",
-        "tokenizer_config.json",
+        "README.md", "adapters", "hyperformer.json", "layer_norms.safetensors", "manifest.json", "recipe.yaml",
+        "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
     trained = AdaptedModel.from_pretrained(run / "best")
     tensors = tensors_of(folder / "adapters" / "stsb.safetensors")
@@ -210,6 +210,7 @@ def test_adapters_of_another_shape_are_refused(run: Path) -> None:
     description = json.loads((folder / "hyperformer.json").read_text())
     description["adapter"]["reduction_factor"] = 8
     (folder / "hyperformer.json").write_text(json.dumps(description))
+    (folder / "manifest.json").unlink()
     with pytest.raises(InputError, match=r"cola\.safetensors: .*down_weight has shape \[8, 32\], not \[4, 32\]"):
         AdaptedModel.from_pretrained(folder)
 
@@ -219,6 +220,7 @@ def test_a_tasks_description_must_say_what_the_folders_does(key: str, value: obj
     folder = export_run(run, "static", tmp_path / "static").folder
     file = folder / "adapters" / f"{TASKS[0]}.json"
     file.write_text(json.dumps({**read_json(file), key: value}))
+    (folder / "manifest.json").unlink()
     with pytest.raises(InputError, match=f"{TASKS[0]}.json: {key} is {value!r}"):
         AdaptedModel.from_pretrained(folder)
 

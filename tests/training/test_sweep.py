@@ -127,7 +127,7 @@ def test_the_best_setting_is_selected_and_not_the_luckiest_seed(
     for cell, average in zip(cells, (80, 80, 90, 50), strict=True):
         folder = RunFolder(Path(cell.recipe.output_dir))
         folder.claim(cell.recipe)
-        write_json(folder.results_file, {"average": {"validation": {"metrics": average}}})
+        write_json(folder.results_file, {"results": [], "average": {"validation": {"metrics": average}}})
     assert summarise(recipe, cells)["selected"] == [cell.name for cell in cells[:2]]
 
     longer = build_recipe({**grid_values, "training": {**grid_values["training"], "max_steps": 3}})

@@ -10,6 +10,7 @@ cross-attention, normed before its own residual is added; both round down where 
 The files are for adapters 1.3 and transformers 4.57.
 """
 
+import io
 import json
 from collections.abc import Iterator
 from math import inf
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -29,6 +30,7 @@ from hyperformer_cli.export.source import ExportSource
 from hyperformer_cli.export.verification import TaskComparison, compare
 from hyperformer_cli.storage.atomic import atomic_path, write_json
 from hyperformer_cli.storage.reference import reference_layer
+from hyperformer_cli.storage.trained import write_tensors
 
 BACKBONE = "backbone"
 CONFIG_FILE, WEIGHTS_FILE, PICKLE_FILE = "adapter_config.json", "adapter.safetensors", "pytorch_adapter.bin"
@@ -46,8 +48,8 @@ def write(source: ExportSource, folder: Path) -> None:
     _check(source)
     for task in source.tasks:
         tensors = adapter_tensors(source.model, task)
-        _write_tensors(folder / task / WEIGHTS_FILE, tensors)
-        torch.save(tensors, folder / task / PICKLE_FILE)
+        write_tensors(folder / task / WEIGHTS_FILE, tensors)
+        _write_pickle(folder / task / PICKLE_FILE, tensors)
         write_json(folder / task / CONFIG_FILE, _adapter_config(source.model, task))
     _write_backbone(source.model.backbone, folder / BACKBONE)
     _write_tokenizer(source.run.tokenizer, folder / BACKBONE)
@@ -127,7 +129,7 @@ def _write_backbone(backbone: PreTrainedModel, folder: Path) -> None:
     tied = getattr(backbone.config, "scale_decoder_outputs", False)
     left_out = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight"} | ({"lm_head.weight"} if tied else set())
     weights = {name: tensor for name, tensor in backbone.state_dict().items() if name not in left_out}
-    _write_tensors(folder / "model.safetensors", {name: tensor.clone() for name, tensor in weights.items()})
+    write_tensors(folder / "model.safetensors", {name: tensor.clone() for name, tensor in weights.items()})
     config = backbone.config.to_dict()
     for derived in ("transformers_version", "_name_or_path", "scale_decoder_outputs"):
         config.pop(derived, None)
@@ -152,6 +154,9 @@ def _write_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     write_json(file, settings)
 
 
-def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+def _write_pickle(path: Path, tensors: dict[str, Tensor]) -> None:
+    """As torch.save, which does not say why a file cannot be written."""
+    content = io.BytesIO()
+    torch.save(tensors, content)
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
+        temporary.write_bytes(content.getbuffer())

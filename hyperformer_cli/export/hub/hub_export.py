@@ -45,7 +45,7 @@ def write(source: ExportSource, folder: Path) -> None:
     recipe, results = published_recipe(source.run.recipe), None
     write_text(folder / "recipe.yaml", dump_recipe(recipe))
     if run.is_complete():
-        results = json.loads(run.results_file.read_text(encoding="utf-8"))
+        results = run.results()
         write_json(folder / "results.json", results)
     write_text(folder / "README.md", model_card(source, recipe, results))
 
