@@ -15,7 +15,7 @@ def evaluate(
         list[str] | None, typer.Option(help="train, validation or test; by default the recipe's. Repeatable.")
     ] = None,
     tasks: Annotated[str | None, typer.Option(help="Comma-separated; by default all of the run's.")] = None,
-    weights: Annotated[Literal["best", "last"], typer.Option(help="Which of the run's weights.")] = "best",
+    weights: Annotated[Literal["best", "last"], typer.Option(help="Which of the run's weights to evaluate.")] = "best",
     backbone: Backbone = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
