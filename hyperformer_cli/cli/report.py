@@ -29,7 +29,9 @@ def report(
     form: Annotated[
         Literal["text", "markdown", "latex", "csv", "json"], typer.Option("--format", help="Format of the tables.")
     ] = "text",
-    split: Annotated[Literal["train", "validation", "test"], typer.Option(help="The split whose scores are shown.")] = "test",
+    split: Annotated[
+        Literal["train", "validation", "test"], typer.Option(help="The split whose scores are shown.")
+    ] = "test",
     plots: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Draw the figures into this folder.")] = None,
     plot_format: Annotated[Literal["png", "svg"], typer.Option(help="File format of the figures.")] = "png",
     embeddings: Annotated[bool, typer.Option("--embeddings", help="List each task's nearest neighbours.")] = False,

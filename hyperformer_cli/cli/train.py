@@ -27,7 +27,9 @@ hyperformer train glue_hyperpp --dry-run --json | jq .parameters
 @reports_errors
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")],
-    changes: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe, applied after --set.")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe, applied after --set.")
+    ] = None,
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Resolve everything, print it, train nothing.")] = False,
     nproc_per_node: Annotated[int, typer.Option(min=1, help="Processes (GPUs) to start on this machine.")] = 1,
