@@ -155,8 +155,8 @@ def _expand(path: Path) -> Iterator[tuple[Path, bool]]:
 
 
 def _read_run(run: RunFolder, selected: bool) -> Run:
-    check_files(run.path, lambda file: file == run.results_file.name)
     recipe, results = run.recipe(), _read(run.results_file, _ResultsFile)
+    check_files(run.path, lambda file: file == run.results_file.name)
     scores: dict[str, dict[Metric, float]] = {}
     for score in results.results:
         scores.setdefault(score.split, {})[score.task, score.metric] = score.value

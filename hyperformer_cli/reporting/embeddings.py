@@ -92,12 +92,12 @@ def _trained_vectors(run: Run) -> np.ndarray:
     from safetensors import SafetensorError, safe_open
 
     file, tasks = _weights(run), run.recipe.task_names
-    check_files(file.parent, lambda name: name == file.name)
     try:
         with safe_open(file, framework="numpy") as tensors:
             vectors = tensors.get_tensor(_TENSOR)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{file}: damaged, or without task embeddings: {error}") from error
+    check_files(file.parent, lambda name: name == file.name)
     if len(vectors) != len(tasks):
         raise InputError(f"{file}: {len(vectors)} task embeddings for {len(tasks)} tasks")
     return vectors
