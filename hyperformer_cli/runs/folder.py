@@ -124,13 +124,13 @@ class RunFolder:
         Raises:
             InputError: the folder holds a run of another recipe, or something else under the name of a run's file.
         """
+        self.check_is_free_for(recipe)
         for file in (self.recipe_file, self.environment_file, self.metrics_file, self.results_file):
             if os.path.lexists(file) and not file.is_file():
                 raise InputError(f"{file}: not a file; remove it, or choose another output_dir")
         for folder in (self.best, self.last):
             if os.path.lexists(folder) and not folder.is_dir():
                 raise InputError(f"{folder}: not a folder; remove it, or choose another output_dir")
-        self.check_is_free_for(recipe)
         if not self.recipe_file.is_file() or self._has_only_begun():
             write_text(self.recipe_file, dump_recipe(recipe))
 
