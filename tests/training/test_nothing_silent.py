@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_training import StopAt, assert_same_run, largest_difference, train, weights
+from training_runs import StopAt, assert_same_run, largest_difference, train, weights
 from transformers import T5Config, T5ForConditionalGeneration
 
 from hyperformer_cli.backbones import identity

@@ -1,64 +1,18 @@
-"""Whole runs on a tiny T5: results, batches however cut, killed and resumed, two processes as one."""
+"""Whole runs on a tiny T5: results, batches however cut, recipes and data that are refused."""
 
-import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from safetensors.torch import load_file
+from training_runs import changed, largest_difference, train, weights
 from transformers import AutoTokenizer
 
-from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.evaluation.evaluate_run import evaluate_run
-from hyperformer_cli.observer import SILENT, Observer
+from hyperformer_cli.observer import Observer
 from hyperformer_cli.runs.opened import OpenedRun
-from hyperformer_cli.training.stopping import Stopped
-from hyperformer_cli.training.train_recipe import train_recipe
-
-
-def changed(values: dict[str, Any], **sections: Any) -> dict[str, Any]:
-    """A copy with keys replaced; mappings are merged."""
-    return {
-        **values,
-        **{k: {**values.get(k, {}), **v} if isinstance(v, dict) else v for k, v in sections.items()},
-    }
-
-
-def weights(run: Path, name: str = "last") -> dict[str, torch.Tensor]:
-    return load_file(run / name / "hyperformer.safetensors")
-
-
-def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
-    assert a.keys() == b.keys()
-    return max(float((a[name] - b[name]).abs().max()) for name in a)
-
-
-def train(values: dict[str, Any], folder: Path, observer: Observer = SILENT, **sections: Any) -> Path:
-    return train_recipe(build_recipe(changed(values, output_dir=str(folder), **sections)), observer).path
-
-
-class StopAt(Observer):
-    """Sends this process a signal after a step, as a cluster would."""
-
-    def __init__(self, step: int, number: int = signal.SIGTERM):
-        self.step, self.number = step, number
-
-    def stepped(self, step: int) -> None:
-        if step == self.step:
-            os.kill(os.getpid(), self.number)
-
-
-class StopInEvaluation(Observer):
-    def evaluating(self, task: str, split: str, examples: int) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @pytest.mark.parametrize(
@@ -159,69 +113,6 @@ def test_separate_tasks_make_one_row(recipe_values: dict, tmp_path: Path) -> Non
     ]
 
 
-@pytest.mark.parametrize("step", [1, 5, 6, 8, 12])
-def test_stopped_and_started_again_is_the_same_run(step: int, recipe_values: dict, tmp_path: Path) -> None:
-    whole = train(recipe_values, tmp_path / "whole")
-    with pytest.raises(Stopped) as stopped:
-        train(recipe_values, tmp_path / "cut", StopAt(step))
-    assert stopped.value.exit_code == 143
-    assert (tmp_path / "cut" / f"checkpoint-{step}").is_dir()
-    assert_same_run(whole, train(recipe_values, tmp_path / "cut"))
-
-
-def test_stopped_in_an_evaluation(recipe_values: dict, tmp_path: Path) -> None:
-    whole = train(recipe_values, tmp_path / "whole")
-    with pytest.raises(Stopped):
-        train(recipe_values, tmp_path / "cut", StopInEvaluation())
-    assert_same_run(whole, train(recipe_values, tmp_path / "cut"))
-
-
-def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(recipe_values: dict, tmp_path: Path) -> None:
-    whole = train(recipe_values, tmp_path / "whole")
-    with pytest.raises(Stopped):
-        train(recipe_values, tmp_path / "cut", StopAt(10))
-    (tmp_path / "cut" / "checkpoint-10" / "optimizer.safetensors").write_bytes(b"")
-    assert_same_run(whole, train(recipe_values, tmp_path / "cut"))
-
-
-def test_a_checkpoint_of_an_earlier_release_is_continued(recipe_values: dict, tmp_path: Path) -> None:
-    """Of the schedule it holds three values only."""
-    whole = train(recipe_values, tmp_path / "whole")
-    with pytest.raises(Stopped):
-        train(recipe_values, tmp_path / "cut", StopAt(5))
-    checkpoint = tmp_path / "cut" / "checkpoint-5"
-    state = json.loads((checkpoint / "state.json").read_text())
-    state["scheduler"] = {key: state["scheduler"][key] for key in ("last_epoch", "_step_count", "_last_lr")}
-    (checkpoint / "state.json").write_text(json.dumps(state))
-    manifest = json.loads((checkpoint / "manifest.json").read_text())
-    manifest["sha256"]["state.json"] = hashlib.sha256((checkpoint / "state.json").read_bytes()).hexdigest()
-    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
-    continued = []
-
-    class Continued(Observer):
-        def resumed(self, step: int) -> None:
-            continued.append(step)
-
-    assert_same_run(whole, train(recipe_values, tmp_path / "cut", Continued()))
-    assert continued == [5]
-
-
-def assert_same_run(whole: Path, cut: Path) -> None:
-    for folder in ("last", "best"):
-        assert (whole / folder / "hyperformer.safetensors").read_bytes() == (
-            cut / folder / "hyperformer.safetensors"
-        ).read_bytes()
-    read = lambda run: json.loads((run / "results.json").read_text())  # noqa: E731
-    for key in ("results", "average", "best"):
-        assert read(whole)[key] == read(cut)[key]
-    timed = {"seconds", "examples_per_second"}
-    lines = lambda run: [  # noqa: E731
-        {k: v for k, v in json.loads(line).items() if k not in timed}
-        for line in (run / "metrics.jsonl").read_text().splitlines()
-    ]
-    assert lines(whole) == lines(cut)
-
-
 def test_a_finished_run_is_left_alone_and_another_recipe_refused(recipe_values: dict, tmp_path: Path) -> None:
     run = train(recipe_values, tmp_path / "r")
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
@@ -287,65 +178,3 @@ def test_inputs_cut_to_nothing_are_refused(method: str, length: int, recipe_valu
     with pytest.raises(InputError, match="leave nothing"):
         train(values, tmp_path / "r", data={"max_source_length": enough - 1})
     train(values, tmp_path / "r", data={"max_source_length": enough}, training={"max_steps": 1})
-
-
-def start(recipe: Path, folder: Path, *arguments: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "hyperformer_cli", "train", str(recipe), f"output_dir={folder}", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=recipe.parent)
-
-
-@pytest.mark.slow
-def test_killed_in_the_middle_and_started_again(recipe_values: dict, tmp_path: Path, write_recipe) -> None:
-    recipe = write_recipe(
-        changed(recipe_values, training={"max_steps": 300, "save_every": 7}, evaluation={"every": 50})
-    )
-    whole = start(recipe, tmp_path / "whole")
-    assert whole.communicate(timeout=300)[0].splitlines()[-1] == str(tmp_path / "whole")
-    for _ in range(2):
-        process = start(recipe, tmp_path / "cut")
-        before = set((tmp_path / "cut").glob("checkpoint-*"))
-        deadline = time.monotonic() + 120
-        while len(set((tmp_path / "cut").glob("checkpoint-*")) - before) < 2 and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.kill()
-        process.communicate()
-        assert not (tmp_path / "cut" / "results.json").exists()
-    last = start(recipe, tmp_path / "cut")
-    _, errors = last.communicate(timeout=300)
-    assert "continuing after step" in errors
-    assert_same_run(tmp_path / "whole", tmp_path / "cut")
-
-
-@pytest.mark.slow
-def test_several_processes_stop_and_fail_as_one(recipe_values: dict, tmp_path: Path, write_recipe) -> None:
-    recipe = write_recipe(changed(recipe_values, training={"max_steps": 5000, "save_every": 5000}))
-    process = start(recipe, tmp_path / "r", "--nproc-per-node", "2")
-    while "step 9/" not in process.stderr.readline():
-        assert process.poll() is None
-    process.terminate()
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 143 and "stopped by SIGTERM" in errors and "Traceback" not in errors
-    assert len(list((tmp_path / "r").glob("checkpoint-*"))) == 1
-
-    for wrong in ("data.source=/nowhere", "training.batch_size=9"):
-        process = start(recipe, tmp_path / "x", "--nproc-per-node", "2", wrong)
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 2 and "Traceback" not in errors and len(errors.splitlines()) < 5, errors
-    assert not (tmp_path / "x").exists()
-
-
-@pytest.mark.slow
-def test_two_processes_are_one(recipe_values: dict, tmp_path: Path, write_recipe) -> None:
-    values = {**recipe_values, "model": {**recipe_values["model"]}}
-    values["model"]["config"] = {**values["model"]["config"], "dropout_rate": 0.0}
-    recipe = write_recipe(values)
-    for folder, arguments in (("one", ()), ("two", ("--nproc-per-node", "2"))):
-        if arguments:  # files of the folder one is in are not imported
-            (recipe.parent / "evaluate.py").write_text("raise SystemExit('imported')")
-        process = start(recipe, tmp_path / folder, *arguments)
-        output, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
-        assert output.splitlines()[-1] == str(tmp_path / folder)
-    assert largest_difference(weights(tmp_path / "one"), weights(tmp_path / "two")) < 1e-4
-    one, two = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two"))
-    assert one["results"] == two["results"]

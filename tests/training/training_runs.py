@@ -1,0 +1,74 @@
+"""What the tests of whole runs share: training in this process or another, stopping, comparing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from hyperformer_cli.config.loading import build_recipe
+from hyperformer_cli.observer import SILENT, Observer
+from hyperformer_cli.training.train_recipe import train_recipe
+
+
+def changed(values: dict[str, Any], **sections: Any) -> dict[str, Any]:
+    """A copy with keys replaced; mappings are merged."""
+    return {
+        **values,
+        **{k: {**values.get(k, {}), **v} if isinstance(v, dict) else v for k, v in sections.items()},
+    }
+
+
+def weights(run: Path, name: str = "last") -> dict[str, torch.Tensor]:
+    return load_file(run / name / "hyperformer.safetensors")
+
+
+def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    assert a.keys() == b.keys()
+    return max(float((a[name] - b[name]).abs().max()) for name in a)
+
+
+def train(values: dict[str, Any], folder: Path, observer: Observer = SILENT, **sections: Any) -> Path:
+    return train_recipe(build_recipe(changed(values, output_dir=str(folder), **sections)), observer).path
+
+
+class StopAt(Observer):
+    """Sends this process a signal after a step, as a cluster would."""
+
+    def __init__(self, step: int, number: int = signal.SIGTERM):
+        self.step, self.number = step, number
+
+    def stepped(self, step: int) -> None:
+        if step == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+class StopInEvaluation(Observer):
+    def evaluating(self, task: str, split: str, examples: int) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def assert_same_run(whole: Path, cut: Path) -> None:
+    for folder in ("last", "best"):
+        assert (whole / folder / "hyperformer.safetensors").read_bytes() == (
+            cut / folder / "hyperformer.safetensors"
+        ).read_bytes()
+    read = lambda run: json.loads((run / "results.json").read_text())  # noqa: E731
+    for key in ("results", "average", "best"):
+        assert read(whole)[key] == read(cut)[key]
+    timed = {"seconds", "examples_per_second"}
+    lines = lambda run: [  # noqa: E731
+        {k: v for k, v in json.loads(line).items() if k not in timed}
+        for line in (run / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert lines(whole) == lines(cut)
+
+
+def start(recipe: Path, folder: Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "hyperformer_cli", "train", str(recipe), f"output_dir={folder}", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=recipe.parent)
