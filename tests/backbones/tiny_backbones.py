@@ -37,6 +37,7 @@ _OWN: dict[str, dict[str, Any]] = {
     "granite": {"residual_multiplier": 0.5, "attention_multiplier": 0.3, "logits_scaling": 2.0},
     "mistral": {"sliding_window": 4},
     "smollm3": {"no_rope_layers": [1, 0]},
+    "t5": {"decoder_start_token_id": 0},
     "t5gemma": {
         "encoder": {**_LAYERS, **SPECIAL, "hidden_size": 24, "sliding_window": 4, "query_pre_attn_scalar": 8},
         "decoder": {**_LAYERS, **SPECIAL, "num_hidden_layers": 3, "query_pre_attn_scalar": 8},
