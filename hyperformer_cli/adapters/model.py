@@ -16,10 +16,12 @@ from hyperformer_cli.adapters.active import checked_ids
 from hyperformer_cli.adapters.attached import AttachedAdapters, Bank, check_bare
 from hyperformer_cli.adapters.banks import FrozenBank, StoredBank
 from hyperformer_cli.adapters.forms import AdapterWeights, make_form
+from hyperformer_cli.adapters.freezing import freeze, has_quantized
 from hyperformer_cli.adapters.hypernetworks import HypernetworkBank
 from hyperformer_cli.adapters.sites import AdapterSite
 from hyperformer_cli.adapters.stored import StoredModel, describe, static_description
 from hyperformer_cli.backbones.families import family_of
+from hyperformer_cli.backbones.identity import frozen_hash
 from hyperformer_cli.backbones.source import BackboneSource
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.errors import InputError, did_you_mean
@@ -39,6 +41,7 @@ class AdaptedModel(nn.Module):
         bank: the adapters' source, or None for methods without adapters.
         config: the `AdapterConfig`.
         source: where the backbone came from.
+        frozen_sha256: the hash of a quantised backbone's frozen weights as they were loaded; None for others.
     """
 
     backbone: Any  # a PreTrainedModel, whose type lacks what it has from mixins, such as `generate`
@@ -57,7 +60,12 @@ class AdaptedModel(nn.Module):
         check_bare(backbone)
         self._adapters = AttachedAdapters(backbone, self.family, config, bank) if config.has_bank else None
         self.bank: Bank | None = None if self._adapters is None else self._adapters.bank
-        self._freeze(getattr(torch, self.source.dtype))
+        norms = self.layer_norms() if config.train_layer_norms else {}
+        freeze(backbone, None if config.method == "finetune" else norms, getattr(torch, self.source.dtype))
+        if self.bank is None and not self.trained_parameters():
+            raise InputError("nothing would be trained: no adapters, and the backbone's layer norms have no weights")
+        # Libraries may repack quantised weights where they lie when they first compute with them.
+        self.frozen_sha256 = frozen_hash(backbone) if has_quantized(backbone) else None
 
     @classmethod
     def attach(
@@ -80,18 +88,6 @@ class AdaptedModel(nn.Module):
             InputError: the backbone is of no known family, or the adapters' options do not fit it.
         """
         return cls(backbone, config, source, bank)
-
-    def _freeze(self, frozen_dtype: torch.dtype) -> None:
-        """Freezes what the method does not train. Trained parameters are float32, whatever the frozen ones are."""
-        norms = self.layer_norms() if self.config.train_layer_norms else {}
-        quantized = self.backbone.config.to_dict().get("quantization_config") is not None
-        if quantized and self.config.method == "finetune":
-            raise InputError("method 'finetune' trains every weight, and those of a quantised backbone cannot be")
-        for name, parameter in self.backbone.named_parameters():
-            trained = self.config.method == "finetune" or name in norms
-            parameter.requires_grad_(trained)
-            if trained or not quantized:  # what is quantised keeps its type
-                parameter.data = parameter.data.to(torch.float32 if trained else frozen_dtype)
 
     @property
     def device(self) -> torch.device:
@@ -301,7 +297,7 @@ class AdaptedModel(nn.Module):
 
     def describe(self) -> Description:
         """What `hyperformer.json` says of this model: method and backbone, with hashes of the backbone's weights."""
-        return describe(self.config, self.source, self.backbone)
+        return describe(self.config, self.source, self.backbone, self.frozen_sha256)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, backbone: PreTrainedModel | BackboneSource | None = None) -> Self:

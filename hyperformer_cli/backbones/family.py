@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -39,6 +39,7 @@ class Family:
             hidden size.
         heads, vocabulary: the keys for the number of attention heads and of token embeddings.
         identity: keys of the configuration that determine the shapes of tensors and the arithmetic.
+        refused: keys of the configuration that, if true, are refused, with the reason.
         published: a name on the hub to the configuration of a published checkpoint, or to None.
         merge: what a configuration file states and the values that override it, to the configuration's values.
         after_build: called with a model that was built from its configuration, without pretrained weights.
@@ -55,6 +56,7 @@ class Family:
     identity: tuple[str, ...]
     heads: str = "num_attention_heads"
     vocabulary: str = "vocab_size"
+    refused: Mapping[str, str] = field(default_factory=dict)
     published: Callable[[str], dict[str, Any] | None] = _nothing
     merge: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]] = operator.or_
     after_build: Callable[[PreTrainedModel], None] = _nothing

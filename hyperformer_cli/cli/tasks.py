@@ -129,7 +129,7 @@ def _counted(task: "Task", source: str) -> dict[str, Any]:
     row = next(iter(tables.values())).slice(0, 1).to_pylist()[0]
     return {
         "splits": _splits(task, {split: table.num_rows for split, table in tables.items()}),
-        "example": {"input": task.input_text(row, False), "target": task.target_text(row)},
+        "example": {"input": str(task.model_input(row, False)), "target": task.target_text(row)},
     }
 
 

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from hyperformer_cli.errors import InputError
+from hyperformer_cli.tasks.conversation import Conversation, Message
 
 PLACEHOLDER = "{input}"
 CHAT = "chat"
@@ -20,6 +22,7 @@ _LONG_ENOUGH = 64  # tokens for a text of one letter
 # Stand in for texts while a chat template is taken apart.
 _USER_MARK, _ASSISTANT_MARK = "\ue000user\ue000", "\ue000assistant\ue000"
 # Templates that state the day, or ask for reasoning before the answer, are the same every time.
+_UNUSUAL = "data.prompt: chat: the tokenizer's chat template does not hold each turn's text once"
 _CHAT_OPTIONS: dict[str, Any] = {"tokenize": False, "date_string": "26 Jul 2024", "enable_thinking": False}
 
 
@@ -43,9 +46,9 @@ class TwoSequences:
     def pad_id(self) -> int:
         return self.tokenizer.pad_token_id
 
-    def inputs(self, texts: Sequence[str], limit: int) -> list[list[int]]:
+    def inputs(self, texts: Sequence[str | Conversation], limit: int) -> list[list[int]]:
         """Token ids of every text, cut to `limit`, special tokens included."""
-        return self.tokenizer(list(texts), max_length=limit, truncation=True)["input_ids"]
+        return self.tokenizer(list(map(str, texts)), max_length=limit, truncation=True)["input_ids"]
 
     def targets(self, texts: Sequence[str], limit: int) -> list[list[int]]:
         """The same for targets, with the end-of-sequence token even if the tokenizer does not put it, as Gemma's."""
@@ -56,9 +59,9 @@ class TwoSequences:
         plain = self.tokenizer(text_target=list(texts), add_special_tokens=False)["input_ids"]
         return [[*own[: limit - 1], end] for own in plain]
 
-    def is_cut(self, target: Sequence[int]) -> bool:
-        """Whether a target has lost its end."""
-        return self.tokenizer.eos_token_id not in target
+    def count_cut(self, ends: np.ndarray) -> int:
+        """How many targets have lost their end, by their last tokens; the tokenizer keeps room for it."""
+        return 0
 
     def decoding(self, generation: GenerationConfig) -> dict[str, Any]:
         """Arguments of `generate` in which a backbone's own generation configuration does not fit."""
@@ -83,6 +86,7 @@ class OneSequence:
         first: special tokens that the tokenizer puts before any text.
         end: the token behind a target.
         space: whether a space is put before a target, because the prompt ends without one.
+        is_chat: whether the prompt is the tokenizer's chat template.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -91,6 +95,7 @@ class OneSequence:
     first: tuple[int, ...]
     end: int
     space: bool
+    is_chat: bool = False
     surroundings = "the prompt around it"
 
     @classmethod
@@ -128,25 +133,42 @@ class OneSequence:
         pad_id = self.tokenizer.pad_token_id
         return self.end if pad_id is None else pad_id
 
-    def inputs(self, texts: Sequence[str], limit: int) -> list[list[int]]:
+    def inputs(self, texts: Sequence[str | Conversation], limit: int) -> list[list[int]]:
         """Token ids of every prompt, at most `limit`.
 
         Raises:
             InputError: the prompt without a text is too long already, or one has no tokens at all.
         """
-        prompts = [f"{self.before}{text}{self.after}" for text in texts]
+        if self.is_chat and any(isinstance(text, Conversation) for text in texts):
+            return [self._conversation(text, limit) for text in texts]
+        plain = [str(text).strip() if self.is_chat else str(text) for text in texts]  # as most chat templates do
+        prompts = [f"{self.before}{text}{self.after}" for text in plain]
         encoded = self.tokenizer(prompts, add_special_tokens=False, return_offsets_mapping=True)
-        rows = zip(encoded["input_ids"], encoded["offset_mapping"], texts, strict=True)
-        return [self._cut([*self.first, *ids], offsets, text, limit) for ids, offsets, text in rows]
+        rows = zip(encoded["input_ids"], encoded["offset_mapping"], plain, strict=True)
+        start = len(self.before)
+        return [self._cut([*self.first, *ids], places, (start, start + len(text)), limit) for ids, places, text in rows]
 
-    def _cut(self, ids: list[int], offsets: Sequence[tuple[int, int]], text: str, limit: int) -> list[int]:
+    def _conversation(self, conversation: str | Conversation, limit: int) -> list[int]:
+        """By the chat template. What is too long loses its oldest turns, then the end of its last text."""
+        messages = list(Conversation.of(conversation).messages)
+        while True:
+            before, text, after = _last_turn(self.tokenizer, messages)
+            encoded = self.tokenizer(before + text + after, add_special_tokens=False, return_offsets_mapping=True)
+            ids, oldest = encoded["input_ids"], 1 if messages[0]["role"] == "system" else 0
+            if len(ids) <= limit or len(messages) <= oldest + 1:
+                break
+            del messages[oldest : oldest + 2]  # a turn of the user and one of the assistant
+        return self._cut(ids, encoded["offset_mapping"], (len(before), len(before + text)), limit)
+
+    def _cut(self, ids: list[int], places: Sequence[tuple[int, int]], text: tuple[int, int], limit: int) -> list[int]:
+        """Drops tokens that are too many from the end of the text, which lies between two places of the prompt."""
         excess = len(ids) - limit
         if not ids:
             raise InputError("the prompt has no tokens; let data.prompt begin or end with a text")
         if excess <= 0:
             return ids
-        start, end = len(self.before), len(self.before) + len(text)
-        inside = [i for i, place in enumerate(offsets, len(self.first)) if start <= place[0] < place[1] <= end]
+        first = len(ids) - len(places)
+        inside = [i for i, (start, end) in enumerate(places, first) if text[0] <= start < end <= text[1]]
         if len(inside) <= excess:
             raise InputError(
                 f"data.max_source_length: {limit} tokens leave nothing of the text of an input: the prompt around it "
@@ -161,9 +183,9 @@ class OneSequence:
         plain = self.tokenizer(spaced, add_special_tokens=False)["input_ids"]
         return [[*ids, self.end][:limit] for ids in plain]
 
-    def is_cut(self, target: Sequence[int]) -> bool:
-        """Whether a target has lost its end."""
-        return len(target) == 0 or target[-1] != self.end
+    def count_cut(self, ends: np.ndarray) -> int:
+        """How many targets have lost their end, by their last tokens."""
+        return int((ends != self.end).sum())
 
     def decoding(self, generation: GenerationConfig) -> dict[str, Any]:
         """Arguments of `generate` in which a backbone's own generation configuration does not fit."""
@@ -188,18 +210,31 @@ def _from_chat_template(cls: type[OneSequence], tokenizer: PreTrainedTokenizerBa
     """The input as the user's turn, the target as the assistant's."""
     if not tokenizer.chat_template:
         raise InputError("data.prompt: chat: the tokenizer has no chat template; give a prompt with {input}")
-    user = {"role": "user", "content": _USER_MARK}
-    assistant = {"role": "assistant", "content": _ASSISTANT_MARK}
-    try:
-        prompt = str(tokenizer.apply_chat_template([user], **_CHAT_OPTIONS, add_generation_prompt=True))
-        whole = str(tokenizer.apply_chat_template([user, assistant], **_CHAT_OPTIONS))
-    except Exception as error:  # whatever the template's own code raises
-        raise InputError(f"data.prompt: chat: the tokenizer's chat template fails: {error}") from error
-    before, mark, after = prompt.partition(_USER_MARK)
-    _, answer_mark, behind = whole.partition(_ASSISTANT_MARK)
-    if not mark or not answer_mark or _USER_MARK in after:
-        raise InputError("data.prompt: chat: the tokenizer's chat template does not hold each turn's text once")
+    user: Message = {"role": "user", "content": _USER_MARK}
+    before, _, after = _last_turn(tokenizer, [user])
+    whole = _rendered(tokenizer, [user, {"role": "assistant", "content": _ASSISTANT_MARK}])
+    _, mark, behind = whole.partition(_ASSISTANT_MARK)
+    if not mark:
+        raise InputError(_UNUSUAL)
     closing = tokenizer(behind, add_special_tokens=False)["input_ids"][:1]
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
     end = closing[0] if closing and closing[0] in special else tokenizer.eos_token_id
-    return cls(tokenizer, before, after, (), end, space=False)
+    return cls(tokenizer, before, after, (), end, space=False, is_chat=True)
+
+
+def _last_turn(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> tuple[str, str, str]:
+    """The prompt of a conversation: what stands before the last message's text, that text, and what follows it."""
+    *earlier, last = messages
+    marked: Message = {**last, "content": _USER_MARK}
+    prompt = _rendered(tokenizer, [*earlier, marked], add_generation_prompt=True)
+    before, mark, after = prompt.partition(_USER_MARK)
+    if not mark or _USER_MARK in after:
+        raise InputError(_UNUSUAL)
+    return before, last["content"].strip(), after
+
+
+def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[Message], **options: Any) -> str:
+    try:
+        return str(tokenizer.apply_chat_template(messages, **_CHAT_OPTIONS, **options))  # type: ignore[arg-type]
+    except Exception as error:  # whatever the template's own code raises
+        raise InputError(f"data.prompt: chat: the tokenizer's chat template fails: {error}") from error

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from hyperformer_cli.backbones import hub
@@ -137,7 +138,7 @@ def check_texts(tasks: Iterable[Task], tokenization: Tokenization) -> None:
         length = task.max_target_length or tokenization.max_target_length
         for label, ids in zip(task.label_texts, tokenization.target_ids(task, task.label_texts), strict=True):
             text = tokenization.tokenizer.batch_decode([ids], skip_special_tokens=True)[0]
-            if text.strip() != label or encoding.is_cut(ids):
+            if text.strip() != label or encoding.count_cut(np.array(ids[-1:])):
                 raise InputError(
                     f"task '{task.name}': the tokenizer turns label {label!r} into {text!r} (in at most {length} "
                     "tokens); give it another text"

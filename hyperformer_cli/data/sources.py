@@ -113,6 +113,7 @@ def _read(path: Path, task: Task) -> pa.Table:
     block = max(1 << 20, min(path.stat().st_size, 2**31 - 1))  # bytes, in which a row must fit
     if path.suffix == ".jsonl":
         plain = [column for _, column, keys in template_parts(task.template) if column and not keys]
+        plain = [] if task.messages else plain
         schema = pa.schema([(column, pa.string()) for column in dict.fromkeys(plain)])  # a date is text too
         return arrow_json.read_json(
             path,

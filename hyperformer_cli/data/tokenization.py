@@ -17,6 +17,7 @@ from hyperformer_cli.data.sources import Rows
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.storage.atomic import atomic_path
 from hyperformer_cli.storage.cache import cache_root
+from hyperformer_cli.tasks.conversation import Conversation
 from hyperformer_cli.tasks.task import Task
 
 FORMAT_VERSION = 2
@@ -99,7 +100,20 @@ class Tokenization:
                 raise HyperformerError(
                     f"{cached}: differs from what was written; set HYPERFORMER_CACHE to another disk"
                 )
+        self._name_cut_targets(task, rows, table)
         return TokenizedSplit(table, np.arange(table.num_rows), rows.fingerprint)
+
+    def _name_cut_targets(self, task: Task, rows: Rows, table: pa.Table) -> None:
+        """Logs how many targets are too long, and so have no end token."""
+        targets = table["target_ids"].chunk(0)
+        ends = targets.values.to_numpy()[targets.offsets.to_numpy()[1:] - 1]
+        if cut := self.encoding.count_cut(ends):
+            length = task.max_target_length or self.max_target_length
+            _log.warning(
+                "%s: %d of %d targets of task '%s' are longer than %d tokens and lose their end; raise "
+                "data.max_target_length (or the task's max_target_length)",
+                rows.origin, cut, table.num_rows, task.name, length,
+            )  # fmt: skip
 
     def _tokenize(self, task: Task, rows: Rows) -> pa.Table:
         inputs: list[list[int]] = []
@@ -126,8 +140,8 @@ class Tokenization:
         parts = (
             FORMAT_VERSION, rows.fingerprint, tokenizer_fingerprint(self.tokenizer), self.max_source_length,
             task.max_target_length or self.max_target_length, self.task_prefix and (task.prefix or task.name),
-            task.template, task.target, task.label_texts, task.label_values, task.label_column, task.range,
-            self.encoding.key,
+            task.template, task.target, task.messages, task.label_texts, task.label_values, task.label_column,
+            task.range, self.encoding.key,
         )  # fmt: skip
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
@@ -177,21 +191,22 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
-def formatted_rows(task: Task, rows: Rows, prefix: bool) -> Iterator[tuple[list[str], list[str]]]:
-    """Input and target texts, some thousand rows at a time; `prefix` puts the task's name before an input.
+def formatted_rows(task: Task, rows: Rows, prefix: bool) -> Iterator[tuple[list[str | Conversation], list[str]]]:
+    """Inputs and target texts, some thousand rows at a time; `prefix` puts the task's name before an input.
 
     Raises:
         InputError: a row without text or label, or with another label than the task's; naming file, row and column.
     """
     number = 0
     for batch in rows.table.select(task.columns).to_batches(max_chunksize=_CHUNK):
-        texts, targets = [], []
+        texts: list[str | Conversation] = []
+        targets: list[str] = []
         for row in batch.to_pylist():
             try:
                 if not task.is_free_text and row[task.label_column] is None:
                     raise InputError(f"column '{task.label_column}' is empty")
                 targets.append(task.target_text(row))
-                texts.append(task.input_text(row, prefix))
+                texts.append(task.model_input(row, prefix))
             except InputError as error:
                 raise InputError(f"{rows.origin}: row {number}: {error}") from error
             number += 1

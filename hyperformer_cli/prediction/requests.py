@@ -7,6 +7,7 @@ from typing import Any
 
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.prediction.rows import Row, is_text
+from hyperformer_cli.tasks.conversation import Conversation
 from hyperformer_cli.tasks.task import Task
 from hyperformer_cli.tasks.template import template_columns
 
@@ -20,7 +21,7 @@ class Request:
 
     id: str | int | float
     task: str
-    text: str
+    text: str | Conversation
 
 
 class RequestReader:
@@ -71,11 +72,11 @@ class RequestReader:
             raise InputError(f"the run has no task {task!r}; {did_you_mean(str(task), self._tasks)}")
         return task
 
-    def _text(self, task: Task, values: Mapping[str, Any]) -> str:
-        if not _check_columns(task, values):
-            task = task.model_copy(update={"template": f"{{{_READY_TEXT}}}"})  # in place of the filled template
-        text = task.input_text(values, self._with_prefix)
-        if not is_text(text):
+    def _text(self, task: Task, values: Mapping[str, Any]) -> str | Conversation:
+        if not _check_columns(task, values):  # in place of the filled template
+            task = task.model_copy(update={"template": f"{{{_READY_TEXT}}}", "messages": None})
+        text = task.model_input(values, self._with_prefix)
+        if not is_text(str(text)):
             raise InputError("the text holds half a character (a lone surrogate)")
         return text
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from hyperformer_cli.bundled import BUNDLED
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.schema.section import LONGEST_NAME, SPLITS, Distinct, Positive, Section, SplitName, no_duplicates
+from hyperformer_cli.tasks.conversation import Conversation, Message, split_messages
 from hyperformer_cli.tasks.metrics import DEFAULT_METRICS, METRICS, Kind
 from hyperformer_cli.tasks.template import checked_template, fill_template, template_columns
 
@@ -64,6 +65,8 @@ class Task(Section):
             writes.
         label_names: what people call the labels, in their order; the texts by default.
         target: template of a free text to write, such as a translation.
+        messages: in place of `template` and `target`, a column with a conversation: a list of `role` and `content`.
+            The last message, the assistant's, is the text to write.
         range: lowest and highest of the numbers, which are then listed to one decimal; without it they may be any.
         metrics: names in `METRICS`, the task's principal one first; those of its kind by default.
         split_rule: `own` (a split for each role), `halved` or `carved`; see `data/splits.py`. By default `own`, or
@@ -88,6 +91,7 @@ class Task(Section):
     labels: Labels | None = None
     label_names: Annotated[list[str], Distinct] = Field(default=[])
     target: Template | None = None
+    messages: str | None = Field(default=None, min_length=1)
     range: Bounds | None = None
     metrics: list[MetricName] = Field(default=[], min_length=1)
     split_rule: Literal["own", "halved", "carved"] | None = None
@@ -130,7 +134,7 @@ class Task(Section):
     @property
     def text_columns(self) -> list[str]:
         """The columns of the input text, and of a free text to write."""
-        return template_columns(self.template + (self.target or ""))
+        return [self.messages] if self.messages else template_columns(self.template + (self.target or ""))
 
     @property
     def columns(self) -> list[str]:
@@ -150,12 +154,28 @@ class Task(Section):
         """
         return fill_template(self.input_template(with_prefix), row)
 
+    def model_input(self, row: Mapping[str, Any], with_prefix: bool) -> str | Conversation:
+        """What a model reads for a row: its text, or its conversation where `messages` is given."""
+        if self.messages is None:
+            return self.input_text(row, with_prefix)
+        conversation, _ = split_messages(row.get(self.messages), self.messages)
+        if not with_prefix:
+            return conversation
+        *before, last = conversation.messages
+        named: Message = {**last, "content": f"{self.prefix or self.name} {last['content']}"}
+        return Conversation((*before, named))
+
     def target_text(self, row: Mapping[str, Any]) -> str:
         """The decoder's text: a label text, a free text, or a number to one decimal (the reference's round(label, 1)).
 
         Raises:
             InputError: the label is missing or not one of the task's; or as `input_text`.
         """
+        if self.messages is not None:
+            answer = split_messages(row.get(self.messages), self.messages)[1]
+            if answer is None:
+                raise InputError(f"column '{self.messages}': the last message is not the assistant's")
+            return answer
         if self.target is not None:
             return fill_template(self.target, row)
         label = row[self.label_column]
@@ -211,6 +231,11 @@ class Task(Section):
         """As in the recipes that earlier versions wrote."""
         if not isinstance(given, dict):
             return given
+        if isinstance(column := given.get("messages"), str) and column:
+            for key in ("template", "target"):
+                if given.get(key) not in (None, f"{{{column}}}"):
+                    raise ValueError(f"messages: the column holds input and target; leave out {key}")
+            given = {**given, "template": f"{{{column}}}", "target": f"{{{column}}}"}
         return {key: value for key, value in given.items() if value is not None or key not in cls.model_fields}
 
     @model_validator(mode="after")

@@ -53,7 +53,7 @@ class Setup:
     @cached_property
     def frozen_sha256(self) -> str:
         """Hash of the backbone's frozen weights, which training does not change."""
-        return known_frozen_hash(self.model.backbone, self.backbone_state)
+        return self.model.frozen_sha256 or known_frozen_hash(self.model.backbone, self.backbone_state)
 
     @property
     def description(self) -> Description:

@@ -19,8 +19,8 @@ from hyperformer_cli.engine.loss import batch_losses
 
 # Each kind of layer is tested every time, those that only repeat one with the slow tests.
 _REPEATED = (
-    "arcee", "cohere", "ernie4_5", "exaone4", "gemma", "glm", "helium", "ministral", "mixtral", "mt5", "olmo3", "olmoe",
-    "qwen2", "qwen2_moe", "seed_oss", "starcoder2", "umt5",
+    "arcee", "cohere", "ernie4_5", "exaone4", "gemma", "glm", "helium", "hunyuan_v1_dense", "ministral", "ministral3",
+    "mixtral", "mt5", "nemotron", "olmo3", "olmoe", "qwen2", "qwen2_moe", "seed_oss", "starcoder2", "umt5",
 )  # fmt: skip
 ARCHITECTURES = [
     pytest.param(name, marks=[pytest.mark.slow] if name in _REPEATED else [])
@@ -60,6 +60,15 @@ def sandwich(layer: Any, hidden: Tensor, attend: Adapter, feed: Adapter, **kwarg
     attended = attend(layer.self_attn(hidden_states=layer.input_layernorm(hidden), **kwargs)[0])
     hidden = hidden + layer.post_attention_layernorm(attended)
     return hidden + layer.post_feedforward_layernorm(feed(layer.mlp(layer.pre_feedforward_layernorm(hidden))))
+
+
+def gemma4(
+    layer: Any, hidden: Tensor, per_layer_input: Tensor, *positional: Any, attend: Adapter, feed: Adapter, **kwargs: Any
+) -> Tensor:
+    kwargs |= dict(zip(("shared_kv_states", "position_embeddings", "attention_mask"), positional, strict=False))
+    hidden = sandwich(layer, hidden, attend, feed, **kwargs)
+    gated = layer.act_fn(layer.per_layer_input_gate(hidden)) * per_layer_input
+    return (hidden + layer.post_per_layer_input_norm(layer.per_layer_projection(gated))) * layer.layer_scalar
 
 
 def glm4(layer: Any, hidden: Tensor, attend: Adapter, feed: Adapter, **kwargs: Any) -> Tensor:
@@ -154,7 +163,8 @@ def first(output: Tensor | tuple) -> Tensor:
 
 WRITTEN_OUT: dict[str, Callable[..., Any]] = {
     "apertus": apertus, "bart": bart, "cohere": parallel, "cohere2": parallel, "exaone4": post_norm,
-    "gemma2": sandwich, "gemma3_text": sandwich, "glm4": glm4, "gpt2": gpt2, "gpt_neox": gpt_neox, "granite": granite,
+    "gemma2": sandwich, "gemma3_text": sandwich, "gemma4_text": gemma4, "glm4": glm4, "gpt2": gpt2,
+    "gpt_neox": gpt_neox, "granite": granite,
     "mbart": mbart, "olmo2": post_norm, "olmo3": post_norm, "phi": parallel, "t5gemma": t5gemma,
 }  # fmt: skip
 

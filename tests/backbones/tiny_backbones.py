@@ -34,6 +34,16 @@ _T5 = {
 _OWN: dict[str, dict[str, Any]] = {
     "gemma2": {"sliding_window": 4, "query_pre_attn_scalar": 8},
     "gemma3_text": {"sliding_window": 4, "query_pre_attn_scalar": 8},
+    "gemma4_text": {
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "num_hidden_layers": 4,
+        "num_kv_shared_layers": 2,
+        "use_double_wide_mlp": True,
+        "sliding_window": 4,
+        "hidden_size_per_layer_input": 8,
+        "global_head_dim": 16,
+        "vocab_size_per_layer_input": VOCABULARY,
+    },
     "granite": {"residual_multiplier": 0.5, "attention_multiplier": 0.3, "logits_scaling": 2.0},
     "mistral": {"sliding_window": 4},
     "smollm3": {"no_rope_layers": [1, 0]},

@@ -19,9 +19,10 @@ from hyperformer_cli.errors import InputError
 
 _FAMILIES = "hyperformer_cli.backbones.families"
 _LIKE_LLAMA = (
-    "apertus", "arcee", "cohere", "cohere2", "ernie4_5", "exaone4", "gemma", "gemma2", "gemma3_text", "glm", "glm4",
-    "gpt_oss", "granite", "helium", "llama", "ministral", "mistral", "mixtral", "olmo2", "olmo3", "olmoe", "phi",
-    "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "seed_oss", "smollm3", "stablelm", "starcoder2",
+    "apertus", "arcee", "cohere", "cohere2", "ernie4_5", "exaone4", "gemma", "gemma2", "gemma3_text", "gemma4_text",
+    "glm", "glm4", "gpt_oss", "granite", "helium", "hunyuan_v1_dense", "llama", "ministral", "ministral3", "mistral",
+    "mixtral", "nemotron", "olmo2", "olmo3", "olmoe", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe",
+    "seed_oss", "smollm3", "stablelm", "starcoder2",
 )  # fmt: skip
 # By `model_type` of transformers: `module:attribute`.
 FAMILIES: dict[str, str] = {
@@ -44,7 +45,11 @@ def family_of(model_type: str | PreTrainedConfig) -> Family:
     if name not in FAMILIES:
         covered = "; ".join(f"the {family.label} family ({', '.join(types)})" for family, types in _covered().items())
         raise InputError(f"architecture '{name}' is not supported{_reason(name)}. Supported: {covered}")
-    return _load(FAMILIES[name])
+    family = _load(FAMILIES[name])
+    for key, reason in family.refused.items():
+        if getattr(model_type, key, False):
+            raise InputError(f"a {name} model with {key} is not supported: {reason}")
+    return family
 
 
 def _reason(name: str) -> str:

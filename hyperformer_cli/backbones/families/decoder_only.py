@@ -18,6 +18,7 @@ IDENTITY = (
     "attn_logit_softcapping", "final_logit_softcapping", "attention_multiplier", "embedding_multiplier",
     "residual_multiplier", "logits_scaling", "logit_scale", "use_qk_norm", "num_experts", "num_local_experts",
     "num_experts_per_tok", "moe_intermediate_size", "shared_expert_intermediate_size", "norm_topk_prob",
+    "num_kv_shared_layers", "use_double_wide_mlp", "hidden_size_per_layer_input", "global_head_dim",
 )  # fmt: skip
 
 
@@ -38,7 +39,7 @@ LLAMA = Family(
         f"{name}.{part}"
         for name in (
             "input_layernorm", "attention_layernorm", "feedforward_layernorm", "post_self_attn_layernorm",
-            "post_mlp_layernorm", "model.norm", "model.final_layernorm",
+            "post_mlp_layernorm", "post_per_layer_input_norm", "model.norm", "model.final_layernorm",
         )
         for part in ("weight", "bias")
     ),
@@ -46,6 +47,7 @@ LLAMA = Family(
     width="hidden_size",
     feed_forward_width="intermediate_size",
     identity=IDENTITY,
+    refused={"enable_moe_block": "its experts work beside the feed-forward, not in it"},
     merge=merge_by_layer,
 )  # fmt: skip
 
