@@ -100,9 +100,15 @@ def test_several_processes_stop_and_fail_as_one(recipe_values: dict, tmp_path: P
 
 
 @pytest.mark.slow
-def test_two_processes_are_one(recipe_values: dict, tmp_path: Path, write_recipe) -> None:
+@pytest.mark.parametrize("model_type", ["t5", "llama"])
+def test_two_processes_are_one(model_type: str, recipe_values: dict, tmp_path: Path, write_recipe) -> None:
     values = {**recipe_values, "model": {**recipe_values["model"]}}
     values["model"]["config"] = {**values["model"]["config"], "dropout_rate": 0.0}
+    if model_type == "llama":
+        values["model"]["config"] = {
+            "model_type": "llama", "vocab_size": 320, "hidden_size": 32, "intermediate_size": 64,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1,
+        }  # fmt: skip
     recipe = write_recipe(values)
     for folder, arguments in (("one", ()), ("two", ("--nproc-per-node", "2"))):
         if arguments:  # files of the folder one is in are not imported
