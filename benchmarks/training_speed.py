@@ -1,7 +1,10 @@
-"""Training steps of every method beside the bound: the same frozen T5 with trained layer norms and no adapters.
+"""Training steps of every method beside the bound: the same frozen model with trained layer norms and no adapters.
 
     python benchmarks/training_speed.py                      T5-small, 8 tasks, r = 32
     python benchmarks/training_speed.py --device cuda --precision bfloat16 --backbone t5-base
+    python benchmarks/training_speed.py --config "$QWEN" --rows 8 --length 128      four layers of Qwen3-0.6B's size
+        QWEN='{model_type: qwen3, vocab_size: 8192, hidden_size: 1024, intermediate_size: 3072, num_hidden_layers: 4,
+               num_attention_heads: 16, num_key_value_heads: 8, head_dim: 128}'
 
 Methods are timed in turn, round by round, so that a machine that grows slower does so for all of them; ratios are of
 medians within one run.
@@ -12,11 +15,11 @@ import statistics
 import time
 
 import torch
-from transformers import AutoModelForSeq2SeqLM
+import yaml
 
 from hyperformer_cli import AdaptedModel, AdapterConfig
-from hyperformer_cli.backbones.configuration import backbone_config
-from hyperformer_cli.engine.loss import label_smoothed_loss
+from hyperformer_cli.backbones.configuration import backbone_config, build_backbone
+from hyperformer_cli.engine.loss import batch_losses
 from hyperformer_cli.engine.optimizer import AdamW
 
 METHODS = {
@@ -33,13 +36,16 @@ METHODS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default="t5-small")
+    parser.add_argument("--config", type=yaml.safe_load, help="a configuration in place of a published backbone")
+    parser.add_argument("--methods", nargs="*", default=list(METHODS), help="those to time; the bound always is")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--length", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    steps = {name: make_step(name, config, options) for name, config in METHODS.items()}
+    chosen = {"layer norms only", *options.methods}
+    steps = {name: make_step(name, config, options) for name, config in METHODS.items() if name in chosen}
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(options.rounds + 1):
         for name, step in steps.items():
@@ -56,27 +62,21 @@ def main() -> None:
 def make_step(name: str, config: dict, options: argparse.Namespace):
     """One optimizer step on a batch like GLUE's: inputs of `length` tokens, targets of three."""
     torch.manual_seed(0)
-    shape = backbone_config(options.backbone, {})
+    shape = backbone_config(options.backbone, {}) if options.config is None else backbone_config(None, options.config)
     tasks = [f"task{i}" for i in range(8)]
-    model = AdaptedModel.attach(AutoModelForSeq2SeqLM.from_config(shape), AdapterConfig(tasks=tasks, **config))
+    model = AdaptedModel.attach(build_backbone(shape), AdapterConfig(tasks=tasks, **config))
     model = model.to(options.device).train()
-    optimizer = AdamW(model.trained_parameters().values(), lr=1e-4)
-    ids = torch.randint(3, shape.vocab_size, (options.rows, options.length), device=options.device)
-    labels = torch.randint(3, shape.vocab_size, (options.rows, 3), device=options.device)
-    decoder_ids = model.backbone.prepare_decoder_input_ids_from_labels(labels)
-    task_ids = torch.arange(options.rows) % 8 if "mixed" in name else torch.zeros(options.rows, dtype=torch.long)
+    optimizer, layout = AdamW(model.trained_parameters().values(), lr=1e-4), model.family.layout
+    length = options.length - 2 if layout.joins_target else options.length  # the targets' first two are read as well
+    inputs = torch.randint(3, model.family.vocabulary_size(shape), (options.rows, length)).tolist()
+    targets = torch.randint(3, model.family.vocabulary_size(shape), (options.rows, 3)).tolist()
+    batch = {key: t.to(options.device) for key, t in layout.training_batch(inputs, targets, 0).items()}
+    task_ids = [row % 8 if "mixed" in name else 0 for row in range(options.rows)]
     autocast = torch.autocast(options.device, dtype=torch.bfloat16, enabled=options.precision == "bfloat16")
 
     def step() -> None:
         with autocast:
-            out = model(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                decoder_input_ids=decoder_ids,
-                task_ids=task_ids,
-                use_cache=False,
-            )
-        label_smoothed_loss(out.logits, labels, 0.1).sum().backward()
+            batch_losses(model, batch, task_ids, 0.1).sum().backward()
         torch.nn.utils.clip_grad_norm_(model.trained_parameters().values(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
