@@ -30,11 +30,11 @@ def test_no_other_cut_of_the_sorted_examples_is_cheaper(seed: int) -> None:
     inputs, targets = lengths(seed, 9)
     ceiling = TokenCeiling(inputs=300, targets=30)
     order = np.lexsort((-targets, -inputs))
+    cuts = (np.split(order, places) for n in range(9) for places in itertools.combinations(range(1, 9), n))
     cheapest = min(
         sum(cost(part, inputs, targets, 40) for part in parts)
-        for cuts in range(9)
-        for places in itertools.combinations(range(1, 9), cuts)
-        if all(fits(part, inputs, targets, ceiling) for part in (parts := np.split(order, places)))
+        for parts in cuts
+        if all(fits(part, inputs, targets, ceiling) for part in parts)
     )
     found = cut_by_length(inputs, targets, ceiling, overhead=40)
     assert all(fits(part, inputs, targets, ceiling) for part in found)
