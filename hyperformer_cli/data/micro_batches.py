@@ -19,10 +19,12 @@ class TokenCeiling:
     Attributes:
         inputs: rows x longest input.
         targets: rows x longest target.
+        rows: for batches of mixed tasks, whose rows have adapter weights of their own.
     """
 
     inputs: int
     targets: int
+    rows: int | None = None
 
 
 def deal(inputs: np.ndarray, rank: int, world: int) -> np.ndarray:
@@ -72,6 +74,7 @@ def cut_by_length(inputs: np.ndarray, targets: np.ndarray, ceiling: TokenCeiling
         input_tokens = rows * rounded[:end]
         target_tokens = rows * np.maximum.accumulate(sorted_targets[:end][::-1])[::-1]
         fits = (input_tokens <= ceiling.inputs) & (target_tokens <= ceiling.targets)
+        fits &= rows <= (ceiling.rows or end)
         fits[-1] = True
         cost = np.where(fits, least[:end] + input_tokens + target_tokens + overhead, np.iinfo(np.int64).max)
         starts[end] = cost.argmin()
