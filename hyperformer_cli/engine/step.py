@@ -12,7 +12,6 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
-from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.layouts import IGNORED_LABEL
@@ -79,19 +78,20 @@ class RowLosses(NamedTuple):
 class LossFunction:
     """The forward pass of training: from examples to the losses of their rows.
 
-    `wrapped_model` is what accelerate or torch.compile made of the model; else the model itself.
+    `wrapped_model` is what accelerate or torch.compile made of the model; else the model itself. `pad_id` fills
+    up rows.
     """
 
     model: AdaptedModel
     wrapped_model: nn.Module
-    tokenizer: PreTrainedTokenizerBase
+    pad_id: int
     accelerator: Accelerator
 
     def collate(self, examples: Sequence[Example], splits: SplitsById) -> MicroBatch:
         """The tensors of (task id, row) pairs, in memory from which a GPU copies without waiting."""
         inputs = [splits[task].input_ids(row) for task, row in examples]
         targets = [splits[task].target_ids(row) for task, row in examples]
-        batch = self.model.family.layout.training_batch(inputs, targets, self.tokenizer.pad_token_id)
+        batch = self.model.family.layout.training_batch(inputs, targets, self.pad_id)
         if self.accelerator.device.type == "cuda":
             batch = {name: tensor.pin_memory() for name, tensor in batch.items()}
         return MicroBatch([task for task, _ in examples], batch)
@@ -137,40 +137,48 @@ class OptimizerStep:
             scale /= self.replicas
         else:
             scale /= sum(len(self.splits[task].target_ids(row)) for task, row in batch)
-        mine, lengths = self._deal(batch)
-        parts = self._cut(mine, lengths)
+        mine, inputs = self._deal(batch)
+        parts = self._cut(mine, inputs)
         return PreparedStep(
             [self.loss_function.collate([mine[i] for i in part], self.splits) for part in parts],
             scale,
             examples=len(batch),
-            input_tokens=int(lengths.sum()),
-            padded_tokens=padded_tokens(parts, lengths),
+            input_tokens=int(inputs.sum()),
+            padded_tokens=padded_tokens(parts, inputs),
         )
 
     def _deal(self, batch: Sequence[Example]) -> tuple[Sequence[Example], np.ndarray]:
-        """This process's examples, and the number of tokens of their inputs."""
+        """This process's examples, and the number of tokens that the model reads of each."""
         rank, world = self.loss_function.accelerator.process_index, self.loss_function.accelerator.num_processes
         if self.recipe.training.micro_batching == "rows":
             mine = rank_slice(batch, rank, world)
             return mine, self._input_lengths(mine)
-        lengths = self._input_lengths(batch)
-        dealt = deal(lengths, rank, world)
-        return [batch[i] for i in dealt], lengths[dealt]
+        inputs = self._input_lengths(batch)
+        dealt = deal(inputs, rank, world)
+        return [batch[i] for i in dealt], inputs[dealt]
 
-    def _cut(self, examples: Sequence[Example], lengths: np.ndarray) -> list[np.ndarray]:
+    def _cut(self, examples: Sequence[Example], inputs: np.ndarray) -> list[np.ndarray]:
         training, data = self.recipe.training, self.recipe.data
         rows = training.micro_batch_size
         if training.micro_batching == "rows":
             return cut_as_drawn(len(examples), rows)
-        targets = np.array([len(self.splits[task].target_ids(row)) for task, row in examples])
+        longest_input = data.max_source_length + self._joins_target * data.max_target_length
         ceiling = TokenCeiling(
-            rows * data.max_source_length, rows * data.max_target_length, rows if data.sampling.mixed_batches else None
+            rows * longest_input, rows * data.max_target_length, rows if data.sampling.mixed_batches else None
         )
         overhead = OVERHEAD_TOKENS.get(self.loss_function.accelerator.device.type, OVERHEAD_TOKENS_ELSEWHERE)
-        return cut_by_length(lengths, targets, ceiling, overhead)
+        return cut_by_length(inputs, self._target_lengths(examples), ceiling, overhead)
+
+    @property
+    def _joins_target(self) -> bool:
+        return self.loss_function.model.family.layout.joins_target
 
     def _input_lengths(self, examples: Sequence[Example]) -> np.ndarray:
-        return np.array([len(self.splits[task].input_ids(row)) for task, row in examples])
+        lengths = np.array([len(self.splits[task].input_ids(row)) for task, row in examples])
+        return lengths + self._target_lengths(examples) - 1 if self._joins_target else lengths
+
+    def _target_lengths(self, examples: Sequence[Example]) -> np.ndarray:
+        return np.array([len(self.splits[task].target_ids(row)) for task, row in examples])
 
     def __call__(self, step: PreparedStep) -> StepResult:
         """Computes this process's part of a step, and makes the step."""

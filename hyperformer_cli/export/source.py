@@ -75,7 +75,7 @@ class ExportSource:
             "labels": list(declared.label_texts),
             "label_names": declared.label_names,
             "metrics": declared.metrics,
-            "max_new_tokens": longest_target([declared], self.run.tokenizer)[task],
+            "max_new_tokens": longest_target([declared], self.run.tokenization.encoding)[task],
         }
 
     def example_input(self, task: str) -> str:
@@ -116,7 +116,7 @@ def _real_rows(run: OpenedRun, task: Task, examples: int) -> Samples:
     tokenized = run.tokenization.apply(task, rows.take(numbers))
     inputs = [tokenized.input_ids(row) for row in range(len(tokenized))]
     targets = [tokenized.target_ids(row) for row in range(len(tokenized))]
-    batch = run.model.family.layout.training_batch(inputs, targets, run.tokenizer.pad_token_id)
+    batch = run.model.family.layout.training_batch(inputs, targets, run.tokenization.encoding.pad_id)
     return Samples(batch, f"{len(tokenized)} rows of its validation split")
 
 

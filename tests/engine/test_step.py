@@ -20,7 +20,8 @@ def setup_and_values(request: pytest.FixtureRequest, recipe_values: dict) -> tup
 
 def step_maker(setup: Setup, values: dict, **training: str) -> OptimizerStep:
     recipe = build_recipe({**values, "training": {**values["training"], **training}})
-    loss_function = LossFunction(setup.model, setup.wrapped_model, setup.tokenizer, setup.accelerator)
+    pad_id = setup.tokenization.encoding.pad_id
+    loss_function = LossFunction(setup.model, setup.wrapped_model, pad_id, setup.accelerator)
     splits = {number: setup.data["train"][task.name] for number, task in enumerate(setup.tasks)}
     return OptimizerStep(loss_function, splits, setup.optimizer, setup.schedule, recipe)
 

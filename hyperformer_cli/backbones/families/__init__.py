@@ -13,11 +13,20 @@ from transformers import PreTrainedConfig
 from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.errors import InputError
 
+_FAMILIES = "hyperformer_cli.backbones.families"
+_LIKE_LLAMA = (
+    "apertus", "arcee", "cohere", "cohere2", "ernie4_5", "exaone4", "gemma", "gemma2", "gemma3_text", "glm", "glm4",
+    "gpt_oss", "granite", "helium", "llama", "ministral", "mistral", "mixtral", "olmo2", "olmo3", "olmoe", "phi",
+    "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "seed_oss", "smollm3", "stablelm", "starcoder2",
+)  # fmt: skip
 # By `model_type` of transformers: `module:attribute`.
 FAMILIES: dict[str, str] = {
-    "t5": "hyperformer_cli.backbones.families.t5:T5",
-    "mt5": "hyperformer_cli.backbones.families.t5:T5",
-    "umt5": "hyperformer_cli.backbones.families.t5:T5",
+    **dict.fromkeys(("t5", "mt5", "umt5"), f"{_FAMILIES}.t5:T5"),
+    "t5gemma": f"{_FAMILIES}.t5gemma:T5GEMMA",
+    **dict.fromkeys(("bart", "mbart"), f"{_FAMILIES}.bart:BART"),
+    **dict.fromkeys(_LIKE_LLAMA, f"{_FAMILIES}.decoder_only:LLAMA"),
+    "gpt2": f"{_FAMILIES}.decoder_only:GPT2",
+    "gpt_neox": f"{_FAMILIES}.decoder_only:GPT_NEOX",
 }
 
 
