@@ -84,10 +84,14 @@ class AdaptedModel(nn.Module):
     def _freeze(self, frozen_dtype: torch.dtype) -> None:
         """Freezes what the method does not train. Trained parameters are float32, whatever the frozen ones are."""
         norms = self.layer_norms() if self.config.train_layer_norms else {}
+        quantized = self.backbone.config.to_dict().get("quantization_config") is not None
+        if quantized and self.config.method == "finetune":
+            raise InputError("method 'finetune' trains every weight, and those of a quantised backbone cannot be")
         for name, parameter in self.backbone.named_parameters():
             trained = self.config.method == "finetune" or name in norms
             parameter.requires_grad_(trained)
-            parameter.data = parameter.data.to(torch.float32 if trained else frozen_dtype)
+            if trained or not quantized:  # what is quantised keeps its type
+                parameter.data = parameter.data.to(torch.float32 if trained else frozen_dtype)
 
     @property
     def device(self) -> torch.device:

@@ -16,6 +16,7 @@ PLACEHOLDER = "{input}"
 CHAT = "chat"
 DEFAULT_PROMPT = "{input}\nanswer:"
 
+_LONG_ENOUGH = 64  # tokens for a text of one letter
 # Stand in for texts while a chat template is taken apart.
 _USER_MARK, _ASSISTANT_MARK = "\ue000user\ue000", "\ue000assistant\ue000"
 # Templates that state the day, or ask for reasoning before the answer, are the same every time.
@@ -33,6 +34,10 @@ class TwoSequences:
     def key(self) -> tuple[str, ...]:
         """What the token ids depend on besides texts, lengths and the tokenizer."""
         return ()
+
+    def around(self, template: str) -> str:
+        """A task's template of inputs with what is put around it: nothing."""
+        return template
 
     @property
     def pad_id(self) -> int:
@@ -58,6 +63,9 @@ class TwoSequences:
     def decoding(self, generation: GenerationConfig) -> dict[str, Any]:
         """Arguments of `generate` in which a backbone's own generation configuration does not fit."""
         options = _special_tokens(generation, self.pad_id, self.tokenizer.eos_token_id)
+        last = self.targets(["a"], _LONG_ENOUGH)[0][-1]
+        if last != self.tokenizer.eos_token_id:  # mBART: the language's code, which the decoder starts from
+            options["decoder_start_token_id"] = last
         if generation.forced_eos_token_id is not None:  # BART: the last token that fits would be replaced by it
             options["forced_eos_token_id"] = None
         return options
@@ -108,6 +116,11 @@ class OneSequence:
     def key(self) -> tuple[Any, ...]:
         """What the token ids depend on besides texts, lengths and the tokenizer."""
         return self.before, self.after, self.first, self.end, self.space
+
+    def around(self, template: str) -> str:
+        """A task's template of inputs within the prompt."""
+        before, after = (text.replace("{", "{{").replace("}", "}}") for text in (self.before, self.after))
+        return f"{before}{template}{after}"
 
     @property
     def pad_id(self) -> int:

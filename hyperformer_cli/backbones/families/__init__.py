@@ -9,6 +9,10 @@ from typing import Any
 
 import transformers
 from transformers import PreTrainedConfig
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
 
 from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.errors import InputError
@@ -39,8 +43,19 @@ def family_of(model_type: str | PreTrainedConfig) -> Family:
     name = model_type if isinstance(model_type, str) else model_type.model_type
     if name not in FAMILIES:
         covered = "; ".join(f"the {family.label} family ({', '.join(types)})" for family, types in _covered().items())
-        raise InputError(f"architecture '{name}' is not supported. Supported: {covered}")
+        raise InputError(f"architecture '{name}' is not supported{_reason(name)}. Supported: {covered}")
     return _load(FAMILIES[name])
+
+
+def _reason(name: str) -> str:
+    """Why an architecture has no family, where that is a matter of its kind."""
+    if f"{name}_text" in FAMILIES:
+        return f": it reads images too; its text model, '{name}_text', is supported on its own"
+    if name in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        return ": it reads images too; take a model of text alone"
+    if name in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        return ": an encoder, which writes no text"
+    return ""
 
 
 def auto_class(family: Family) -> Any:
