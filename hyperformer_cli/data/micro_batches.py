@@ -27,17 +27,17 @@ class TokenCeiling:
     rows: int | None = None
 
 
-def deal(inputs: np.ndarray, rank: int, world: int) -> np.ndarray:
-    """The examples of one process: as many as every other's, of nearly the same lengths.
+def deal(inputs: np.ndarray, world: int) -> np.ndarray:
+    """Deals a global batch over processes: each has as many examples as the others, of nearly the same lengths.
 
     They are dealt from the longest to the shortest, to and fro, as 0 1 2 3 3 2 1 0 0 1 ...
 
     Args:
-        inputs: (examples,) tokens of each input of the global batch.
-        rank: of the process, of `world`.
+        inputs: (examples,) tokens of each input.
+        world: processes.
 
     Returns:
-        (examples / world,) indices, longest first.
+        (examples / world, world): each process's indices in a column, longest first.
 
     Raises:
         ValueError: the examples do not divide over the processes.
@@ -46,7 +46,7 @@ def deal(inputs: np.ndarray, rank: int, world: int) -> np.ndarray:
         raise ValueError(f"a batch of {len(inputs)} does not divide over {world} processes")
     rounds = np.argsort(-inputs, kind="stable").reshape(-1, world)
     rounds[1::2] = rounds[1::2, ::-1]
-    return rounds[:, rank]
+    return rounds
 
 
 def cut_by_length(inputs: np.ndarray, targets: np.ndarray, ceiling: TokenCeiling, overhead: int) -> list[np.ndarray]:

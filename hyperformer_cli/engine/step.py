@@ -137,48 +137,41 @@ class OptimizerStep:
             scale /= self.replicas
         else:
             scale /= sum(len(self.splits[task].target_ids(row)) for task, row in batch)
-        mine, inputs = self._deal(batch)
-        parts = self._cut(mine, inputs)
+        inputs, targets = self._lengths(batch)
+        parts = self._cut(inputs, targets)
         return PreparedStep(
-            [self.loss_function.collate([mine[i] for i in part], self.splits) for part in parts],
+            [self.loss_function.collate([batch[i] for i in part], self.splits) for part in parts],
             scale,
             examples=len(batch),
-            input_tokens=int(inputs.sum()),
+            input_tokens=int(inputs[np.concatenate(parts)].sum()),
             padded_tokens=padded_tokens(parts, inputs),
         )
 
-    def _deal(self, batch: Sequence[Example]) -> tuple[Sequence[Example], np.ndarray]:
-        """This process's examples, and the number of tokens that the model reads of each."""
-        rank, world = self.loss_function.accelerator.process_index, self.loss_function.accelerator.num_processes
-        if self.recipe.training.micro_batching == "rows":
-            mine = rank_slice(batch, rank, world)
-            return mine, self._input_lengths(mine)
-        inputs = self._input_lengths(batch)
-        dealt = deal(inputs, rank, world)
-        return [batch[i] for i in dealt], inputs[dealt]
-
-    def _cut(self, examples: Sequence[Example], inputs: np.ndarray) -> list[np.ndarray]:
-        training, data = self.recipe.training, self.recipe.data
-        rows = training.micro_batch_size
+    def _cut(self, inputs: np.ndarray, targets: np.ndarray) -> list[np.ndarray]:
+        """The indices of this process's micro-batches; all processes have as many, with as many rows each."""
+        accelerator, training, data = self.loss_function.accelerator, self.recipe.training, self.recipe.data
+        rank, world, rows = accelerator.process_index, accelerator.num_processes, training.micro_batch_size
         if training.micro_batching == "rows":
-            return cut_as_drawn(len(examples), rows)
+            mine = np.array(rank_slice(range(len(inputs)), rank, world))
+            return [mine[part] for part in cut_as_drawn(len(mine), rows)]
         longest_input = data.max_source_length + self._joins_target * data.max_target_length
         ceiling = TokenCeiling(
             rows * longest_input, rows * data.max_target_length, rows if data.sampling.mixed_batches else None
         )
-        overhead = OVERHEAD_TOKENS.get(self.loss_function.accelerator.device.type, OVERHEAD_TOKENS_ELSEWHERE)
-        return cut_by_length(inputs, self._target_lengths(examples), ceiling, overhead)
+        overhead = OVERHEAD_TOKENS.get(accelerator.device.type, OVERHEAD_TOKENS_ELSEWHERE)
+        dealt = deal(inputs, world)
+        parts = cut_by_length(inputs[dealt].max(axis=1), targets[dealt].max(axis=1), ceiling, overhead)
+        return [dealt[part, rank] for part in parts]
+
+    def _lengths(self, batch: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
+        """(examples,) each: the tokens that the model reads of every example, and those of its target."""
+        inputs = np.array([len(self.splits[task].input_ids(row)) for task, row in batch])
+        targets = np.array([len(self.splits[task].target_ids(row)) for task, row in batch])
+        return (inputs + targets - 1 if self._joins_target else inputs), targets
 
     @property
     def _joins_target(self) -> bool:
         return self.loss_function.model.family.layout.joins_target
-
-    def _input_lengths(self, examples: Sequence[Example]) -> np.ndarray:
-        lengths = np.array([len(self.splits[task].input_ids(row)) for task, row in examples])
-        return lengths + self._target_lengths(examples) - 1 if self._joins_target else lengths
-
-    def _target_lengths(self, examples: Sequence[Example]) -> np.ndarray:
-        return np.array([len(self.splits[task].target_ids(row)) for task, row in examples])
 
     def __call__(self, step: PreparedStep) -> StepResult:
         """Computes this process's part of a step, and makes the step."""
