@@ -27,7 +27,8 @@ def recipe_schema() -> dict[str, Any]:
         section.pop("required", None)
     adapter = sections["AdapterConfig"]["properties"]
     adapter.pop("tasks")  # they are the recipe's
-    for explained in (AdapterConfig, *(entry.options for entry in FORMS.values())):
+    explained_by: list[type[BaseModel]] = [AdapterConfig, *(entry.options for entry in FORMS.values())]
+    for explained in explained_by:
         for key, meaning in key_meanings(explained).items():
             if key in adapter:
                 adapter[key]["description"] = meaning
