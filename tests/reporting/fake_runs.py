@@ -50,7 +50,7 @@ def results(recipe: Recipe, values: Mapping[tuple[str, str], float] | float) -> 
         "total_ratio": 1.02,
         "trained_per_task_percent": 0.2875,
     }
-    return build_results(recipe, parameters, {"training": 1.0}, scores, average, {"step": 3, "average": 1.0})
+    return build_results(recipe, parameters, {"training": 1.0}, scores, average, {"step": 3, "average": 1.0}, 3)
 
 
 def write_fewshot(
