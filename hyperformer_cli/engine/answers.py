@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import softmax
-from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.tasks.task import Task
 
@@ -16,14 +15,6 @@ class Answer(NamedTuple):
 
     text: str
     log_likelihoods: Sequence[float] = ()
-
-
-def label_ids(task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> list[list[int]]:
-    """The token ids of a task's label texts with the end of sequence, cut to `max_length`; none for other tasks."""
-    if not task.labels:
-        return []
-    texts = list(task.label_texts)
-    return tokenizer(text_target=texts, max_length=max_length, truncation=max_length is not None)["input_ids"]
 
 
 def likeliest(task: Task, log_likelihoods: Sequence[float]) -> str:

@@ -9,13 +9,12 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.recipe import EvaluationSection
 from hyperformer_cli.data.loading import longest_target
-from hyperformer_cli.data.tokenization import TokenizedSplit
-from hyperformer_cli.engine.answers import Answer, label_ids, likeliest
+from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit
+from hyperformer_cli.engine.answers import Answer, likeliest
 from hyperformer_cli.engine.averages import mean_of_metrics_and_tasks
 from hyperformer_cli.engine.details import task_details
 from hyperformer_cli.engine.likelihood import label_log_likelihoods
@@ -69,7 +68,7 @@ class Evaluator:
     """
 
     model: AdaptedModel
-    tokenizer: PreTrainedTokenizerBase
+    tokenization: Tokenization
     accelerator: Accelerator
     settings: EvaluationSection
     observer: Observer = SILENT
@@ -80,7 +79,7 @@ class Evaluator:
 
         The adapters of all tasks are generated once; the model is left in the mode it came in.
         """
-        lengths = longest_target(tasks, self.tokenizer)
+        lengths = longest_target(tasks, self.tokenization.encoding)
         was_training = self.model.training
         self.model.eval()
         found: list[TaskEvaluation] = []
@@ -110,14 +109,14 @@ class Evaluator:
 
         Examples are sharded over the processes by number, so none is duplicated or dropped, and batched by length.
         """
-        accelerator, layout = self.accelerator, self.model.family.layout
+        accelerator, layout, encoding = self.accelerator, self.model.family.layout, self.tokenization.encoding
         mine = np.arange(accelerator.process_index, len(data), accelerator.num_processes)
         mine = mine[np.argsort(-data.input_lengths()[mine], kind="stable")]
         found: list[tuple[int, Answer]] = []
         for start in range(0, len(mine), self.settings.batch_size):
             numbers = mine[start : start + self.settings.batch_size].tolist()
             inputs = [data.input_ids(number) for number in numbers]
-            batch = layout.generation_batch(inputs, self.tokenizer.pad_token_id)
+            batch = layout.generation_batch(inputs, encoding.pad_id)
             batch = {name: tensor.to(accelerator.device) for name, tensor in batch.items()}
             with torch.inference_mode(), accelerator.autocast():
                 found += zip(numbers, self._answer_batch(task, batch, len(numbers), max_new_tokens), strict=True)
@@ -130,16 +129,21 @@ class Evaluator:
         layout, ranks = self.model.family.layout, self.settings.ranks(task)
         likelihoods: list[list[float]] = [[]] * rows
         if ranks or (self.with_likelihoods and task.labels):
-            task_ids, labels = [self.model.task_id(task.name)] * rows, [label_ids(task, self.tokenizer)] * rows
+            task_ids, labels = (
+                [self.model.task_id(task.name)] * rows,
+                [self.tokenization.target_ids(task, task.label_texts)] * rows,
+            )
             read = layout.read(self.model, batch, task_ids)
             likelihoods = label_log_likelihoods(self.model, read, task_ids, labels, self.settings.batch_size)
         if ranks:
             return [Answer(likeliest(task, own), own) for own in likelihoods]
         beams = self.settings.num_beams or task.num_beams
+        options = self.tokenization.encoding.decoding(self.model.backbone.generation_config)
         ids = self.model.generate(
-            **batch, task=task.name, num_beams=beams, max_new_tokens=max_new_tokens, do_sample=False
+            **batch, task=task.name, num_beams=beams, max_new_tokens=max_new_tokens, do_sample=False, **options
         )
-        texts = self.tokenizer.batch_decode(layout.generated(ids, batch), skip_special_tokens=True)
+        new = layout.generated(ids, batch)
+        texts = self.tokenization.tokenizer.batch_decode(new, skip_special_tokens=True)
         return [Answer(text, own) for text, own in zip(texts, likelihoods, strict=True)]
 
 

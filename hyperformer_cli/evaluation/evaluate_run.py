@@ -77,12 +77,12 @@ def _evaluate_model(
     check_libraries(metric for task in chosen for metric in task.metrics)
     accelerator = make_accelerator(run.recipe.training.precision)
     model, settings = run.model.to(accelerator.device), run.recipe.evaluation
-    evaluator = Evaluator(model, run.tokenizer, accelerator, settings, observer, predictions is not None)
+    evaluator = Evaluator(model, run.tokenization, accelerator, settings, observer, predictions is not None)
     scores: list[dict[str, Any]] = []
     details: list[dict[str, Any]] = []
     average: dict[str, dict[str, float]] = {}
     for split in splits:
-        data = load_splits(run.recipe, chosen, split, run.tokenizer)
+        data = load_splits(run.recipe, chosen, split, run.tokenization)
         found = evaluator.evaluate(chosen, split, data)
         scores += [score.as_dict() for score in all_scores(found)]
         average[split] = {key: round(value, 4) for key, value in averages(all_scores(found)).items()}

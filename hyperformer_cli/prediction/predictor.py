@@ -12,7 +12,7 @@ from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.recipe import EvaluationSection
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.data.tokenization import Tokenization
-from hyperformer_cli.engine.answers import label_ids, label_scores, likeliest
+from hyperformer_cli.engine.answers import label_scores, likeliest
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.engine.likelihood import label_log_likelihoods
 from hyperformer_cli.errors import InputError
@@ -26,8 +26,8 @@ Prediction = dict[str, Any]  # one line of output
 class _Limits(NamedTuple):
     """Of generation; the beams count too, because answers with beams depend on the limit."""
 
-    new_tokens: int
-    beams: int
+    max_new_tokens: int
+    num_beams: int
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,12 @@ class Predictor:
 
     @cached_property
     def _new_tokens(self) -> dict[str, int]:
-        return longest_target(self.tasks.values(), self.tokenization.tokenizer)
+        return longest_target(self.tasks.values(), self.tokenization.encoding)
 
     @cached_property
     def _label_ids(self) -> dict[str, list[list[int]]]:
-        tokenization = self.tokenization
         return {
-            name: label_ids(task, tokenization.tokenizer, task.max_target_length or tokenization.max_target_length)
+            name: self.tokenization.target_ids(task, task.label_texts)
             for name, task in self.tasks.items()
             if self.with_scores or self.settings.ranks(task)
         }
@@ -66,7 +65,7 @@ class Predictor:
     def predict(self, requests: Sequence[Request]) -> list[Prediction]:
         """One prediction per request, in their order. Batches mix tasks whose decoding has the same limits."""
         texts, limit = [request.text for request in requests], self.tokenization.max_source_length
-        inputs = self.tokenization.tokenizer(texts, max_length=limit, truncation=True)["input_ids"]
+        inputs = self.tokenization.encoding.inputs(texts, limit)
         found: dict[int, Prediction] = {}
         with self.model.frozen_adapters(), torch.inference_mode(), self.accelerator.autocast():
             for chosen, limits in self._batches(requests, [len(ids) for ids in inputs]):
@@ -98,17 +97,16 @@ class Predictor:
         self, tasks: Sequence[str], inputs: Sequence[Sequence[int]], limits: _Limits | None
     ) -> tuple[list[str], list[list[float]]]:
         """The rows' answers, and the log-likelihoods of their labels, over one pass of the inputs."""
-        tokenizer, layout = self.tokenization.tokenizer, self.model.family.layout
+        encoding, layout = self.tokenization.encoding, self.model.family.layout
         task_ids = [self.model.task_id(task) for task in tasks]
-        batch = layout.generation_batch(inputs, tokenizer.pad_token_id)
+        batch = layout.generation_batch(inputs, encoding.pad_id)
         batch = {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
         read = layout.read(self.model, batch, task_ids)
         texts: list[str] = []
         if limits is not None:
-            ids = self.model.generate(
-                **read, task_ids=task_ids, do_sample=False, max_new_tokens=limits.new_tokens, num_beams=limits.beams
-            )
-            texts = tokenizer.batch_decode(layout.generated(ids, batch), skip_special_tokens=True)
+            options = encoding.decoding(self.model.backbone.generation_config) | limits._asdict()
+            ids = self.model.generate(**read, task_ids=task_ids, do_sample=False, **options)
+            texts = encoding.tokenizer.batch_decode(layout.generated(ids, batch), skip_special_tokens=True)
         labels = [self._label_ids.get(task, []) for task in tasks]
         scores = label_log_likelihoods(self.model, read, task_ids, labels, self.settings.batch_size)
         if limits is None:
