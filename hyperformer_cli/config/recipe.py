@@ -14,7 +14,7 @@ from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.config.fewshot import FewshotSection, Seed
 from hyperformer_cli.config.task_entries import TaskEntry, entry_name
 from hyperformer_cli.errors import did_you_mean
-from hyperformer_cli.schema.section import Distinct, Positive, Section, SplitName
+from hyperformer_cli.schema.section import LARGEST, Distinct, Positive, Section, SplitName
 from hyperformer_cli.tasks.metrics import METRICS
 from hyperformer_cli.tasks.task import Task
 
@@ -74,6 +74,8 @@ class ModelSection(Section):
             raise ValueError("init: random needs a name or a config")
         if self.name is None and self.tokenizer is None:
             raise ValueError("tokenizer is needed where the model has no name")
+        if self.init == "pretrained" and self.config:
+            raise ValueError("config replaces values of a model without weights; it needs init: random")
         return self
 
 
@@ -135,7 +137,7 @@ class TrainingSection(Section):
     replicas: Positive = 1
     learning_rate: float = Field(default=3e-4, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup_steps: int = Field(default=500, ge=0)
+    warmup_steps: int = Field(default=500, ge=0, le=LARGEST)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     loss_reduction: Literal["sum", "mean"] = "sum"
     max_grad_norm: float | None = Field(default=1.0, gt=0)
@@ -164,7 +166,7 @@ class EvaluationSection(Section):
     """
 
     every: Positive = 1000
-    splits: list[SplitName] = Field(default=["validation", "test"])
+    splits: Annotated[list[SplitName], Distinct] = Field(default=["validation", "test"])
     metric: str = AVERAGE
     patience: Positive | None = None
     method: Literal["generate", "rank"] = "generate"
@@ -280,7 +282,10 @@ class Recipe(Section):
     @field_validator("output_dir")
     @classmethod
     def _named_after_the_recipe(cls, value: str, info: ValidationInfo) -> str:
-        folder = value or str(Path("outputs") / info.data.get("name", "run"))
+        name = info.data.get("name", "run")
+        if not value and (Path(name).is_absolute() or ".." in Path(name).parts):
+            raise ValueError(f"the name {name!r} leads out of outputs/; give an output_dir")
+        folder = value or str(Path("outputs") / name)
         for part in Path(folder).parts:
             if len(part.encode(errors="replace")) > _LONGEST_PART:
                 raise ValueError(f"{part[:20]}... is too long for a folder's name ({len(part)} characters)")
