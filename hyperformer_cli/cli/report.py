@@ -38,7 +38,7 @@ def report(
     ] = "test",
     plots: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Draw the figures into this folder.")] = None,
     plot_format: Annotated[Literal["png", "svg"], typer.Option(help="File format of the figures.")] = "png",
-    details: Annotated[bool, typer.Option("--details", help="Precision, recall and F1 per label.")] = False,
+    details: Annotated[bool, typer.Option("--details", help="Figures per label, and of confusions.")] = False,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="List each task's nearest neighbours.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -65,7 +65,11 @@ def report(
     groups, left_out = group_runs(found.runs)
     tables = build_tables(groups, found.fewshot, split, details)
     neighbours = _neighbours(groups, found.fewshot) if embeddings else []
-    drawn = [] if plots is None else write_plots(tables, groups, found.fewshot, split, plots, plot_format)
+    drawn = (
+        []
+        if plots is None
+        else write_plots(tables, groups, found.fewshot, plots, plot_format, split if details else None)
+    )
     unscored = [str(run.folder) for group in groups if not group.metrics(split) for run in group.runs]
     for line in [
         *(f"{folder}: not finished; left out" for folder in found.missing),

@@ -24,14 +24,14 @@ def write_plots(
     tables: Sequence[Table],
     groups: Sequence[Group],
     fewshot: Sequence[FewShot],
-    split: str,
     folder: Path,
     plot_format: str,
+    confusions_on: str | None = None,
 ) -> list[Path]:
     """Draws what the runs allow and returns the files.
 
-    Low-resource and few-shot curves are drawn from the tables; training losses, validation scores, task embeddings and
-    (of `split`) confusions from the folders.
+    Low-resource and few-shot curves are drawn from the tables; training losses, validation scores, task embeddings and,
+    if a split is given for them, confusions from the folders.
 
     Raises:
         InputError: matplotlib is not installed, there is nothing to draw, or the folder cannot be written.
@@ -53,7 +53,7 @@ def write_plots(
             "few-shot": draw_few_shot(tables),
             "training": draw_training(groups),
             "validation": draw_validation(groups),
-            "confusion": draw_confusions(groups, split),
+            "confusion": None if confusions_on is None else draw_confusions(groups, confusions_on),
             "embeddings": draw_embeddings(read_embeddings(groups, fewshot)),
         }
         drawn = {

@@ -81,5 +81,7 @@ def test_validation_curves_and_confusions(folder: Path, tmp_path: Path) -> None:
     panel = next(panel for panel in confusions.axes if panel.get_title() == "mnli")
     assert [text.get_text() for text in panel.texts] == ["20", "10", "0", "0", "20", "10", "10", "0", "20"]
     assert [tick.get_text() for tick in panel.get_xticklabels()] == ["entailment", "neutral", "contradiction"]
-    report(folder, "--plots", tmp_path / "figures")
-    assert {"validation.png", "confusion.png", "training.png"} <= {f.name for f in (tmp_path / "figures").iterdir()}
+    report(folder, "--plots", tmp_path / "few")
+    report(folder, "--plots", tmp_path / "more", "--details")
+    few, more = ({file.name for file in (tmp_path / name).iterdir()} for name in ("few", "more"))
+    assert "validation.png" in few and more == few | {"confusion.png"}
