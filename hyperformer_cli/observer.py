@@ -49,5 +49,8 @@ class Observer:
     def reported(self, line: str) -> None:
         """A line for people: what comes next, what has been done, what failed."""
 
+    def warned(self, warning: str) -> None:
+        """Something may not be as it was meant: what, and what to try."""
+
 
 SILENT = Observer()

@@ -15,6 +15,7 @@ from hyperformer_cli.cli import (
     prefetch,
     recipes,
     report,
+    runs,
     tasks,
     train,
     verify,
@@ -49,6 +50,7 @@ app.command("convert", epilog=convert.EPILOG)(convert.convert)
 app.command("prefetch", epilog=prefetch.EPILOG)(prefetch.prefetch)
 app.command("verify", epilog=verify.EPILOG)(verify.verify)
 app.command("count-params")(count_params.count_params)
+app.add_typer(runs.app, name="runs")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(tasks.app, name="tasks")
 

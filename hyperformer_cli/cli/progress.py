@@ -40,6 +40,9 @@ class LineObserver(Observer):
     def reported(self, line: str) -> None:
         typer.echo(line, err=True)
 
+    def warned(self, warning: str) -> None:
+        self.reported(f"warning: {warning}")
+
 
 class PlainProgress(LineObserver):
     """One line per event, for logs."""
@@ -129,6 +132,9 @@ class LiveProgress(Observer):
 
     def reported(self, line: str) -> None:
         self.console.print(line)
+
+    def warned(self, warning: str) -> None:
+        self.console.print(Text(f"warning: {warning}", style="yellow"))
 
 
 def _trained(run: RunStart) -> str:

@@ -19,13 +19,17 @@ hyperformer report outputs/glue_hyperpp outputs/glue_hyper outputs/glue_adapters
 
 hyperformer report outputs/low_resource --plots figures --plot-format svg
 
+hyperformer report outputs --details --format markdown > results.md
+
 hyperformer report outputs/glue_* --format latex > tables.tex
 """
 
 
 @reports_errors
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, sweeps, few-shot results.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders, sweeps, few-shot results, or a folder above.")
+    ],
     form: Annotated[
         Literal["text", "markdown", "latex", "csv", "json"], typer.Option("--format", help="Format of the tables.")
     ] = "text",
@@ -34,6 +38,7 @@ def report(
     ] = "test",
     plots: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Draw the figures into this folder.")] = None,
     plot_format: Annotated[Literal["png", "svg"], typer.Option(help="File format of the figures.")] = "png",
+    details: Annotated[bool, typer.Option("--details", help="Figures per label, and of confusions.")] = False,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="List each task's nearest neighbours.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -58,9 +63,13 @@ def report(
         check_can_plot(plots)
     found = collect(runs)
     groups, left_out = group_runs(found.runs)
-    tables = build_tables(groups, found.fewshot, split)
+    tables = build_tables(groups, found.fewshot, split, details)
     neighbours = _neighbours(groups, found.fewshot) if embeddings else []
-    drawn = [] if plots is None else write_plots(tables, groups, found.fewshot, plots, plot_format)
+    drawn = (
+        []
+        if plots is None
+        else write_plots(tables, groups, found.fewshot, plots, plot_format, split if details else None)
+    )
     unscored = [str(run.folder) for group in groups if not group.metrics(split) for run in group.runs]
     for line in [
         *(f"{folder}: not finished; left out" for folder in found.missing),

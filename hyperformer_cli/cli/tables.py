@@ -8,6 +8,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hyperformer_cli.tasks.metrics import unit
+
 WIDE = 200  # columns in pipes and files, where no window cuts lines
 _GAP = "  "  # between columns
 _READABLE = 13  # columns that a text needs at least
@@ -48,6 +50,8 @@ def scores_table(
 ) -> RenderableType:
     """One row per task and metric, with the score of always answering the most frequent label."""
     rows = [[r[key] for key in ("task", "metric", "value", "majority", "examples")] for r in results]
+    for row in rows:
+        row[1] += "" if unit(row[1]) else " (not %)"
     for name in ("metrics", "tasks"):
         if average and name in average:
             rows.append(["average", f"mean of {name}", average[name], None, None])

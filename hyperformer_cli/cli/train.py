@@ -21,12 +21,16 @@ hyperformer train recipes/glue_hyperpp.yaml training.max_steps=1000
 hyperformer train glue_hyperpp --nproc-per-node 4 adapter.reduction_factor=16
 
 hyperformer train glue_hyperpp --dry-run --json | jq .parameters
+
+hyperformer train outputs/glue_hyperpp    (continues a run that was stopped)
 """
 
 
 @reports_errors
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")],
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe file, the name of a shipped recipe, or a run folder to continue.")
+    ],
     changes: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe, applied after --set.")
     ] = None,
@@ -41,13 +45,12 @@ def train(
 
     Progress goes to stderr. The last line on stdout is the run folder.
     """
-    from hyperformer_cli.config.loading import load_recipe
     from hyperformer_cli.config.recipe_tasks import recipe_tasks
     from hyperformer_cli.config.sweep import sweep_points
     from hyperformer_cli.errors import InputError
     from hyperformer_cli.runs.folder import RunFolder
 
-    loaded = load_recipe(recipe, [*(overrides or ()), *(changes or ())])
+    loaded = _load(recipe, [*(overrides or ()), *(changes or ())])
     if sweep_count:
         typer.echo(len(sweep_points(loaded)) if loaded.sweep else 1)
         return
@@ -68,8 +71,19 @@ def train(
         _train_one(loaded, as_json)
 
 
+def _load(recipe: str, overrides: list[str]) -> "Recipe":
+    """The recipe, or that of a run, whose folder may have been moved since."""
+    from hyperformer_cli.config.loading import load_recipe
+    from hyperformer_cli.runs.folder import RunFolder
+
+    if Path(recipe).is_dir():
+        return RunFolder(Path(recipe)).recipe([*overrides, f"output_dir={json.dumps(recipe)}"])
+    return load_recipe(recipe, overrides)
+
+
 def _train_one(recipe: "Recipe", as_json: bool) -> None:
     from hyperformer_cli.cli.progress import make_observer
+    from hyperformer_cli.cli.run_summary import print_summary
     from hyperformer_cli.cli.tables import print_results
     from hyperformer_cli.training.train_recipe import train_recipe
 
@@ -82,6 +96,7 @@ def _train_one(recipe: "Recipe", as_json: bool) -> None:
         print_json({"run": str(run.path), **results})
         return
     print_results(results)
+    print_summary(run, results)
     typer.echo(str(run.path))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hyperformer_cli.config.loading import build_recipe
-from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.config.recipe import AVERAGE, Recipe
 
 
 def cell_folder(folder: str | Path, values: Mapping[str, object]) -> Path:
@@ -27,7 +27,11 @@ def part_recipes(recipe: Recipe) -> dict[str, Recipe]:
         return {"": recipe}
     common = {**recipe.as_dict(), "joint": True, "paper": None}
     folders = part_folders(recipe, Path(recipe.output_dir))
-    return {
-        task: build_recipe({**common, "name": f"{recipe.name}/{task}", "tasks": [entry], "output_dir": str(folder)})
-        for (task, folder), entry in zip(folders.items(), recipe.tasks, strict=True)
-    }
+    chosen = recipe.evaluation.chosen_metric
+    parts = {}
+    for (task, folder), entry in zip(folders.items(), recipe.tasks, strict=True):
+        own = {**common, "name": f"{recipe.name}/{task}", "tasks": [entry], "output_dir": str(folder)}
+        if chosen is not None and chosen[0] != task:  # another task's metric chooses nothing here
+            own["evaluation"] = {**common["evaluation"], "metric": AVERAGE}
+        parts[task] = build_recipe(own)
+    return parts

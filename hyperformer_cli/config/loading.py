@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from hyperformer_cli.config.data_paths import with_absolute_paths
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.task_entries import read_task_files
 from hyperformer_cli.errors import InputError, did_you_mean
@@ -39,8 +40,12 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 
 def build_recipe(values: dict[str, Any], origins: dict[str, str] | None = None) -> Recipe:
-    """Validates plain values, task files read; `origins` says for each dotted key where it came from."""
+    """Validates plain values, task files read; `origins` says for each dotted key where it came from.
+
+    Relative paths of data become absolute; see `config.data_paths`.
+    """
     values, origins = read_task_files(values, origins or {})
+    values = with_absolute_paths(values, origins)
     try:
         loaded = Recipe.model_validate(values)
     except ValidationError as error:

@@ -13,11 +13,15 @@ from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr, ValidationI
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.config.fewshot import FewshotSection, Seed
 from hyperformer_cli.config.task_entries import TaskEntry, entry_name
+from hyperformer_cli.errors import did_you_mean
 from hyperformer_cli.schema.section import LARGEST, Distinct, Positive, Section, SplitName
+from hyperformer_cli.tasks.metrics import METRICS
+from hyperformer_cli.tasks.task import Task
 
 Tracker = Literal["tensorboard", "wandb", "mlflow", "comet_ml", "clearml", "aim", "trackio"]
 
 
+AVERAGE = "average"
 _LONGEST_PART = 200  # bytes of a folder's name: file systems take 255, and temporary names are longer
 
 
@@ -76,9 +80,13 @@ class ModelSection(Section):
 
 
 class SamplingSection(Section):
-    """How training batches are drawn: task by n_task^(1/temperature), examples uniformly within a task."""
+    """How training batches are drawn: task by n_task^(1/temperature), examples uniformly within a task.
+
+    `probabilities` fixes the share of some tasks; the others divide what is left by the temperature.
+    """
 
     temperature: float = Field(default=10, gt=0)
+    probabilities: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(default={})
     mixed_batches: bool = False
     length_grouping: bool = False
 
@@ -107,8 +115,11 @@ class DataSection(Section):
 
     @model_validator(mode="after")
     def _reference_draws_as_it_does(self) -> "DataSection":
-        if self.protocol == "reference" and (self.sampling.mixed_batches or self.sampling.length_grouping):
+        sampling = self.sampling
+        if self.protocol == "reference" and (sampling.mixed_batches or sampling.length_grouping):
             raise ValueError("protocol: reference replays the reference's draws; no mixed_batches, no length_grouping")
+        if self.protocol == "reference" and sampling.probabilities:
+            raise ValueError("protocol: reference replays the reference's draws; no sampling.probabilities")
         return self
 
 
@@ -150,18 +161,42 @@ class TrainingSection(Section):
 
 
 class EvaluationSection(Section):
-    """Which splits are evaluated, when, and the decoding. `metric` chooses the best checkpoint.
+    """Which splits are evaluated, when, and the decoding.
 
+    `metric` chooses the best checkpoint on validation: `average` (of all metrics), or one task's: `mrpc.accuracy`.
+    `patience` ends training after so many evaluations in a row without a better one. `method: rank` answers with the
+    likeliest label text, and so never outside a task's labels; where there are none, answers are generated.
     `num_beams` is the task's own where it is null: 4 for translation, else 1.
     """
 
     every: Positive = 1000
     splits: Annotated[list[SplitName], Distinct] = Field(default=["validation", "test"])
-    metric: Literal["average"] = "average"
-    method: Literal["generate"] = "generate"
+    metric: str = AVERAGE
+    patience: Positive | None = None
+    method: Literal["generate", "rank"] = "generate"
     num_beams: Positive | None = None
     batch_size: Positive = 128
     max_examples: Positive | None = None
+
+    @field_validator("metric")
+    @classmethod
+    def _metric_is_the_average_or_of_a_task(cls, value: str) -> str:
+        task, _, name = value.rpartition(".")
+        if value != AVERAGE and name not in METRICS:
+            raise ValueError(f"'{value}': give {AVERAGE} or task.metric; {did_you_mean(name, METRICS)}")
+        if value != AVERAGE and not task:
+            raise ValueError(f"'{value}': give {AVERAGE} or task.metric, such as mytask.{value}")
+        return value
+
+    @property
+    def chosen_metric(self) -> tuple[str, str] | None:
+        """Task and metric that choose the best checkpoint; None for the average."""
+        task, _, name = self.metric.rpartition(".")
+        return (task, name) if task else None
+
+    def ranks(self, task: Task) -> bool:
+        """Whether a task's label texts are ranked, and its answers not generated."""
+        return self.method == "rank" and task.labels is not None
 
 
 class SweepSection(Section):
@@ -231,9 +266,22 @@ class Recipe(Section):
             raise ValueError("training.compile and model.gradient_checkpointing do not go together; use one of them")
         if self.sweep is not None and self.sweep.select not in (None, *self.evaluation.splits):
             raise ValueError(f"sweep.select: {self.sweep.select} is not one of evaluation.splits")
+        self._check_probabilities()
         if self.adapter.method == "finetune" and self.model.dtype != "float32":
             raise ValueError("model.dtype is that of frozen weights, and finetune freezes none; use training.precision")
         return self
+
+    def _check_probabilities(self) -> None:
+        given, key = self.data.sampling.probabilities, "data.sampling.probabilities"
+        if given and not self.joint:
+            raise ValueError(f"{key}: joint: false trains each task alone; leave it out")
+        for task in given:
+            if task not in self.task_names:
+                raise ValueError(f"{key}: the recipe has no task '{task}'; {did_you_mean(task, self.task_names)}")
+        total, is_all = math.fsum(given.values()), len(given) == len(self.task_names)
+        if given and (abs(total - 1) > 1e-6 if is_all else total >= 1):
+            rest = "they are of all tasks and must sum to 1" if is_all else "they leave nothing for the other tasks"
+            raise ValueError(f"{key}: the sum is {total:g}; {rest}")
 
     @field_validator("output_dir")
     @classmethod

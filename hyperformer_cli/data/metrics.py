@@ -58,6 +58,54 @@ class MatthewsCorrelation(LocalMetric):
         return {"matthews_correlation": sklearn_metrics.matthews_corrcoef(references, predictions)}
 
 
+class MacroF1(LocalMetric):
+    """The unweighted mean of every label's F1, over the labels that occur; an invalid prediction is none of them."""
+
+    def _compute(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
+        return {"macro_f1": _mean_f1(predictions, references, "macro")}
+
+
+class WeightedF1(LocalMetric):
+    """The mean of every label's F1, weighted by its share of the references."""
+
+    def _compute(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
+        return {"weighted_f1": _mean_f1(predictions, references, "weighted")}
+
+
+class BalancedAccuracy(LocalMetric):
+    """The unweighted mean of every label's recall, over the labels of the references."""
+
+    def _compute(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
+        labels = np.unique(references)
+        recall = sklearn_metrics.recall_score(references, predictions, labels=labels, average="macro", zero_division=0)
+        return {"balanced_accuracy": recall}
+
+
+class MeanAbsoluteError(LocalMetric):
+    """Mean absolute error in the unit of the numbers; an answer that is no number counts as INVALID.
+
+    A hundredth of it, as of every metric.
+    """
+
+    value_type = "float64"
+
+    def _compute(self, predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
+        return {"mean_absolute_error": sklearn_metrics.mean_absolute_error(references, predictions) / 100}
+
+
+class ExactMatch(LocalMetric):
+    """Share of texts that equal their reference, but for spaces around them."""
+
+    value_type = "string"
+
+    def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+        return {
+            "exact_match": float(
+                np.mean([p.strip() == r.strip() for p, r in zip(predictions, references, strict=True)])
+            )
+        }
+
+
 class Bleu(LocalMetric):
     """sacrebleu's corpus BLEU over texts with one reference each."""
 
@@ -65,6 +113,33 @@ class Bleu(LocalMetric):
 
     def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
         return {"bleu": sacrebleu.corpus_bleu(predictions, [references]).score / 100}
+
+
+class Rouge1(LocalMetric):
+    """rouge_score's ROUGE-1, the F measure without stemming, as the mean over texts with one reference each."""
+
+    value_type = "string"
+
+    def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+        return {"rouge1": _rouge("rouge1", predictions, references)}
+
+
+class Rouge2(LocalMetric):
+    """The same for ROUGE-2."""
+
+    value_type = "string"
+
+    def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+        return {"rouge2": _rouge("rouge2", predictions, references)}
+
+
+class RougeL(LocalMetric):
+    """The same for ROUGE-L, over whole texts."""
+
+    value_type = "string"
+
+    def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+        return {"rougeL": _rouge("rougeL", predictions, references)}
 
 
 class Pearson(LocalMetric):
@@ -85,8 +160,24 @@ class Spearman(LocalMetric):
         return {"spearmanr": _correlation(stats.spearmanr, predictions, references)}
 
 
+def _mean_f1(predictions: Sequence[int], references: Sequence[int], average: str) -> float:
+    labels = np.setdiff1d(np.union1d(predictions, references), [INVALID])
+    return sklearn_metrics.f1_score(references, predictions, labels=labels, average=average, zero_division=0)
+
+
+def _rouge(name: str, predictions: Sequence[str], references: Sequence[str]) -> float:
+    from rouge_score.rouge_scorer import RougeScorer  # an optional dependency; see `tasks.metrics.check_libraries`
+
+    scorer = RougeScorer([name])
+    pairs = zip(references, predictions, strict=True)
+    return float(np.mean([scorer.score(reference, prediction)[name].fmeasure for reference, prediction in pairs]))
+
+
 def score(task: Task, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """Every metric of a task over decoded texts, in per cent; a text that cannot be read counts as INVALID."""
+    """Every metric of a task over decoded texts, in per cent (see `tasks.metrics.Metric`).
+
+    A text that cannot be read counts as INVALID.
+    """
     predicted, expected = (
         [INVALID if (value := task.parse_prediction(text)) is None else value for text in texts]
         for texts in (predictions, references)

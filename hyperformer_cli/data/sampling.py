@@ -7,7 +7,7 @@ task, and two ranks with 16 examples each train on the same batch as one rank wi
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,12 +22,28 @@ Example = tuple[int, int]  # task id, row
 class BatchSampler(Protocol):
     """What training needs of a sampler."""
 
+    @property
+    def distribution(self) -> np.ndarray:
+        """Probability of each task, float64."""
+
     def batch(self, step: int) -> list[Example]:
         """The examples of one optimizer step over all processes."""
 
 
-def task_distribution(sizes: Sequence[int], temperature: float) -> np.ndarray:
-    """Probability of each task: (n_i / N)^(1/T), normalised; float64."""
+def task_distribution(
+    sizes: Sequence[int], temperature: float, probabilities: Mapping[int, float] | None = None
+) -> np.ndarray:
+    """Probability of each task: (n_i / N)^(1/T), normalised; float64.
+
+    `probabilities` fixes those of some tasks, by id; the others share what is left in the same proportions.
+    """
+    if probabilities:
+        free = [task for task in range(len(sizes)) if task not in probabilities]
+        fixed = np.array([probabilities.get(task, 0.0) for task in range(len(sizes))], dtype=np.float64)
+        if free:
+            left = max(1 - fixed.sum(), 0.0)
+            fixed[free] = left * task_distribution([sizes[task] for task in free], temperature)
+        return fixed / fixed.sum()
     shares = np.log(np.asarray(sizes, dtype=np.float64) / sum(sizes))
     with np.errstate(over="ignore"):
         logarithms = shares / temperature
@@ -64,6 +80,7 @@ class TemperatureSampler:
         mixed_batches: every row draws its own task.
         lengths: number of tokens of every example of each task. If given, a batch holds examples of similar lengths;
             every example is still equally likely.
+        probabilities: of some tasks, by id, in place of those that sizes and temperature give.
     """
 
     sizes: Sequence[int]
@@ -72,12 +89,18 @@ class TemperatureSampler:
     seed: int = 42
     mixed_batches: bool = False
     lengths: Sequence[np.ndarray] | None = None
+    probabilities: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def distribution(self) -> np.ndarray:
+        """Probability of each task, float64."""
+        return task_distribution(self.sizes, self.temperature, self.probabilities)
 
     def batch(self, step: int) -> list[Example]:
         """The examples of optimizer step `step`, as (task id, row)."""
         # A counter-based generator: any step can be asked for first.
         generator = np.random.Generator(np.random.Philox(key=(self.seed << 64) | step))
-        distribution = task_distribution(self.sizes, self.temperature)
+        distribution = self.distribution
         rows = self.batch_size if self.mixed_batches else 1
         tasks = generator.choice(len(self.sizes), size=rows, p=distribution)
         if not self.mixed_batches:
@@ -118,6 +141,11 @@ class ReferenceSampler:
     _position: int = field(default=0, init=False, repr=False)
 
     @property
+    def distribution(self) -> np.ndarray:
+        """Probability of each task, float64."""
+        return task_distribution(self.sizes, self.temperature)
+
+    @property
     def batches_per_epoch(self) -> int:
         return math.ceil(sum(self.sizes) / self.replica_batch_size) // self.replicas
 
@@ -136,7 +164,7 @@ class ReferenceSampler:
     def _start(self, epoch: int) -> None:
         self._generator = torch.Generator().manual_seed(self.seed + epoch)
         self._orders = [torch.randperm(size, generator=self._generator) for size in self.sizes]
-        weights = torch.from_numpy(task_distribution(self.sizes, self.temperature))
+        weights = torch.from_numpy(self.distribution)
         self._tasks = torch.multinomial(weights, self.batches_per_epoch, replacement=True, generator=self._generator)
         self._epoch, self._position = epoch, 0
 

@@ -84,5 +84,6 @@ def settings_of(recipe: Recipe) -> dict[str, Any]:
         **fewshot.model_dump(include={"train", "max_steps", "batch_size", "learning_rate", "schedule", "warmup_steps"}),
         **training.model_dump(include={"label_smoothing", "loss_reduction", "max_grad_norm", "precision"}),
         **evaluation.model_dump(include={"max_examples", "num_beams"}),
+        "method": None if evaluation.method == "generate" else evaluation.method,  # trials of earlier releases generate
         **recipe.data.model_dump(include={"protocol", "max_source_length", "max_target_length"}),
     }

@@ -19,7 +19,7 @@ DEFAULT_RECIPE = "fewshot"
 # The keys that a transfer uses, besides `fewshot`.
 _USED_KEYS = {
     "data": ("source", "protocol", "max_source_length", "max_target_length"),
-    "evaluation": ("batch_size", "num_beams", "max_examples"),
+    "evaluation": ("batch_size", "method", "num_beams", "max_examples"),
     "training": (
         "label_smoothing",
         "loss_reduction",

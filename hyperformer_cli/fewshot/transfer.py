@@ -70,12 +70,12 @@ class Transfer:
             start = time.perf_counter()
             self._train(target.examples[trial], trial)
             trained = time.perf_counter()
-            scores = self._evaluator.evaluate([target.task], "test", {target.task.name: target.test})
+            [found] = self._evaluator.evaluate([target.task], "test", {target.task.name: target.test})
             evaluated = time.perf_counter()
             embedding = self.model.trained_parameters().get(_EMBEDDING)
             return {
                 "indices": target.trials[trial],
-                "results": [score.as_dict() for score in scores],
+                "results": [score.as_dict() for score in found.scores],
                 "task_embedding": None if embedding is None else embedding[-1].tolist(),
                 "seconds": {"training": round(trained - start, 3), "evaluation": round(evaluated - trained, 3)},
             }

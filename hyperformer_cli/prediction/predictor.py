@@ -1,19 +1,18 @@
 """Predictions of one model: batches of its tasks, sorted by length, answered in the order of the requests."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
-from scipy.special import softmax
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.recipe import EvaluationSection
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.data.tokenization import Tokenization
+from hyperformer_cli.engine.answers import label_scores, likeliest
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.engine.likelihood import label_log_likelihoods
 from hyperformer_cli.errors import InputError
@@ -22,6 +21,13 @@ from hyperformer_cli.runs.opened import OpenedRun
 from hyperformer_cli.tasks.task import Task
 
 Prediction = dict[str, Any]  # one line of output
+
+
+class _Limits(NamedTuple):
+    """Of generation; the beams count too, because answers with beams depend on the limit."""
+
+    max_new_tokens: int
+    num_beams: int
 
 
 @dataclass(frozen=True)
@@ -50,10 +56,11 @@ class Predictor:
 
     @cached_property
     def _label_ids(self) -> dict[str, list[list[int]]]:
-        return {name: self._encode_labels(task) if self.with_scores else [] for name, task in self.tasks.items()}
-
-    def _encode_labels(self, task: Task) -> list[list[int]]:
-        return self.tokenization.target_ids(task, task.label_texts)
+        return {
+            name: self.tokenization.target_ids(task, task.label_texts)
+            for name, task in self.tasks.items()
+            if self.with_scores or self.settings.ranks(task)
+        }
 
     def predict(self, requests: Sequence[Request]) -> list[Prediction]:
         """One prediction per request, in their order. Batches mix tasks whose decoding has the same limits."""
@@ -62,45 +69,49 @@ class Predictor:
         found: dict[int, Prediction] = {}
         with self.model.frozen_adapters(), torch.inference_mode(), self.accelerator.autocast():
             for chosen, limits in self._batches(requests, [len(ids) for ids in inputs]):
-                answers, scores = self._run([requests[i].task for i in chosen], [inputs[i] for i in chosen], limits)
+                tasks = [requests[i].task for i in chosen]
+                answers, scores = self._run(tasks, [inputs[i] for i in chosen], limits)
                 for i, text, own in zip(chosen, answers, scores, strict=True):
                     found[i] = self._describe(requests[i], text, own)
         return [found[i] for i in range(len(requests))]
 
     def _batches(
         self, requests: Sequence[Request], lengths: Sequence[int]
-    ) -> Iterator[tuple[list[int], tuple[int, int]]]:
-        """The numbers of each batch's requests, longest inputs first, and its limits: new tokens and beams.
+    ) -> Iterator[tuple[list[int], _Limits | None]]:
+        """The numbers of each batch's requests, longest inputs first, and its limits; None if labels are ranked.
 
         A prediction must not depend on what else is in the batch, and with beams it depends on the limits.
         """
-        groups: dict[tuple[int, int], list[int]] = {}
+        groups: dict[_Limits | None, list[int]] = {}
         for i, request in enumerate(requests):
-            beams = self.settings.num_beams or self.tasks[request.task].num_beams
-            groups.setdefault((self._new_tokens[request.task], beams), []).append(i)
+            task = self.tasks[request.task]
+            limits = _Limits(self._new_tokens[task.name], self.settings.num_beams or task.num_beams)
+            groups.setdefault(None if self.settings.ranks(task) else limits, []).append(i)
         size = self.settings.batch_size
-        for limits, members in groups.items():
+        for shared, members in groups.items():
             members.sort(key=lambda i: -lengths[i])
             for start in range(0, len(members), size):
-                yield members[start : start + size], limits
+                yield members[start : start + size], shared
 
     def _run(
-        self, tasks: Sequence[str], inputs: Sequence[Sequence[int]], limits: tuple[int, int]
+        self, tasks: Sequence[str], inputs: Sequence[Sequence[int]], limits: _Limits | None
     ) -> tuple[list[str], list[list[float]]]:
-        """Generated texts, and the log-likelihoods of every row's labels, over one pass of the inputs."""
+        """The rows' answers, and the log-likelihoods of their labels, over one pass of the inputs."""
         encoding, layout = self.tokenization.encoding, self.model.family.layout
-        new_tokens, beams = limits
         task_ids = [self.model.task_id(task) for task in tasks]
         batch = layout.generation_batch(inputs, encoding.pad_id)
         batch = {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
         read = layout.read(self.model, batch, task_ids)
-        options = encoding.decoding(self.model.backbone.generation_config)
-        ids = self.model.generate(
-            **read, task_ids=task_ids, do_sample=False, max_new_tokens=new_tokens, num_beams=beams, **options
-        )
-        labels = [self._label_ids[task] for task in tasks]
+        texts: list[str] = []
+        if limits is not None:
+            options = encoding.decoding(self.model.backbone.generation_config) | limits._asdict()
+            ids = self.model.generate(**read, task_ids=task_ids, do_sample=False, **options)
+            texts = encoding.tokenizer.batch_decode(layout.generated(ids, batch), skip_special_tokens=True)
+        labels = [self._label_ids.get(task, []) for task in tasks]
         scores = label_log_likelihoods(self.model, read, task_ids, labels, self.settings.batch_size)
-        return encoding.tokenizer.batch_decode(layout.generated(ids, batch), skip_special_tokens=True), scores
+        if limits is None:
+            texts = [likeliest(self.tasks[task], own) for task, own in zip(tasks, scores, strict=True)]
+        return texts, scores
 
     def _describe(self, request: Request, text: str, log_likelihoods: Sequence[float]) -> Prediction:
         task = self.tasks[request.task]
@@ -132,10 +143,3 @@ def make_predictor(run: OpenedRun, with_scores: bool = True) -> Predictor:
             f"{run.weights_folder}: {infinite[0]} is not finite: {len(infinite)} of {len(trained)} tensors"
         )
     return Predictor(model, run.tasks, run.tokenization, accelerator, run.recipe.evaluation, with_scores)
-
-
-def label_scores(task: Task, log_likelihoods: Sequence[float]) -> dict[str, float | None]:
-    """The labels' shares of the probability of all labels, by name; None where the model gives none."""
-    shares = softmax(log_likelihoods).tolist()
-    rounded = [round(share, 4) if math.isfinite(share) else None for share in shares]  # JSON has no NaN
-    return dict(zip(task.label_names, rounded, strict=True))

@@ -1,15 +1,18 @@
 """A stream of rows in, their predictions out, one window at a time."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import islice
+from typing import Any
 
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.prediction.predictor import Prediction, Predictor, make_predictor
 from hyperformer_cli.prediction.requests import Request, RequestReader
 from hyperformer_cli.prediction.rows import Fault, Row, RowStream
+from hyperformer_cli.prediction.tally import Tally
 from hyperformer_cli.runs.opened import OpenedRun
+from hyperformer_cli.tasks.task import Task
 
 WINDOW = 16  # batches that are sorted by length, and held in memory, together
 
@@ -21,6 +24,8 @@ def predict_stream(
     strict: bool = False,
     with_scores: bool = True,
     observer: Observer = SILENT,
+    id_column: str | None = None,
+    keep: bool = False,
 ) -> Iterator[list[Prediction]]:
     """Predicts the rows of a stream, `evaluation.batch_size` of the run's recipe at a time.
 
@@ -32,7 +37,11 @@ def predict_stream(
         task: the task of every row; by default the column `task` names it, or the run has only one.
         strict: stop at the first row that cannot be predicted.
         with_scores: whether labels get scores.
-        observer: is told of every row that cannot be predicted, and at the end of their number.
+        observer: is told of every row that cannot be predicted, and at the end of their number; and how many
+            predictions are right, if rows have the label's column.
+        id_column: where a row's id is; by default `id`, `idx`, or its number.
+        keep: whether a prediction repeats its row's columns, but not the id and the task. One that is named like a
+            part of the prediction becomes `row.<name>`.
 
     Yields:
         The predictions of each window, in the order of the rows, without those that cannot be predicted.
@@ -42,7 +51,8 @@ def predict_stream(
             the rows before it; no rows; only bad rows.
     """
     predictor_of = cache(partial(make_predictor, with_scores=with_scores))
-    read = RequestReader(run.tasks, task, run.recipe.adapter.needs_task_prefix)
+    read = RequestReader(run.tasks, task, run.recipe.adapter.needs_task_prefix, id_column, keep)
+    tallies = {name: Tally(own) for name, own in run.tasks.items()}
     if rows.columns is not None:
         try:
             read.check_header(rows.columns)
@@ -65,7 +75,11 @@ def predict_stream(
                 break
             observer.reported(f"{complaint}; skipped")
         if requests:
-            yield _predict_window(run, predictor_of, requests)
+            predictions = _predict_window(run, predictor_of, requests)
+            for asked, found in zip(requests, predictions, strict=True):
+                if asked.gold is not None:
+                    tallies[asked.task].add(found["prediction"], asked.gold)
+            yield [_with_columns(found, asked.kept) for asked, found in zip(requests, predictions, strict=True)]
         if strict and bad:
             raise InputError(complaint)
     if not total:
@@ -74,6 +88,25 @@ def predict_stream(
         raise InputError(f"{rows.origin}: nothing could be predicted from any of its {total:,} rows")
     if bad:
         observer.reported(f"{rows.origin}: {bad:,} of {total:,} rows skipped")
+    for tally in tallies.values():
+        if tally.rows:
+            observer.reported(str(tally))
+
+
+def _with_columns(prediction: Prediction, kept: Mapping[str, Any]) -> Prediction:
+    return {**prediction, **{f"row.{key}" if key in prediction else key: value for key, value in kept.items()}}
+
+
+def prediction_columns(tasks: Iterable[Task], with_scores: bool, first: Iterable[Prediction]) -> list[str]:
+    """The columns of predictions in CSV: what the tasks' predictions hold, then what else is in the first of them."""
+    tasks = list(tasks)
+    labels = dict.fromkeys(name for task in tasks if task.labels for name in task.label_names)
+    columns = ["id", "task", "prediction"]
+    columns += ["label"] * any(not task.is_free_text for task in tasks)
+    columns += ["value"] * any(task.is_regression for task in tasks)
+    columns += [f"scores.{name}" for name in labels] if with_scores else []
+    kept = dict.fromkeys(key for prediction in first for key in prediction if key != "scores")
+    return [*columns, *(key for key in kept if key not in columns)]
 
 
 def _predict_window(

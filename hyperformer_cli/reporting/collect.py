@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.runs.folder import RunFolder
+from hyperformer_cli.runs.listing import folders_below
 from hyperformer_cli.runs.results import FORMAT_VERSION
 from hyperformer_cli.storage.manifest import check_files
 
@@ -65,9 +66,31 @@ class _Score(_Record):
     value: FiniteFloat
 
 
+class LabelFigures(_Record):
+    """One label of `details` in results.json: per cent, and numbers of rows."""
+
+    label: str
+    precision: FiniteFloat
+    recall: FiniteFloat
+    f1: FiniteFloat
+    examples: int
+    predicted: int
+
+
+class Details(_Record):
+    """What results.json says of one task's answers on one split; `labels` and `confusion` of tasks with labels."""
+
+    task: str
+    split: str
+    outside: int
+    labels: list[LabelFigures] = []
+    confusion: list[list[int]] = []
+
+
 class _ResultsFile(_File):
     results: list[_Score]
     parameters: Parameters
+    details: list[Details] = []  # earlier releases have none
 
 
 class _SweepCell(_Record):
@@ -87,7 +110,7 @@ class Run:
     """A finished run.
 
     `scores` holds per cent by split, then by task and metric; `selected` says whether its sweep chose its setting on
-    validation.
+    validation; `details` are those of its answers.
     """
 
     folder: Path
@@ -95,6 +118,7 @@ class Run:
     scores: Mapping[str, Mapping[Metric, float]]
     parameters: Parameters
     selected: bool = False
+    details: tuple[Details, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,7 +135,7 @@ def collect(folders: Sequence[Path]) -> Collected:
 
     Args:
         folders: in the order of the report. A sweep stands for its cells; a run with one model per task stands for
-            itself, not for its cells.
+            itself, not for its cells; another folder stands for all of these below it.
 
     Raises:
         InputError: a folder is none of these, a file is damaged or of another format version, or nothing is finished.
@@ -138,14 +162,27 @@ def collect(folders: Sequence[Path]) -> Collected:
 
 
 def _expand(path: Path) -> Iterator[tuple[Path, bool]]:
-    """The folders that one argument stands for, each with whether a sweep selected it."""
+    """The folders that one argument stands for, each with whether a sweep selected it.
+
+    Raises:
+        InputError: there is no such folder, or nothing in it or below.
+    """
+    found = list(_expand_one(path))
+    if not found:
+        below = "and none is below it" if path.is_dir() else "no such folder"
+        raise InputError(f"{path}: not a run folder (it has no recipe.yaml, sweep.json or fewshot.json; {below})")
+    yield from found
+
+
+def _expand_one(path: Path) -> Iterator[tuple[Path, bool]]:
     sweep = path / "sweep.json"
     own = any((path / name).is_file() for name in ("recipe.yaml", "fewshot.json"))
     # With one model per task, the common recipe is written when the last task is done.
     begun = any(path.glob("cells/task=*/recipe.yaml"))
     if not own and not sweep.is_file() and not begun:
-        reason = "it has no recipe.yaml, sweep.json or fewshot.json" if path.is_dir() else "no such folder"
-        raise InputError(f"{path}: not a run folder ({reason})")
+        for below in folders_below(path):
+            yield from _expand_one(below)
+        return
     if own or not sweep.is_file():
         yield path, False
     if sweep.is_file():
@@ -160,7 +197,7 @@ def _read_run(run: RunFolder, selected: bool) -> Run:
     scores: dict[str, dict[Metric, float]] = {}
     for score in results.results:
         scores.setdefault(score.split, {})[score.task, score.metric] = score.value
-    return Run(run.path, recipe, scores, results.parameters, selected)
+    return Run(run.path, recipe, scores, results.parameters, selected, tuple(results.details))
 
 
 def _read_fewshot(run: RunFolder) -> FewShot:

@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
+from hyperformer_cli.reporting.collect import Run
 from hyperformer_cli.reporting.groups import Group, distinct_names
 from hyperformer_cli.reporting.table import Table, TableCell
 from hyperformer_cli.reporting.tables import table_1_groups
-from hyperformer_cli.reporting.training_curves import training_losses
+from hyperformer_cli.reporting.training_curves import Curves, principal_metrics, training_losses, validation_scores
+from hyperformer_cli.tasks.metrics import unit
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SMALL = 8  # points, the font of labels and legends
 # Past the last colour, dashed ones.
 _LOOKS: list[dict[str, Any]] = list(cycler(linestyle=("-", "--", ":", "-.")) * cycler(color=COLOURS))
 _MARKERS = "osD^vPX"
+_MOST_LABELS, _MOST_MATRICES = 20, 16  # that can be read in one figure
 
 
 def draw_low_resource(tables: Sequence[Table]) -> Figure | None:
@@ -66,27 +70,83 @@ def draw_few_shot(tables: Sequence[Table]) -> Figure | None:
 
 def draw_training(groups: Sequence[Group]) -> Figure | None:
     """One panel per task: the loss of every seed, one colour per method. Points of curves only if there is no other."""
-    logged = [(group, [training_losses(run) for run in group.runs]) for group in table_1_groups(groups) or groups]
-    logged = [(group, losses) for group, losses in logged if any(losses)]
-    tasks = list(dict.fromkeys(task for _, losses in logged for own in losses for task in own))
-    if not tasks:
+    drawn = _draw_curves(groups, training_losses)
+    if drawn is None:
         return None
-    names = distinct_names([group for group, _ in logged])
-    figure, panels = panels_for(len(tasks))
-    for panel, task in zip(panels, tasks, strict=True):
-        for look, (_, losses), name in zip(itertools.cycle(_LOOKS), logged, names, strict=False):
-            for seed, (steps, values) in enumerate(own[task] for own in losses if task in own):
-                marker = "." if len(steps) == 1 else ""
-                label = None if seed else name
-                panel.plot(steps, values, label=label, linewidth=1.2, alpha=0.85, marker=marker, markersize=4, **look)
+    figure, by_task = drawn
+    for task, panel in by_task.items():
         _describe(panel, task, "optimizer step", "loss per target token")
-        panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         panel.set_yscale("log")  # the first hundred steps would hide the rest
         low, high = panel.get_ylim()
         panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
         panel.yaxis.set_minor_locator(NullLocator())
         panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    _shared_legend(figure, panels)
+    _shared_legend(figure, list(by_task.values()))
+    return figure
+
+
+def draw_validation(groups: Sequence[Group]) -> Figure | None:
+    """One panel per task: its principal metric on validation, of every seed, one colour per method."""
+    drawn = _draw_curves(groups, validation_scores)
+    if drawn is None:
+        return None
+    figure, by_task = drawn
+    metrics = {task: metric for group in groups for task, metric in principal_metrics(group.runs[0]).items()}
+    for task, panel in by_task.items():
+        _describe(
+            panel, task, "optimizer step", f"{metrics[task]} {f'({unit(metrics[task])})'.replace('()', '')}".strip()
+        )
+    _shared_legend(figure, list(by_task.values()))
+    return figure
+
+
+def _draw_curves(groups: Sequence[Group], curves_of: Callable[[Run], Curves]) -> tuple[Figure, dict[str, Axes]] | None:
+    """One panel per task with a line for every run; None where no run has a log."""
+    logged = [(group, [curves_of(run) for run in group.runs]) for group in table_1_groups(groups) or groups]
+    logged = [(group, curves) for group, curves in logged if any(curves)]
+    tasks = list(dict.fromkeys(task for _, curves in logged for own in curves for task in own))
+    if not tasks:
+        return None
+    names = distinct_names([group for group, _ in logged])
+    figure, panels = panels_for(len(tasks))
+    for panel, task in zip(panels, tasks, strict=True):
+        for look, (_, curves), name in zip(itertools.cycle(_LOOKS), logged, names, strict=False):
+            for seed, (steps, values) in enumerate(own[task] for own in curves if task in own):
+                marker = "." if len(steps) == 1 else ""
+                label = None if seed else name
+                panel.plot(steps, values, label=label, linewidth=1.2, alpha=0.85, marker=marker, markersize=4, **look)
+        panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    return figure, dict(zip(tasks, panels, strict=True))
+
+
+def draw_confusions(groups: Sequence[Group], split: str) -> Figure | None:
+    """One panel per method and task: the share of each label's rows that were given each label, and the number.
+
+    Of several seeds the first is drawn. Answers outside the label set are the last column, where there are any.
+    """
+    found = [
+        (f"{task}, {name}" if len(groups) > 1 else task, *own)
+        for group, name in zip(groups, distinct_names(groups), strict=True)
+        for task, own in group.confusions(split).items()
+    ]
+    found = [entry for entry in found if len(entry[1]) <= _MOST_LABELS][:_MOST_MATRICES]
+    if not found:
+        return None
+    largest = max(len(labels) for _, labels, _ in found)
+    side = 1.6 + 0.42 * largest
+    figure, panels = panels_for(len(found), (side + 0.6, side))
+    for panel, (title, labels, confusion) in zip(panels, found, strict=True):
+        counts = np.array(confusion)
+        heads = [*labels, "no label"] if counts[:, -1].any() else labels
+        counts = counts[:, : len(heads)]
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        panel.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        for i, j in np.ndindex(counts.shape):
+            colour = "white" if shares[i, j] > 0.6 else "black"
+            panel.text(j, i, f"{counts[i, j]:,}", ha="center", va="center", fontsize=SMALL, color=colour)
+        panel.set_xticks(range(len(heads)), [textwrap.shorten(h, 18) for h in heads], rotation=30, ha="right")
+        panel.set_yticks(range(len(labels)), [textwrap.shorten(name, 18) for name in labels])
+        _describe(panel, textwrap.fill(title, 34), "predicted", "gold")
     return figure
 
 

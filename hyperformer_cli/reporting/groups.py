@@ -10,7 +10,7 @@ from typing import Any
 
 from hyperformer_cli.config.recipe import PaperRow, Recipe
 from hyperformer_cli.engine.averages import mean_of_metrics_and_tasks
-from hyperformer_cli.reporting.collect import Metric, Run
+from hyperformer_cli.reporting.collect import LabelFigures, Metric, Run
 from hyperformer_cli.reporting.table import TableCell, over_seeds
 
 SIZE = "data.samples_per_task"
@@ -68,6 +68,23 @@ class Group:
         """An average over the seeds: of the `metrics`, which is the paper's, or of the `tasks`' own means."""
         scores = [[(*metric, value) for metric, value in run.scores[split].items()] for run in self.runs]
         return over_seeds([mean_of_metrics_and_tasks(own)[kind] for own in scores], printed)
+
+    def labels(self, split: str) -> dict[str, dict[str, list[LabelFigures]]]:
+        """By task and label: the figures of every seed."""
+        found: dict[str, dict[str, list[LabelFigures]]] = {}
+        for run in self.runs:
+            for details in run.details:
+                for own in details.labels if details.split == split else ():
+                    found.setdefault(details.task, {}).setdefault(own.label, []).append(own)
+        return found
+
+    def confusions(self, split: str) -> dict[str, tuple[list[str], list[list[int]]]]:
+        """By task: the names of its labels, and the confusion of the first seed, as in results.json."""
+        return {
+            own.task: ([label.label for label in own.labels], own.confusion)
+            for own in self.runs[0].details
+            if own.split == split and own.labels
+        }
 
 
 Curve = tuple[Group, ...]  # one method at several training sizes, the smallest first, all of the data last

@@ -21,11 +21,17 @@ _STYLE = {
 
 
 def write_plots(
-    tables: Sequence[Table], groups: Sequence[Group], fewshot: Sequence[FewShot], folder: Path, plot_format: str
+    tables: Sequence[Table],
+    groups: Sequence[Group],
+    fewshot: Sequence[FewShot],
+    folder: Path,
+    plot_format: str,
+    confusions_on: str | None = None,
 ) -> list[Path]:
     """Draws what the runs allow and returns the files.
 
-    Low-resource and few-shot curves are drawn from the tables, training losses and task embeddings from the folders.
+    Low-resource and few-shot curves are drawn from the tables; training losses, validation scores, task embeddings and,
+    if a split is given for them, confusions from the folders.
 
     Raises:
         InputError: matplotlib is not installed, there is nothing to draw, or the folder cannot be written.
@@ -33,13 +39,21 @@ def write_plots(
     matplotlib = _import_matplotlib()
     from hyperformer_cli.reporting.embedding_figure import draw_embeddings
     from hyperformer_cli.reporting.embeddings import read_embeddings
-    from hyperformer_cli.reporting.figures import draw_few_shot, draw_low_resource, draw_training
+    from hyperformer_cli.reporting.figures import (
+        draw_confusions,
+        draw_few_shot,
+        draw_low_resource,
+        draw_training,
+        draw_validation,
+    )
 
     with matplotlib.rc_context(_STYLE):
         figures = {
             "low-resource": draw_low_resource(tables),
             "few-shot": draw_few_shot(tables),
             "training": draw_training(groups),
+            "validation": draw_validation(groups),
+            "confusion": None if confusions_on is None else draw_confusions(groups, confusions_on),
             "embeddings": draw_embeddings(read_embeddings(groups, fewshot)),
         }
         drawn = {

@@ -17,16 +17,19 @@ from hyperformer_cli.reporting.groups import (
     without_size,
 )
 from hyperformer_cli.reporting.paper import order_of_averages, printed_parameters, printed_scores, recipe_difference
-from hyperformer_cli.reporting.table import Column, Row, Table, TableCell
+from hyperformer_cli.reporting.table import Column, Row, Table, TableCell, over_seeds
 
 
-def build_tables(groups: Sequence[Group], fewshot: Sequence[FewShot], split: str) -> list[Table]:
+def build_tables(
+    groups: Sequence[Group], fewshot: Sequence[FewShot], split: str, with_details: bool = False
+) -> list[Table]:
     """The tables these runs allow, in the paper's order. Runs scored on other tasks or metrics have their own tables.
 
     Args:
         groups: runs by experiment.
         fewshot: few-shot results, whose split is their own.
         split: of the scores.
+        with_details: one table more per task, with figures per label.
 
     Raises:
         InputError: there are runs and none has scores on the split.
@@ -45,6 +48,7 @@ def build_tables(groups: Sequence[Group], fewshot: Sequence[FewShot], split: str
         *fewshot_tables(fewshot),
         *(low_resource_table(curves, split) for curves in map(low_resource_curves, comparable) if curves),
         *(ablation_table(own, split) for own in ablations if own),
+        *(label_tables(scored, split) if with_details else []),
         *([parameter_table(groups)] if groups else []),
     ]
 
@@ -117,6 +121,38 @@ def ablation_table(groups: Sequence[Group], split: str) -> Table:
         rows=tuple(rows),
         notes=() if reference is not None else ("Not compared: not exactly one row is named full.",),
     )
+
+
+def label_tables(groups: Sequence[Group], split: str) -> list[Table]:
+    """One table per task with labels: precision, recall and F1 of every label, by method, over the seeds."""
+    tables, labelled = [], [group.labels(split) for group in groups]
+    for task in dict.fromkeys(task for labels in labelled for task in labels):
+        rows = [
+            Row(
+                (name, label),
+                (
+                    *(over_seeds([getattr(own, key) for own in figures]) for key in ("precision", "recall", "f1")),
+                    *(over_seeds([getattr(own, key)]) for own in figures[:1] for key in ("examples", "predicted")),
+                ),
+                group.folders,
+            )
+            for group, name, labels in zip(groups, distinct_names(groups), labelled, strict=True)
+            for label, figures in labels.get(task, {}).items()
+        ]
+        columns = [*(Column((head,)) for head in ("precision", "recall", "F1"))]
+        columns += [Column((head,), "{:,.0f}") for head in ("examples", "predicted")]
+        several = any(cell is not None and cell.n > 1 for row in rows for cell in row.cells)
+        tables.append(
+            Table(
+                kind="labels",
+                title=f"{task}, {split}, per label, per cent",
+                row_heads=("method", "label"),
+                columns=tuple(columns),
+                rows=tuple(rows),
+                notes=("The numbers of examples and predictions are those of the first seed.",) if several else (),
+            )
+        )
+    return tables
 
 
 def parameter_table(groups: Sequence[Group]) -> Table:

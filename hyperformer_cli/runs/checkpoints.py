@@ -16,6 +16,7 @@ from hyperformer_cli.storage.atomic import sync, write_json
 from hyperformer_cli.storage.manifest import file_states, read_manifest, write_manifest
 
 STATE = "state.json"
+CHECKPOINT_NAME = re.compile(r"checkpoint-[0-9]+")
 _REQUIRED = ("trained.safetensors", "optimizer.safetensors", "rng-0.safetensors")
 
 
@@ -77,7 +78,7 @@ def remove_after(run: Path, step: int) -> None:
 
 def _found(run: Path) -> list[Checkpoint]:
     """What looks like a checkpoint, the oldest first; files and symbolic links of such a name are none."""
-    named = (path for path in run.glob("checkpoint-*") if re.fullmatch(r"checkpoint-[0-9]+", path.name))
+    named = (path for path in run.glob("checkpoint-*") if CHECKPOINT_NAME.fullmatch(path.name))
     found = [Checkpoint(path) for path in named if path.is_dir() and not path.is_symlink()]
     return sorted(found, key=lambda checkpoint: checkpoint.step)
 

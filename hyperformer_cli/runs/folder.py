@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +203,14 @@ class RunFolder:
         """Adds a line to metrics.jsonl."""
         with writing(self.metrics_file), self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+
+    def logged(self) -> Iterator[dict[str, Any]]:
+        """The lines of metrics.jsonl, without damaged ones."""
+        with suppress(FileNotFoundError), self.metrics_file.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                with suppress(ValueError):
+                    if isinstance(record := json.loads(line), dict):
+                        yield record
 
     def forget_metrics_after(self, step: int) -> int:
         """Removes the lines of steps that a resumed run will repeat, and a line that was cut off.

@@ -28,8 +28,15 @@ def build_results(
     scores: Sequence[Mapping[str, Any]],
     average: Mapping[str, Mapping[str, float]],
     best: Mapping[str, Any],
+    steps: int,
+    details: Sequence[Mapping[str, Any]] = (),
+    warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The content of `results.json`: metrics in per cent, times in seconds."""
+    """The content of `results.json`: metrics in per cent, times in seconds.
+
+    `steps` are those that were made: fewer than the recipe's where `evaluation.patience` ended training. `details` are
+    those of `engine.details`.
+    """
     return {
         "format_version": FORMAT_VERSION,
         "name": recipe.name,
@@ -38,7 +45,10 @@ def build_results(
         "protocol": recipe.data.protocol,
         "parameters": parameters,
         "seconds": {key: round(value, 3) for key, value in seconds.items()},
+        "steps": steps,
         "best": best,
         "results": scores,
         "average": {split: {key: round(v, 4) for key, v in values.items()} for split, values in average.items()},
+        "details": list(details),
+        "warnings": list(warnings),
     }

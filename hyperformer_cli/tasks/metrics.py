@@ -1,15 +1,19 @@
 """The metrics as one table. A new metric is an entry here, and a class in `data/metrics.py`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pkgutil import resolve_name
 from typing import Any, Literal
+
+from hyperformer_cli.errors import InputError
 
 Kind = Literal["labels", "numbers", "text"]  # what a task predicts
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric; its values are in per cent.
+    """One metric; its values are in per cent, or in the unit of the task's numbers.
 
     Attributes:
         scores: the kind of prediction it scores.
@@ -20,6 +24,8 @@ class Metric:
         range: the lowest and the highest value.
         higher_is_better: whether the highest value is the best.
         label_count: the number of labels a task must have; None for any.
+        is_per_cent: False for an error in the unit of the task's numbers.
+        library: the module that computes it, if that is an optional dependency.
     """
 
     scores: Kind
@@ -29,6 +35,8 @@ class Metric:
     range: tuple[float, float] = (0, 100)
     higher_is_better: bool = True
     label_count: int | None = None
+    is_per_cent: bool = True
+    library: str | None = None
 
     def load(self) -> Any:
         """The class that computes it; importing `evaluate` takes seconds."""
@@ -42,9 +50,19 @@ METRICS: dict[str, Metric] = {
     "matthews_correlation": Metric(
         "labels", "Matthews", "matthews_correlation", f"{_CLASSES}:MatthewsCorrelation", range=(-100, 100)
     ),
+    "macro_f1": Metric("labels", "macro F1", "f1", f"{_CLASSES}:MacroF1"),
+    "weighted_f1": Metric("labels", "weighted F1", "f1", f"{_CLASSES}:WeightedF1"),
+    "balanced_accuracy": Metric("labels", "balanced acc", "balanced_accuracy", f"{_CLASSES}:BalancedAccuracy"),
     "pearson": Metric("numbers", "Pearson", "pearsonr", f"{_CLASSES}:Pearson", range=(-100, 100)),
     "spearmanr": Metric("numbers", "Spearman", "spearmanr", f"{_CLASSES}:Spearman", range=(-100, 100)),
+    "mean_absolute_error": Metric(
+        "numbers", "MAE", "mae", f"{_CLASSES}:MeanAbsoluteError", higher_is_better=False, is_per_cent=False
+    ),
     "bleu": Metric("text", "BLEU", "bleu", f"{_CLASSES}:Bleu"),
+    "exact_match": Metric("text", "exact match", "exact_match", f"{_CLASSES}:ExactMatch"),
+    "rouge1": Metric("text", "ROUGE-1", "rouge", f"{_CLASSES}:Rouge1", library="rouge_score"),
+    "rouge2": Metric("text", "ROUGE-2", "rouge", f"{_CLASSES}:Rouge2", library="rouge_score"),
+    "rougeL": Metric("text", "ROUGE-L", "rouge", f"{_CLASSES}:RougeL", library="rouge_score"),
 }
 DEFAULT_METRICS: dict[Kind, tuple[str, ...]] = {
     "labels": ("accuracy",),
@@ -60,3 +78,21 @@ def oriented(name: str, value: float) -> float:
     """
     metric = METRICS.get(name)
     return value if metric is None or metric.higher_is_better else sum(metric.range) - value
+
+
+def unit(name: str) -> str:
+    """What a metric's values are in: `%`, or nothing for the unit of the task's numbers."""
+    metric = METRICS.get(name)
+    return "%" if metric is None or metric.is_per_cent else ""
+
+
+def check_libraries(names: Iterable[str]) -> None:
+    """Refuses metrics whose library is not installed, before a run has trained for them.
+
+    Raises:
+        InputError: naming the metric and what to install.
+    """
+    for name in names:
+        library = METRICS[name].library
+        if library is not None and find_spec(library) is None:
+            raise InputError(f"metric '{name}' needs {library}: pip install 'hyperformer[rouge]'")

@@ -6,14 +6,14 @@ that was killed must continue bit for bit.
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hyperformer_cli.adapters.counting import count_model
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.engine.devices import make_accelerator
-from hyperformer_cli.engine.scoring import Evaluator, averages
+from hyperformer_cli.engine.scoring import Evaluator, TaskEvaluation, all_details, all_scores, averages
 from hyperformer_cli.engine.step import LossFunction, OptimizerStep, PreparedStep, upcoming_steps
 from hyperformer_cli.observer import SILENT, Observer, RunStart
 from hyperformer_cli.runs import checkpoints
@@ -25,7 +25,9 @@ from hyperformer_cli.schema.section import SplitName
 from hyperformer_cli.storage.atomic import write_json
 from hyperformer_cli.storage.manifest import check_files, remove_manifest
 from hyperformer_cli.storage.trained import WEIGHTS_FILE, copy_tensors
+from hyperformer_cli.training.advice import answer_warnings, learned_tasks, loss_warnings, share_warnings
 from hyperformer_cli.training.meter import LossMeter
+from hyperformer_cli.training.selection import best_record, is_better
 from hyperformer_cli.training.setup import Setup, prepare
 from hyperformer_cli.training.state import RunState, restore_best, restore_checkpoint, save_checkpoint
 from hyperformer_cli.training.stopping import EvaluationStopped, StoppableEvaluation, Stopped, StopRequest
@@ -84,6 +86,7 @@ class Training:
         self.state = RunState()
         self.meter = LossMeter(setup.model.tasks, accelerator.device)
         self.saved = 0  # the step of the newest checkpoint
+        self.warned: dict[tuple[str, str], str] = {}  # by task and kind of fault
 
     def run_to_the_end(self) -> None:
         """Continues from the newest checkpoint, or begins, and ends with results."""
@@ -94,16 +97,21 @@ class Training:
             step = self.state.step
             if step and self.state.evaluated < step and (step % every == 0 or step == last):
                 self._evaluate_and_keep_best()
-            if step and self.saved < step and (step % self.recipe.training.save_every == 0 or step == last):
+            ends = step == last or self._is_out_of_patience()
+            if step and self.saved < step and (step % self.recipe.training.save_every == 0 or ends):
                 self._save()
             if self.stop.is_agreed(self.accelerator):
                 self._save_and_stop()
-            if step == last:
+            if ends:
                 break
             self._step(steps)
             if self.state.step % self.recipe.training.log_every == 0 or self.state.step == last:
                 self._log()
         self._finish()
+
+    def _is_out_of_patience(self) -> bool:
+        patience = self.recipe.evaluation.patience
+        return patience is not None and self.state.evaluations_since_best >= patience
 
     def _step(self, steps: Iterator[PreparedStep]) -> None:
         start = time.perf_counter()
@@ -126,6 +134,7 @@ class Training:
         self.observer.started(
             RunStart(recipe.name, recipe.adapter.method, recipe.training.max_steps, self.parameters, examples)
         )
+        self._warn_of_small_shares()
         checkpoint, faults = checkpoints.newest(self.run.path)
         self.accelerator.wait_for_everyone()
         if checkpoint is not None:
@@ -170,28 +179,47 @@ class Training:
 
     def _evaluate_and_keep_best(self) -> None:
         self.meter.check_finite(self.state.step)
-        scores, both = self._evaluate("validation")
-        self.state.evaluated, average = self.state.step, both["metrics"]
-        is_best = self.state.best is None or average > self.state.best["average"]
+        found = self._evaluate("validation")
+        scores = all_scores(found)
+        self.state.evaluated, average = self.state.step, averages(scores)["metrics"]
+        evaluated = best_record(self.recipe.evaluation, self.state.step, scores, average)
+        is_best = is_better(evaluated, self.state.best)
         record = {
-            "kind": "evaluation", "step": self.state.step, "average": average, "results": scores, "best": is_best
+            "kind": "evaluation", "step": self.state.step, "average": average,
+            "results": [score.as_dict() for score in scores], "best": is_best,
         }  # fmt: skip
+        self.state.evaluations_since_best += 1
         if is_best:
-            self.state.best = {"step": self.state.step, "average": average}
+            self.state.best, self.state.evaluations_since_best = evaluated, 0
             if self.accelerator.is_main_process:
                 self._save_weights(self.run.best)
         self._record(record)
         self.observer.evaluated(record)
+        if self.recipe.training.max_steps / 2 <= self.state.step < self.recipe.training.max_steps:
+            self._warn(answer_warnings(found))
 
-    def _evaluate(self, split: SplitName) -> tuple[list[dict[str, Any]], dict[str, float]]:
-        """The scores of a split, as in results.json, and both averages."""
+    def _evaluate(self, split: SplitName) -> list[TaskEvaluation]:
         start = time.perf_counter()
         try:
-            scores = self.evaluator.evaluate(self.setup.tasks, split, self.setup.data[split])
+            found = self.evaluator.evaluate(self.setup.tasks, split, self.setup.data[split])
         except EvaluationStopped:  # here, where the model has its own bank again
             self._save_and_stop()
         self.state.seconds["evaluation"] += time.perf_counter() - start
-        return [score.as_dict() for score in scores], averages(scores)
+        return found
+
+    def _warn_of_small_shares(self) -> None:
+        sizes = [len(self.setup.data["train"][task.name]) for task in self.setup.tasks]
+        examples = self.recipe.training.max_steps * self.recipe.training.batch_size
+        shares = self.setup.sampler.distribution.tolist()
+        found = share_warnings(self.recipe.task_names, sizes, shares, examples)
+        self._warn({(warning, "share"): warning for warning in found})
+
+    def _warn(self, warnings: Mapping[tuple[str, str], str]) -> None:
+        """Tells of faults that have not been told of."""
+        for key, warning in warnings.items():
+            if key not in self.warned:
+                self.observer.warned(warning)
+        self.warned |= warnings
 
     def _save_weights(self, folder: Path) -> None:
         tensors = self.setup.model.trained_parameters()
@@ -217,14 +245,24 @@ class Training:
         check_files(self.run.best)
         copy_tensors(self.run.best / WEIGHTS_FILE, self.setup.model.trained_parameters())
         scores: list[dict[str, Any]] = []
+        details: list[dict[str, Any]] = []
         average: dict[str, dict[str, float]] = {}
+        found: list[TaskEvaluation] = []
         for split in self.recipe.evaluation.splits:
-            found, average[split] = self._evaluate(split)
-            scores += found
+            found = self._evaluate(split)
+            own, average[split] = [score.as_dict() for score in all_scores(found)], averages(all_scores(found))
+            scores, details = scores + own, details + all_details(found)
             record = {"kind": "final", "step": best["step"], "split": split, "average": average[split]["metrics"]}
-            self.observer.evaluated({**record, "results": found})
-        results = build_results(self.recipe, self.parameters, self.state.seconds, scores, average, best)
+            self.observer.evaluated({**record, "results": own})
         if self.accelerator.is_main_process:
+            shares = {key: warning for key, warning in self.warned.items() if key[1] == "share"}
+            final = answer_warnings(found) | loss_warnings(self.run.logged(), learned_tasks(found))
+            self.warned = {}  # of other weights than the best
+            self._warn(final)
+            results = build_results(
+                self.recipe, self.parameters, self.state.seconds, scores, average, best,
+                steps=self.state.step, details=details, warnings=[*shares.values(), *final.values()],
+            )  # fmt: skip
             self.run.finish(self.recipe, results)
         if self.recipe.training.report_to:
             self.accelerator.end_training()

@@ -16,11 +16,11 @@ from hyperformer_cli.config.cells import part_recipes
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
 from hyperformer_cli.data.loading import check_texts, load_tokenizer, tokenization
-from hyperformer_cli.data.sampling import task_distribution
 from hyperformer_cli.data.sizes import sizes_are, split_size
 from hyperformer_cli.engine.devices import check_trackers
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.schema.section import SPLITS
+from hyperformer_cli.tasks.metrics import check_libraries
 from hyperformer_cli.tasks.task import Task
 from hyperformer_cli.training.setup import check_batch, make_sampler
 
@@ -40,6 +40,7 @@ def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
     check_trackers(recipe.training.report_to)
     _check_output(Path(recipe.output_dir))
     tasks = recipe_tasks(recipe)
+    check_libraries(metric for task in tasks for metric in task.metrics)
     shape = backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
     _check_folders(recipe, tasks, family_of(shape))
     sizes = {task.name: {split: split_size(recipe, task, split) for split in SPLITS} for task in tasks}
@@ -47,8 +48,8 @@ def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
     shares: list[float] = []
     for run in runs:
         training = [sizes[name]["train"] for name in run.task_names]
-        make_sampler(recipe, training)  # says what is wrong with the batch
-        shares += list(task_distribution(training, recipe.data.sampling.temperature) / len(runs))
+        sampler = make_sampler(recipe, training)  # says what is wrong with the batch
+        shares += list(sampler.distribution / len(runs))
     examples = len(runs) * recipe.training.max_steps * recipe.training.batch_size
     parameters = count_adapted(shape, runs[0].adapter).as_dict()
     return {

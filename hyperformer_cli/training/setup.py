@@ -25,6 +25,7 @@ from hyperformer_cli.engine.optimizer import make_optimizer
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.schema.section import SplitName
 from hyperformer_cli.storage.trained import Description
+from hyperformer_cli.tasks.metrics import check_libraries
 from hyperformer_cli.tasks.task import Task
 
 
@@ -75,6 +76,7 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
         InputError: something that the recipe asks for is missing or does not fit the rest.
     """
     tasks = recipe_tasks(recipe)
+    check_libraries(metric for task in tasks for metric in task.metrics)
     check_batch(recipe, accelerator.num_processes)
     tokenizer = load_tokenizer(recipe)
     text_to_ids = tokenization(recipe, tokenizer, recipe_family(recipe).layout)
@@ -147,7 +149,9 @@ def make_sampler(recipe: Recipe, sizes: list[int], lengths: list[np.ndarray] | N
     training, sampling = recipe.training, recipe.data.sampling
     temperature, mixed = sampling.temperature, sampling.mixed_batches
     if recipe.data.protocol == "paper":
-        return TemperatureSampler(sizes, training.batch_size, temperature, recipe.seed, mixed, lengths)
+        names = recipe.task_names
+        fixed = {names.index(task): share for task, share in sampling.probabilities.items()}
+        return TemperatureSampler(sizes, training.batch_size, temperature, recipe.seed, mixed, lengths, fixed)
     replicas = training.replicas
     at = f"{recipe.where('training.replicas')}: training.replicas: protocol: reference draws for {replicas} processes"
     rows, rest = divmod(training.batch_size, replicas)

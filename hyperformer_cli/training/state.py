@@ -29,7 +29,8 @@ class RunState:
     Attributes:
         step: optimizer steps made.
         evaluated: the last step that was evaluated; an interrupted evaluation is repeated.
-        best: step and average of the best evaluation so far.
+        best: the best evaluation so far; see `selection.best_record`.
+        evaluations_since_best: those since then, none of them better.
         seconds: spent training and evaluating, over all starts.
         meter: losses since the last line of the log, of all processes.
     """
@@ -37,6 +38,7 @@ class RunState:
     step: int = 0
     evaluated: int = 0
     best: dict[str, Any] | None = None
+    evaluations_since_best: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: {"training": 0.0, "evaluation": 0.0})
     meter: dict[str, Any] | None = None
 

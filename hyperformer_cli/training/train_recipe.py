@@ -39,4 +39,15 @@ def _merge(recipe: Recipe, cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
     parameters = {**one, "total": total, "trained": trained, "total_ratio": round(total / one["backbone"], 6)}
     seconds = {key: sum(cell["seconds"][key] for cell in cells) for key in cells[0]["seconds"]}
     best = {task: cell["best"] for task, cell in zip(recipe.task_names, cells, strict=True)}
-    return build_results(recipe, parameters, seconds, scores, average, best)
+    details = [
+        own for split in recipe.evaluation.splits for own in _collected(cells, "details") if own["split"] == split
+    ]
+    return build_results(
+        recipe, parameters, seconds, scores, average, best,
+        steps=sum(cell.get("steps", recipe.training.max_steps) for cell in cells),
+        details=details, warnings=_collected(cells, "warnings"),
+    )  # fmt: skip
+
+
+def _collected(cells: Sequence[dict[str, Any]], key: str) -> list[Any]:
+    return [item for cell in cells for item in cell.get(key, ())]  # which cells of earlier releases do not have

@@ -50,7 +50,7 @@ def test_a_sweep_is_a_row_and_single_tasks_another(recipe_values: dict[str, Any]
         assert cell["std"] == pytest.approx(np.std(values, ddof=1), abs=1e-3)
     assert rows["alone"]["runs"] == [str(single)] and rows["alone"]["cells"]["cola/matthews_correlation"]["n"] == 1
     assert [task["task"] for task in shown["embeddings"][0]["tasks"]] == ["cola", "mrpc"]
-    assert {Path(path).name for path in shown["plots"]} == {"training.png", "embeddings.png"}
+    assert {Path(path).name for path in shown["plots"]} == {"training.png", "validation.png", "embeddings.png"}
 
     same = run("report", sweep, single, "--format", "json", "--embeddings", "--plots", tmp_path / "figures")
     assert same.stdout == result.stdout

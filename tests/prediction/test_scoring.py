@@ -8,8 +8,8 @@ from torch import Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 
 from hyperformer_cli import AdaptedModel, AdapterConfig
+from hyperformer_cli.engine.answers import label_scores
 from hyperformer_cli.engine.likelihood import label_log_likelihoods
-from hyperformer_cli.prediction.predictor import label_scores
 from hyperformer_cli.tasks.registry import get_task
 
 TASKS = ["cola", "mnli", "stsb"]

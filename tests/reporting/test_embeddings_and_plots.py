@@ -126,7 +126,7 @@ def draw(runs: list[Path], folder: Path, plot_format: str) -> list[Path]:
 
 def test_every_figure_is_written_in_both_formats(tmp_path: Path) -> None:
     runs = everything(tmp_path / "runs")
-    names = ["low-resource", "few-shot", "training", "embeddings"]
+    names = ["low-resource", "few-shot", "training", "validation", "embeddings"]
     drawn = draw(runs, tmp_path / "figures", "svg")
     assert drawn == [tmp_path / "figures" / f"{name}.svg" for name in names]
     texts = {path.stem: "".join(ElementTree.parse(path).getroot().itertext()) for path in drawn}
@@ -134,6 +134,7 @@ def test_every_figure_is_written_in_both_formats(tmp_path: Path) -> None:
         "low-resource": ["T5-dagger BASE", "mean of 11 metrics, test (%)", "training examples per task"],
         "few-shot": ["paws", "HyperFormer++ BASE", "accuracy (%)", "majority"],
         "training": ["cola", "optimizer step", "HyperFormer++ BASE"],
+        "validation": ["mrpc", "accuracy (%)", "optimizer step", "HyperFormer++ BASE"],
         "embeddings": ["mnli", "paws", "few-shot target", "of the variance"],
     }.items():
         assert all(part in texts[name] for part in parts), name
@@ -143,7 +144,8 @@ def test_every_figure_is_written_in_both_formats(tmp_path: Path) -> None:
 
     (image,) = [path for path in draw(runs[1:], tmp_path / "images", "png") if path.stem == "low-resource"]
     assert image.read_bytes().startswith(b"\x89PNG")
-    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["low-resource.png", "training.png"]
+    names = sorted(path.name for path in (tmp_path / "images").iterdir())
+    assert names == ["low-resource.png", "training.png", "validation.png"]
 
 
 def test_curves_are_the_tables_means_and_deviations(tmp_path: Path) -> None:
@@ -185,7 +187,7 @@ def test_a_figure_that_cannot_be_drawn_leaves_nothing(tmp_path: Path) -> None:
     draw(runs, tmp_path / "before", "png")
     with (runs[0] / "metrics.jsonl").open("a") as file:
         file.write("ng}\n")
-    with pytest.raises(InputError, match=r"metrics.jsonl:5: damaged"):
+    with pytest.raises(InputError, match=r"metrics.jsonl:6: damaged"):
         draw(runs, tmp_path / "figures", "png")
     assert not (tmp_path / "figures").exists()
 

@@ -13,7 +13,7 @@ from hyperformer_cli.cli.main import app
 from hyperformer_cli.data.metrics import score
 from hyperformer_cli.runs.results import mean_of_metrics_and_tasks
 from hyperformer_cli.tasks.metrics import DEFAULT_METRICS, METRICS, Metric, oriented
-from hyperformer_cli.tasks.registry import all_tasks, get_task
+from hyperformer_cli.tasks.registry import get_task
 from hyperformer_cli.tasks.task import Task
 
 
@@ -37,16 +37,37 @@ def mae(monkeypatch: pytest.MonkeyPatch) -> Metric:
     return metric
 
 
+_TASKS = {
+    "labels": Task(name="t", template="{x}", labels=["no", "yes"]),
+    "numbers": Task(name="t", template="{x}", range=[0.0, 5.0]),
+    "text": Task(name="t", template="{x}", target="{y}"),
+}
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_every_entry_has_its_implementation(name: str) -> None:
     metric = METRICS[name]
-    task = next(task for task in all_tasks() if name in task.metrics)
-    assert task.kind == metric.scores
+    if metric.library is not None:
+        pytest.importorskip(metric.library)
+    task = _TASKS[metric.scores].model_copy(update={"metrics": [name]})
     answers = list(task.possible_targets()[:2]) or ["the cat sees the old dog", "the child finds the tree"]
-    found = score(task, answers, answers)[name]
+    found, worse = score(task, answers, answers)[name], score(task, answers, answers[::-1])[name]
     assert metric.load().__module__ == "hyperformer_cli.data.metrics"
-    assert found == pytest.approx(metric.range[1]) and oriented(name, found) == found
-    assert metric.range[0] <= score(task, answers, answers[::-1])[name] < metric.range[1]
+    assert found == pytest.approx(metric.range[metric.higher_is_better])
+    assert oriented(name, found) == pytest.approx(metric.range[1]) and oriented(name, worse) < metric.range[1]
+    assert metric.range[0] <= min(found, worse)
+
+
+def test_a_metric_without_its_library_is_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch, recipe_values: dict, data_folder: Path, write_recipe: Callable, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("hyperformer_cli.tasks.metrics.find_spec", lambda name: None)
+    files = {split: str(data_folder / "stsb" / f"{split}.csv") for split in ("train", "validation")}
+    task = {"name": "copy", "template": "{sentence1}", "target": "{sentence1}", "files": files, "metrics": ["rougeL"]}
+    for dry in ([], ["--dry-run"]):
+        result = CliRunner().invoke(app, ["train", str(write_recipe({**recipe_values, "tasks": [task]})), *dry])
+        assert result.exit_code == 2 and "pip install 'hyperformer[rouge]'" in result.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_defaults_score_their_kind() -> None:
