@@ -11,6 +11,7 @@ from typing import Any
 
 from hyperformer_cli.adapters.counting import count_model
 from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.data.report import report_on_tokens, summary
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.engine.scoring import Evaluator, averages
 from hyperformer_cli.engine.step import LossFunction, OptimizerStep
@@ -125,6 +126,8 @@ class Training:
             RunStart(recipe.name, recipe.adapter.method, recipe.training.max_steps, self.parameters, examples)
         )
         checkpoint, faults = checkpoints.newest(self.run.path)
+        if checkpoint is None and self.accelerator.is_main_process:
+            self._report_data()
         self.accelerator.wait_for_everyone()
         if checkpoint is not None:
             self.state = restore_checkpoint(checkpoint, self.setup)
@@ -143,6 +146,16 @@ class Training:
         self.saved = self.state.step
         if recipe.training.report_to:
             self.accelerator.init_trackers(recipe.name, config={"recipe": str(recipe.as_dict())})
+
+    def _report_data(self) -> None:
+        """One line per task about its data, and one for everything that will hurt."""
+        recipe, data, prefix = self.recipe, self.setup.data, self.recipe.adapter.needs_task_prefix
+        for task in self.setup.tasks:
+            splits = {split: by_task[task.name] for split, by_task in data.items()}
+            report = report_on_tokens(task, splits, recipe.data, prefix, self.setup.tokenizer)
+            self.observer.reported(summary(report))
+            for warning in report.warnings:
+                self.observer.reported(f"warning: {warning}")
 
     def _log(self) -> None:
         start = time.perf_counter()
