@@ -1,14 +1,27 @@
-"""Support tickets, generated: the data of the tutorial.   python tools/tickets.py FILE [--rows 2000] [--seed 7]
+"""Support tickets, generated: the data of the tutorial.   python -m tools.tickets tickets.csv [--rows 2000] [--seed 7]
 
 Writes a CSV file as one might be handed it: the columns `id`, `customer`, `subject`, `body` and `priority`, three
-classes of unequal size (about 64, 25 and 11 %), long bodies of which one sentence or two matter, some tickets sent
-twice, and a few faulty rows. Nothing in it was written by, or is about, a real person; the same seed writes the same file.
+classes of unequal size (about 64, 25 and 11 %), bodies of which a sentence or two matter, some tickets sent twice, and
+a few faulty rows. Nothing in it was written by, or is about, a real person; the same seed writes the same file.
+
+`python -m tools.tickets --bundled` writes the rows of `recipes/own_task.yaml` into the package, as `hyperformer init`
+cleans and splits that file.
 """
 
 import argparse
 import csv
+import tempfile
 from pathlib import Path
 from random import Random
+
+import pyarrow as pa
+from pyarrow import csv as csv_reader
+from pyarrow import parquet
+
+from hyperformer_cli.bundled import BUNDLED, data_folder
+from hyperformer_cli.starting.start import Request, start
+
+ROWS, SEED = 2000, 7
 
 CLASSES = {"low": 0.64, "medium": 0.25, "high": 0.11}
 SENT_TWICE = 0.03  # of the tickets
@@ -59,7 +72,14 @@ _MATTERS = {
         "The {product} crashed and deleted our files, it is an emergency.",
     ),
 }
-_SUBJECTS = ("{product}", "About the {product}", "Question from {city}", "{plan} plan", "{product}, {team} team", "Support")
+_SUBJECTS = (
+    "{product}",
+    "About the {product}",
+    "Question from {city}",
+    "{plan} plan",
+    "{product}, {team} team",
+    "Support",
+)
 _WORDS = {
     "product": ("calendar", "dashboard", "inbox", "report builder", "file browser", "phone app", "web shop", "wiki"),
     "team": ("sales", "finance", "design", "research", "warehouse", "marketing"),
@@ -85,8 +105,8 @@ def tickets(count: int, seed: int) -> list[dict[str, str]]:
 def _ticket(random: Random, number: int) -> dict[str, str]:
     priority = random.choices(list(CLASSES), list(CLASSES.values()))[0]
     words = {name: random.choice(values) for name, values in _WORDS.items()}
-    matters = random.sample(_MATTERS[priority], random.choice((1, 1, 2)))
-    sentences = [*random.sample(_CONTEXT, random.randint(1, 4)), *matters]
+    matters = random.sample(_MATTERS[priority], random.choice((1, 1, 1, 2)))
+    sentences = [*random.sample(_CONTEXT, random.randint(0, 2)), *matters]
     random.shuffle(sentences)
     body = " ".join((random.choice(_GREETINGS), *sentences, random.choice(_CLOSINGS)))
     return {
@@ -109,10 +129,29 @@ def write_tickets(path: Path, count: int, seed: int) -> None:
         writer.writerows(tickets(count, seed))
 
 
+def bundled_tables() -> dict[str, pa.Table]:
+    """The splits that `hyperformer init` makes of the default file, by name; only the columns that the task needs."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "tickets.csv"
+        write_tickets(file, ROWS, SEED)
+        request = Request(file, BUNDLED, "priority", ["subject", "body"], to=Path(scratch))
+        start(request)
+        text = csv_reader.ConvertOptions(column_types={"priority": pa.string()}, include_columns=COLUMNS[2:])
+        folder = Path(scratch) / "tickets"
+        return {path.stem: csv_reader.read_csv(path, convert_options=text) for path in sorted(folder.glob("*.csv"))}
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--rows", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("file", type=Path, nargs="?")
+    parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--bundled", action="store_true")
     arguments = parser.parse_args()
-    write_tickets(arguments.file, arguments.rows, arguments.seed)
+    if arguments.file is not None:
+        write_tickets(arguments.file, arguments.rows, arguments.seed)
+    if arguments.bundled:
+        for split, table in bundled_tables().items():
+            target = data_folder() / "tickets" / f"{split}.parquet"
+            target.parent.mkdir(exist_ok=True)
+            parquet.write_table(table, target, compression="zstd")

@@ -83,7 +83,8 @@ def data_warnings(
         absent = [name for name, count in split.labels.items() if not count] if task.kind == "labels" else []
         if absent:
             found.append(f"no row of {role} has the label {', '.join(absent)}; split the rows by label")
-    for second, least in (("validation", OVERLAP_OF_VALIDATION), ("test", 0)):
+    limits_of_overlap: dict[SplitName, float] = {"validation": OVERLAP_OF_VALIDATION, "test": 0}
+    for second, least in limits_of_overlap.items():
         rows, of_all = overlaps.get(f"train/{second}", 0), splits[second].rows if second in splits else 0
         if rows > least * of_all:
             found.append(

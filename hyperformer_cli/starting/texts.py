@@ -65,7 +65,12 @@ def recipe_text(name: str, task_file: Path, request: "Request", source: str, len
     tasks = _flow([task_file.name, *request.beside])
     is_alone, is_nano = not request.beside, request.model == BUNDLED
     shared = "it alone; tasks listed beside it share what they have in common" if is_alone else "one model for all"
-    per_step = "" if is_alone else f"; each step draws one task by size^(1/{TEMPERATURE:g})"
+    drawn = f"with the probability above, else by size^(1/{TEMPERATURE:g})"
+    if settings.own_share is None:
+        probability, drawn = "", f"by size^(1/{TEMPERATURE:g})"
+    else:
+        probability = f"probabilities: {{{name}: {settings.own_share}}}, "
+    per_step = "" if is_alone else f"; each step draws one task, {drawn}"
     kept = (
         "the nano T5 of the package, to try things out" if is_nano else "a name on the hub, or a folder; stays frozen"
     )
@@ -83,9 +88,9 @@ data:
   source: {source}  # of tasks without files of their own
   max_source_length: {length}  # tokens of an input; fits the data, and what is longer is cut
   max_target_length: 16
-  sampling: {{temperature: {TEMPERATURE:g}, mixed_batches: false, length_grouping: true}}
+  sampling: {{temperature: {TEMPERATURE:g}, {probability}mixed_batches: false, length_grouping: true}}
 training:
-  max_steps: {settings.max_steps}  # ten passes over the rows of {name}{per_step}
+  max_steps: {settings.max_steps}  # ten passes over the rows of {name} or more{per_step}
   batch_size: {BATCH}
   micro_batch_size: {settings.micro_batch_size}  # lower it if memory is short; the result is the same
   learning_rate: {settings.learning_rate}  # the loss does not fall: try a third; it falls slowly: three times

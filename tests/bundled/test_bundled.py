@@ -27,7 +27,7 @@ def test_the_wheel_holds_rows_and_weights_and_no_code_that_made_them():
     assert {file for file in files if "__pycache__" not in file} == {
         "__init__.py",
         *(f"nano_t5/{name}" for name in weights),
-        *(f"{task}/{split}.parquet" for task in MINIATURE for split in ("train", "validation", "test")),
+        *(f"{task}/{split}.parquet" for task in (*MINIATURE, "tickets") for split in ("train", "validation", "test")),
     }
 
 
