@@ -157,7 +157,7 @@ def _report(
 ) -> dict[str, Any]:
     """The report on a task's rows by a recipe's settings, or by the default ones."""
     from hyperformer_cli.config.loading import build_recipe, load_recipe
-    from hyperformer_cli.data.loading import load_tokenizer
+    from hyperformer_cli.data.loading import tokenization_of
     from hyperformer_cli.data.report import report_on_rows
 
     named = model or ("bundled" if task.is_bundled else None)
@@ -171,9 +171,9 @@ def _report(
         values |= {"tasks": [task.model_dump()]}
     values["data"] = {**values.get("data", {}), "source": source}
     settings = build_recipe(values, origins)
-    tokenizer = load_tokenizer(settings) if named or recipe else None
+    text_to_ids = tokenization_of(settings) if named or recipe else None
     prefix = settings.adapter.needs_task_prefix
-    return report_on_rows(task, settings.data, settings.seed, prefix, tokenizer, roles).as_dict()
+    return report_on_rows(task, settings.data, settings.seed, prefix, text_to_ids, roles).as_dict()
 
 
 def _splits(task: "Task", sizes: dict[str, int]) -> dict[str, dict[str, Any]]:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
+from hyperformer_cli.data.encoding import Encoding
 from hyperformer_cli.data.sources import Rows
 from hyperformer_cli.data.tokenization import TokenizedSplit, formatted_rows
 from hyperformer_cli.tasks.task import Task
 from hyperformer_cli.tasks.template import template_parts
 
+UNLIMITED = 2**20  # tokens
 _BLOCK = 10_000  # rows whose tokens are looked at together
 _MIXER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, as in splitmix64
 
@@ -50,14 +51,14 @@ class Examined:
         return Examined(inputs, empty, targets, self.target_texts, lengths, unknown, self.is_cut)
 
 
-def examine_rows(task: Task, rows: Rows, prefix: bool, tokenizer: PreTrainedTokenizerBase | None) -> Examined:
+def examine_rows(task: Task, rows: Rows, prefix: bool, encoding: Encoding | None) -> Examined:
     """Examines rows as they are, before anything is cut.
 
     Args:
         task: makes texts of them.
         rows: of one split.
         prefix: whether the task's name stands before an input.
-        tokenizer: for the lengths; without one there are none.
+        encoding: for the lengths; without one there are none.
 
     Raises:
         InputError: a row that training would refuse.
@@ -72,12 +73,12 @@ def examine_rows(task: Task, rows: Rows, prefix: bool, tokenizer: PreTrainedToke
         hashes += (int.from_bytes(hashlib.blake2b(t.encode(), digest_size=8).digest(), "little") for t in texts)
         empty += (_squeezed(text) == nothing for text in texts)
         targets += (places.setdefault(text, len(places)) for text in target_texts)
-        if tokenizer is not None:
-            ids = tokenizer(texts)["input_ids"]
+        if encoding is not None:
+            ids = encoding.inputs(texts, UNLIMITED)
             offsets = np.cumsum([0, *map(len, ids)])
             flat = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=offsets[-1])
             lengths.append(np.diff(offsets))
-            unknown.append(_sums(flat == _unknown_id(tokenizer), offsets))
+            unknown.append(_sums(flat == _unknown_id(encoding), offsets))
     return Examined(
         np.array(hashes, dtype=np.uint64),
         np.array(empty, dtype=bool),
@@ -88,10 +89,10 @@ def examine_rows(task: Task, rows: Rows, prefix: bool, tokenizer: PreTrainedToke
     )
 
 
-def examine_tokens(task: Task, split: TokenizedSplit, prefix: bool, tokenizer: PreTrainedTokenizerBase) -> Examined:
+def examine_tokens(task: Task, split: TokenizedSplit, prefix: bool, encoding: Encoding) -> Examined:
     """Examines what a split was tokenised to: much sooner, but what was cut off is not seen."""
     nothing = "".join(text for text, _, _ in template_parts(task.input_template(prefix)))
-    shortest, unknown_id = len(tokenizer(nothing)["input_ids"]), _unknown_id(tokenizer)
+    shortest, unknown_id = len(encoding.inputs([nothing], UNLIMITED)[0]), _unknown_id(encoding)
     hashes, lengths, unknown = [], [], []
     for offsets, flat in _blocks(split):
         hashes.append(_hashes(flat, offsets))
@@ -128,8 +129,9 @@ def _squeezed(text: str) -> str:
     return "".join(text.split())
 
 
-def _unknown_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    return -1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id
+def _unknown_id(encoding: Encoding) -> int:
+    number = encoding.tokenizer.unk_token_id
+    return -1 if number is None or number in (encoding.pad_id, encoding.tokenizer.eos_token_id) else number
 
 
 def _sums(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:

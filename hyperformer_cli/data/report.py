@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.config.recipe import DataSection
-from hyperformer_cli.data.examined import Examined, examine_rows, examine_tokens
+from hyperformer_cli.data.encoding import Encoding
+from hyperformer_cli.data.examined import UNLIMITED, Examined, examine_rows, examine_tokens
 from hyperformer_cli.data.loading import select_rows
 from hyperformer_cli.data.report_warnings import LabelReport, SplitReport, data_warnings
 from hyperformer_cli.data.sources import Rows, load_rows
@@ -60,22 +60,23 @@ def report_on_rows(
     data: DataSection,
     seed: int,
     prefix: bool,
-    tokenizer: PreTrainedTokenizerBase | None,
+    tokenization: Tokenization | None,
     only: Sequence[SplitName] = SPLITS,
 ) -> TaskReport:
     """Reports on every row of a task's roles.
 
     Args:
         task: the declaration.
-        data: source, protocol and limits.
+        data: source and protocol.
         seed: a recipe's.
         prefix: whether the task's name stands before an input.
-        tokenizer: without one nothing is said of tokens.
+        tokenization: its limits count; without one nothing is said of tokens.
         only: the roles.
 
     Raises:
         InputError: as training would: a file or a row that cannot be used.
     """
+    encoding = None if tokenization is None else tokenization.encoding
     loaded: dict[str, Rows] = {}
     whole: dict[str, Examined] = {}
     roles: dict[SplitName, Examined] = {}
@@ -84,43 +85,40 @@ def report_on_rows(
         source = source_split_of(task, role)
         if source not in whole:
             loaded[source] = load_rows(task, source, data.source)
-            whole[source] = examine_rows(task, loaded[source], prefix, tokenizer)
+            whole[source] = examine_rows(task, loaded[source], prefix, encoding)
         selected[role] = select_rows(task, role, data, len(whole[source]), seed)
         roles[role] = whole[source].select(selected[role])
     examples = []
-    if tokenizer is not None:
+    if tokenization is not None:
         rows = loaded[source_split_of(task, only[0])]
         chosen = [selected[only[0]][i] for i in _one_per_target(roles[only[0]])]
-        examples = _examples(task, rows.take(chosen), data, prefix, tokenizer)
-    return _report(task, roles, data, tokenizer, examples)
+        examples = _examples(task, rows.take(chosen), tokenization)
+    return _report(task, roles, tokenization, examples)
 
 
-def report_on_tokens(
-    task: Task,
-    splits: Mapping[SplitName, TokenizedSplit],
-    data: DataSection,
-    prefix: bool,
-    tokenizer: PreTrainedTokenizerBase,
-) -> TaskReport:
+def report_on_tokens(task: Task, splits: Mapping[SplitName, TokenizedSplit], tokenization: Tokenization) -> TaskReport:
     """Reports on what was tokenised, without reading the rows again; its inputs are those that the model sees."""
-    roles = {role: examine_tokens(task, split, prefix, tokenizer) for role, split in splits.items()}
-    return _report(task, roles, data, tokenizer, [])
+    prefix, encoding = tokenization.task_prefix, tokenization.encoding
+    roles = {role: examine_tokens(task, split, prefix, encoding) for role, split in splits.items()}
+    return _report(task, roles, tokenization, [])
 
 
 def _report(
     task: Task,
     roles: Mapping[SplitName, Examined],
-    data: DataSection,
-    tokenizer: PreTrainedTokenizerBase | None,
+    tokenization: Tokenization | None,
     examples: list[Example],
 ) -> TaskReport:
-    longest_target = task.max_target_length or data.max_target_length
-    limits = None if tokenizer is None else {"input": data.max_source_length, "target": longest_target}
-    splits = {role: _split_report(task, found, limits, tokenizer) for role, found in roles.items()}
+    limits, labels = None, []
+    encoding = None if tokenization is None else tokenization.encoding
+    if tokenization is not None:
+        longest_target = task.max_target_length or tokenization.max_target_length
+        limits = {"input": tokenization.max_source_length, "target": longest_target}
+        labels = _labels(task, tokenization.encoding)
+    splits = {role: _split_report(task, found, limits, encoding) for role, found in roles.items()}
     pairs = [(first, second) for i, first in enumerate(roles) for second in list(roles)[i + 1 :]]
     known = {role: _comparable(found, limits) for role, found in roles.items()}
     overlaps = {f"{a}/{b}": int(np.isin(known[b].inputs, known[a].inputs).sum()) for a, b in pairs}
-    labels = [] if tokenizer is None else _labels(task, tokenizer)
     by_first: dict[str, list[str]] = {}
     for label in labels:
         by_first.setdefault(label.pieces[0] if label.pieces else "", []).append(label.name)
@@ -130,9 +128,7 @@ def _report(
     return TaskReport(task.name, limits, splits, overlaps, labels, shared, examples, warnings)
 
 
-def _split_report(
-    task: Task, found: Examined, limits: dict[str, int] | None, tokenizer: PreTrainedTokenizerBase | None
-) -> SplitReport:
+def _split_report(task: Task, found: Examined, limits: dict[str, int] | None, encoding: Encoding | None) -> SplitReport:
     counts = np.bincount(found.targets, minlength=len(found.target_texts))
     known = _comparable(found, limits)
     pairs = np.unique(np.stack([known.inputs, known.targets.astype(np.uint64)]), axis=1)
@@ -144,7 +140,7 @@ def _split_report(
         "contradictions": 0 if task.is_free_text else int((targets_of > 1).sum()),
         "empty": int(found.empty.sum()),
     }
-    if tokenizer is None or limits is None or found.lengths is None or found.unknown is None:
+    if encoding is None or limits is None or found.lengths is None or found.unknown is None:
         return SplitReport(**plain)
     cut = found.lengths >= limits["input"] if found.is_cut else found.lengths > limits["input"]
     of_tokens = {
@@ -153,7 +149,7 @@ def _split_report(
         "unknown": float(found.unknown.sum() / max(found.lengths.sum(), 1)),
     }
     if task.is_free_text:
-        lengths = np.array([len(ids) for ids in tokenizer(text_target=list(found.target_texts))["input_ids"]])
+        lengths = np.array([len(ids) for ids in encoding.targets(found.target_texts, UNLIMITED)])
         of_tokens["target_lengths"] = _percentiles(lengths[found.targets])
         of_tokens["targets_cut"] = int((lengths[found.targets] > limits["target"]).sum())
     return SplitReport(**plain, **of_tokens)
@@ -182,13 +178,13 @@ def _label_counts(task: Task, found: Examined, counts: np.ndarray) -> dict[str, 
     return {}
 
 
-def _labels(task: Task, tokenizer: PreTrainedTokenizerBase) -> list[LabelReport]:
+def _labels(task: Task, encoding: Encoding) -> list[LabelReport]:
+    tokenizer = encoding.tokenizer
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
     found = []
     for name, text in zip(task.label_names, task.label_texts, strict=True):
-        ids = tokenizer(text_target=text)["input_ids"]
-        special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-        pieces = tokenizer.convert_ids_to_tokens([number for number in ids if number not in special])
-        found.append(LabelReport(name, text, pieces))
+        ids = [number for number in encoding.targets([text], UNLIMITED)[0] if number not in special]
+        found.append(LabelReport(name, text, tokenizer.convert_ids_to_tokens(ids)))
     return found
 
 
@@ -199,11 +195,8 @@ def _one_per_target(found: Examined) -> list[int]:
     return [*rows, *(row for row in range(len(found)) if row not in rows)][:EXAMPLES]
 
 
-def _examples(
-    task: Task, rows: Rows, data: DataSection, prefix: bool, tokenizer: PreTrainedTokenizerBase
-) -> list[Example]:
-    tokenization = Tokenization(tokenizer, data.max_source_length, data.max_target_length, prefix)
-    tokens = tokenization.apply(task, rows)
+def _examples(task: Task, rows: Rows, tokenization: Tokenization) -> list[Example]:
+    tokens, tokenizer = tokenization.apply(task, rows), tokenization.tokenizer
     found = []
     for row in range(len(tokens)):
         inputs, targets = tokens.input_ids(row).tolist(), tokens.target_ids(row).tolist()

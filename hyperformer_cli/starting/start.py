@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
-
 from hyperformer_cli.bundled import BUNDLED
 from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.data.loading import check_texts, load_tokenizer
+from hyperformer_cli.data.encoding import Encoding
+from hyperformer_cli.data.loading import check_texts, tokenization_of
 from hyperformer_cli.data.report import TaskReport, report_on_rows
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
-from hyperformer_cli.data.tokenization import formatted_rows
+from hyperformer_cli.data.tokenization import Tokenization, formatted_rows
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.schema import yaml_lines
 from hyperformer_cli.schema.section import SPLITS, SplitName
@@ -117,38 +116,39 @@ def start(request: Request) -> Start:
     renamed = _new_names(text_columns, first.columns)
 
     others = [get_task(other) for other in request.beside]
-    tokenizer = _tokenizer(request, name)
+    encoding = _encoding(request, name)
     values = _task_values(name, split_files, [renamed.get(c, c) for c in text_columns], label, kind, counts, request)
     if kind == "labels":
-        texts = label_texts(list(values["labels"]), tokenizer)
+        texts = label_texts(list(values["labels"]), encoding)
         if texts != values["labels"]:
             values["label_names"] = values["labels"]
             values["labels"] = dict(zip(values["labels"], texts, strict=True))
     train = [{renamed.get(key, key): value for key, value in row.items()} for row in by_split["train"]]
     if kind == "text":
-        values["max_target_length"] = fitting_length(lengths_of([row[label] for row in train], tokenizer))
+        values["max_target_length"] = fitting_length(lengths_of([row[label] for row in train], encoding))
     task = check_is_new(Task.model_validate(values))
 
     source = _source(others, request.model)
-    own_length = fitting_length(lengths_of([task.input_text(row, False) for row in train], tokenizer))
+    own_length = fitting_length(lengths_of([task.input_text(row, False) for row in train], encoding))
     sizes, lengths = [len(train)], [own_length]
     for other in others:
-        size, length = _size_and_length(other, source, tokenizer)
+        size, length = _size_and_length(other, source, encoding)
         sizes.append(size)
         lengths.append(length)
-    length = min(max(lengths), longest_input(tokenizer))
+    length = min(max(lengths), longest_input(encoding))
     settings = starting_settings(request.model, sizes, length)
     task_text = written.task_text(values, task)
     recipe_text = written.recipe_text(name, task_file, request, source, length, settings)
     recipe = _checked(recipe_text, values, str(recipe_file))
-    check_texts([task, *others], recipe.adapter.needs_task_prefix, tokenizer, recipe.data)
+    text_to_ids = Tokenization(encoding, recipe.data.max_source_length, recipe.data.max_target_length, False)
+    check_texts([task, *others], text_to_ids)
 
     for split, file in split_files.items():
         rows = [{renamed.get(key, key): value for key, value in row.items()} for row in by_split[split]]
         write_text(file, csv_text(rows))
     write_text(task_file, task_text)
     write_text(recipe_file, recipe_text)
-    report = report_on_rows(task, recipe.data, recipe.seed, recipe.adapter.needs_task_prefix, tokenizer)
+    report = report_on_rows(task, recipe.data, recipe.seed, False, text_to_ids)
     return Start(list(sheets.values()), text_columns, label, kind, counts, cleaned, renamed, recipe, report, files)
 
 
@@ -221,10 +221,10 @@ def _new_names(texts: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
     return renamed
 
 
-def _tokenizer(request: Request, name: str) -> PreTrainedTokenizerBase:
+def _encoding(request: Request, name: str) -> Encoding:
     values = {"name": name, "model": {"name": request.model}, "adapter": {"method": "hyperformer++"}}
     try:
-        return load_tokenizer(build_recipe({**values, "tasks": ["sst2"]}, {"model": "--model"}))
+        return tokenization_of(build_recipe({**values, "tasks": ["sst2"]}, {"model": "--model"})).encoding
     except InputError as error:
         tried = "" if request.model == BUNDLED else "; to try it without one, --model bundled is the package's nano T5"
         raise InputError(f"{error}{tried}") from error
@@ -267,13 +267,13 @@ def _source(others: Sequence[Task], model: str) -> str:
     return BUNDLED if bundled or (model == BUNDLED and not on_hub) else "hub"
 
 
-def _size_and_length(task: Task, source: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+def _size_and_length(task: Task, source: str, encoding: Encoding) -> tuple[int, int]:
     """Training rows of a task, and a limit that fits its inputs; guesses where the data are on the hub."""
     split = source_split_of(task, "train")
     if task.files is None and not task.is_bundled:
         return task.sizes.get(split, _HUB_ROWS), _HUB_LENGTH
     texts = [text for some, _ in formatted_rows(task, load_rows(task, split, source), False) for text in some]
-    return len(texts), fitting_length(lengths_of(texts, tokenizer))
+    return len(texts), fitting_length(lengths_of(texts, encoding))
 
 
 def _checked(recipe_text: str, task_values: dict[str, Any], origin: str) -> Recipe:

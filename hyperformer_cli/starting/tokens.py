@@ -4,7 +4,9 @@ import string
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
+
+from hyperformer_cli.data.encoding import Encoding
+from hyperformer_cli.data.examined import UNLIMITED
 
 MOST_SAMPLED = 20_000  # rows whose length is looked at
 _MOST_TOKENS = 512  # longer inputs cost more than what they hold is worth, as a start
@@ -12,17 +14,17 @@ _STEP = 16  # lengths are multiples of it
 _MOST_DIGITS = 1000
 
 
-def label_texts(labels: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def label_texts(labels: Sequence[str], encoding: Encoding) -> list[str]:
     """What the model writes for each label: the labels where each is one piece, else digits (or letters) that are.
 
     Labels for which the tokenizer has not enough of these stay as they are.
     """
-    if all(_pieces(label, tokenizer) == 1 and _is_spelled(label, tokenizer) for label in labels):
+    if all(_pieces(label, encoding) == 1 for label in labels):
         return list(labels)
     for most in (1, 2):
         found = []
         for text in _short_texts():
-            if _pieces(text, tokenizer) <= most and _is_spelled(text, tokenizer):
+            if 0 < _pieces(text, encoding) <= most:
                 found.append(text)
             if len(found) == len(labels):
                 return found
@@ -34,23 +36,18 @@ def _short_texts() -> Iterator[str]:
     yield from string.ascii_lowercase
 
 
-def _pieces(text: str, tokenizer: PreTrainedTokenizerBase) -> int:
-    return len(_plain_ids(text, tokenizer))
+def _pieces(text: str, encoding: Encoding) -> int:
+    """The pieces of a label; 0 if what the model would write cannot be read as the label again."""
+    tokenizer = encoding.tokenizer
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    ids = [number for number in encoding.targets([text], UNLIMITED)[0] if number not in special]
+    return len(ids) if tokenizer.decode(ids, skip_special_tokens=True).strip() == text else 0
 
 
-def _plain_ids(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    return tokenizer(text_target=text, add_special_tokens=False)["input_ids"]
-
-
-def _is_spelled(text: str, tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether what the model would write can be read as the label again, as training demands."""
-    return tokenizer.decode(_plain_ids(text, tokenizer), skip_special_tokens=True).strip() == text
-
-
-def lengths_of(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
-    """Tokens of some of the texts, evenly chosen, with what the tokenizer adds to each."""
+def lengths_of(texts: Sequence[str], encoding: Encoding) -> np.ndarray:
+    """Tokens of some of the texts, evenly chosen, with all that is put around each."""
     chosen = texts[:: max(1, len(texts) // MOST_SAMPLED)]
-    return np.array([len(ids) for ids in tokenizer(list(chosen))["input_ids"]])
+    return np.array([len(ids) for ids in encoding.inputs(chosen, UNLIMITED)])
 
 
 def fitting_length(lengths: np.ndarray, most: int = _MOST_TOKENS) -> int:
@@ -60,6 +57,6 @@ def fitting_length(lengths: np.ndarray, most: int = _MOST_TOKENS) -> int:
     return min(-(-wanted // _STEP) * _STEP, most)
 
 
-def longest_input(tokenizer: PreTrainedTokenizerBase) -> int:
+def longest_input(encoding: Encoding) -> int:
     """The most tokens that an input should have: what the tokenizer says its model takes, at most 512."""
-    return min(_MOST_TOKENS, tokenizer.model_max_length)
+    return min(_MOST_TOKENS, encoding.tokenizer.model_max_length)

@@ -3,20 +3,22 @@
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedConfig
 
 from hyperformer_cli.adapters.counting import count_adapted
 from hyperformer_cli.backbones.configuration import backbone_config
 from hyperformer_cli.backbones.families import family_of
+from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.backbones.hub import is_folder
 from hyperformer_cli.bundled import folder_of
 from hyperformer_cli.config.cells import part_recipes
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
-from hyperformer_cli.data.loading import check_texts, load_tokenizer
+from hyperformer_cli.data.loading import check_texts, checked_tokenizer, load_tokenizer, tokenization
 from hyperformer_cli.data.report import TaskReport, report_on_rows
 from hyperformer_cli.data.sampling import task_distribution
 from hyperformer_cli.data.sizes import sizes_are, split_size
+from hyperformer_cli.data.tokenization import Tokenization
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.schema.section import SPLITS
 from hyperformer_cli.tasks.task import Task
@@ -37,13 +39,16 @@ def plan(recipe: Recipe, processes: int = 1, with_report: bool = True) -> dict[s
     """
     check_batch(recipe, processes)
     tasks = recipe_tasks(recipe)
-    tokenizer = _tokenizer_at_hand(recipe)
-    if tokenizer is not None:
-        check_texts(tasks, recipe.adapter.needs_task_prefix, tokenizer, recipe.data)
+    shape = backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
+    text_to_ids = _tokenization_at_hand(recipe, family_of(shape))
+    if text_to_ids is not None:
+        check_texts(tasks, text_to_ids)
     _check_weights(recipe)
-    reports = {
-        task.name: _report(recipe, task, tokenizer) for task in tasks if with_report and _is_counted(recipe, task)
-    }
+    reports: dict[str, TaskReport] = {}
+    for task in tasks if with_report else ():
+        if sizes_are(recipe, [task]) == "counted":
+            prefix = recipe.adapter.needs_task_prefix
+            reports[task.name] = report_on_rows(task, recipe.data, recipe.seed, prefix, text_to_ids)
     sizes = {task.name: _sizes(recipe, task, reports.get(task.name)) for task in tasks}
     runs = list(part_recipes(recipe).values())
     shares: list[float] = []
@@ -52,7 +57,6 @@ def plan(recipe: Recipe, processes: int = 1, with_report: bool = True) -> dict[s
         make_sampler(recipe, training)  # says what is wrong with the batch
         shares += list(task_distribution(training, recipe.data.sampling.temperature) / len(runs))
     examples = len(runs) * recipe.training.max_steps * recipe.training.batch_size
-    shape = backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
     parameters = count_adapted(shape, runs[0].adapter).as_dict()
     return {
         "name": recipe.name,
@@ -73,34 +77,28 @@ def plan(recipe: Recipe, processes: int = 1, with_report: bool = True) -> dict[s
     }
 
 
-def _is_counted(recipe: Recipe, task: Task) -> bool:
-    return sizes_are(recipe, [task]) == "counted"
-
-
-def _report(recipe: Recipe, task: Task, tokenizer: PreTrainedTokenizerBase | None) -> TaskReport:
-    return report_on_rows(task, recipe.data, recipe.seed, recipe.adapter.needs_task_prefix, tokenizer)
-
-
 def _sizes(recipe: Recipe, task: Task, report: TaskReport | None) -> dict[str, int]:
     if report is None:
         return {split: split_size(recipe, task, split) for split in SPLITS}
     return {split: found.rows for split, found in report.splits.items()}
 
 
-def _tokenizer_at_hand(recipe: Recipe) -> PreTrainedTokenizerBase | None:
-    """The tokenizer of a folder, or of the hub's cache; None if it is not on this machine.
+def _tokenization_at_hand(recipe: Recipe, family: Family) -> Tokenization | None:
+    """With the tokenizer of a folder, or of the hub's cache; None if it is not on this machine.
 
     Raises:
         InputError: a folder without the tokenizer that training would load.
     """
     named = recipe.model.tokenizer or recipe.model.name
     if named is not None and is_folder(named):
-        return load_tokenizer(recipe)
+        return tokenization(recipe, load_tokenizer(recipe), family.layout)
     revision = "main" if recipe.model.tokenizer else recipe.model.revision
     try:
-        return AutoTokenizer.from_pretrained(named, revision=revision, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(named, revision=revision, local_files_only=True)
     except Exception:  # OSError, ValueError, and what the tokenizers library raises of its own
         return None
+    where = f"{recipe.where('model.tokenizer')}: tokenizer '{named}'"
+    return tokenization(recipe, checked_tokenizer(tokenizer, where), family.layout)
 
 
 def _check_weights(recipe: Recipe) -> None:
@@ -117,6 +115,7 @@ def _bytes(recipe: Recipe, shape: PreTrainedConfig, parameters: dict[str, Any]) 
     """Weights, gradients and Adam's moments exactly; activations of a full-length micro-batch roughly.
 
     A layer keeps about 16 vectors of the hidden size and 3 of the feed-forward size per token, and 3 attention maps.
+    Logits are computed for targets only.
     """
     frozen = parameters["total"] - parameters["trained"]
     weights = frozen * (_BFLOAT16 if recipe.model.dtype == "bfloat16" else _FLOAT32) + parameters["trained"] * _FLOAT32
@@ -125,11 +124,10 @@ def _bytes(recipe: Recipe, shape: PreTrainedConfig, parameters: dict[str, Any]) 
     rows, data = recipe.training.micro_batch_size, recipe.data
     source, target = data.max_source_length, data.max_target_length
     family = family_of(shape)
-    width, inner = family.hidden_size(shape), getattr(shape, family.feed_forward_width)
     kept = 0
-    for stack in family.stacks:
-        length, attended = (source, source) if stack == "encoder" else (target, target + source)
-        per_token = 16 * width + 3 * inner + 3 * shape.num_attention_heads * attended
+    for stack, (length, attended) in family.layout.stack_lengths(source, target).items():
+        width, inner = family.hidden_size(shape, stack), family.feed_forward_size(shape, stack)
+        per_token = 16 * width + 3 * inner + 3 * family.head_count(shape, stack) * attended
         kept += rows * length * per_token * (1 if recipe.model.gradient_checkpointing else family.depth(shape, stack))
-    logits = 3 * rows * target * shape.vocab_size * _FLOAT32
+    logits = 3 * rows * target * family.vocabulary_size(shape) * _FLOAT32
     return weights + optimizer + kept * activation + logits

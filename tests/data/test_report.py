@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from hyperformer_cli.bundled import model_folder
 from hyperformer_cli.cli.main import app
 from hyperformer_cli.config.recipe import DataSection
+from hyperformer_cli.data.encoding import TwoSequences
 from hyperformer_cli.data.loading import load_split
 from hyperformer_cli.data.report import TaskReport, report_on_rows, report_on_tokens, summary
 from hyperformer_cli.data.tokenization import Tokenization
@@ -48,9 +49,9 @@ def make_task(folder: Path, splits: dict[str, list[Row]], **changes: Any) -> Tas
 def both(task: Task, tokenizer: Any, length: int = 128) -> tuple[TaskReport, TaskReport]:
     """The report on the rows, and the one on what they are tokenised to."""
     data = DataSection(max_source_length=length)
-    tokenization = Tokenization(tokenizer, length, data.max_target_length, task_prefix=False)
+    tokenization = Tokenization(TwoSequences(tokenizer), length, data.max_target_length, task_prefix=False)
     tokens = {split: load_split(task, split, data, tokenization, 42) for split in SPLITS}
-    return report_on_rows(task, data, 42, False, tokenizer), report_on_tokens(task, tokens, data, False, tokenizer)
+    return report_on_rows(task, data, 42, False, tokenization), report_on_tokens(task, tokens, tokenization)
 
 
 def clean_splits() -> dict[str, list[Row]]:
