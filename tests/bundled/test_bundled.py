@@ -68,6 +68,7 @@ def test_the_quickstart_resolves_without_network():
     found = plan(load_recipe("quickstart"))
     assert found["sizes"] == "counted"
     assert len(found["tasks"]) == 6
+    assert [warning for report in found["data"].values() for warning in report["warnings"]] == []
 
 
 def test_the_bundled_model_brings_its_tokenizer():
