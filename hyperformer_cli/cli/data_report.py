@@ -37,7 +37,7 @@ def print_reports(
         if name in examples_of:
             _print_examples(report, with_ids)
     if any(report["limits"] is None for report in reports.values()):
-        console.print("without token lengths: the tokenizer is not on this machine (--model names another)")
+        console.print("without token lengths: no tokenizer at hand (`tasks show --model` names one)")
     for report in reports.values():
         for warning in report["warnings"]:
             console.print(f"warning: {warning}", soft_wrap=True)

@@ -43,7 +43,7 @@ class Examined:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def select(self, rows: Sequence[int]) -> "Examined":
+    def select(self, rows: Sequence[int] | np.ndarray) -> "Examined":
         """The numbers of some rows, in their order."""
         at = np.asarray(rows, dtype=np.int64)
         lengths, unknown = (None if of_all is None else of_all[at] for of_all in (self.lengths, self.unknown))

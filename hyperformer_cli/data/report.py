@@ -1,7 +1,7 @@
 """What is in a task's data, and what about it will hurt: counts, lengths beside the limits, duplicates, warnings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -133,26 +133,26 @@ def _split_report(task: Task, found: Examined, limits: dict[str, int] | None, en
     known = _comparable(found, limits)
     pairs = np.unique(np.stack([known.inputs, known.targets.astype(np.uint64)]), axis=1)
     _, targets_of = np.unique(pairs[0], return_counts=True)
-    plain = {
-        "rows": len(found),
-        "labels": _label_counts(task, found, counts),
-        "duplicates": len(known) - len(np.unique(known.inputs)),
-        "contradictions": 0 if task.is_free_text else int((targets_of > 1).sum()),
-        "empty": int(found.empty.sum()),
-    }
+    plain = SplitReport(
+        rows=len(found),
+        labels=_label_counts(task, found, counts),
+        duplicates=len(known) - len(np.unique(known.inputs)),
+        contradictions=0 if task.is_free_text else int((targets_of > 1).sum()),
+        empty=int(found.empty.sum()),
+    )
     if encoding is None or limits is None or found.lengths is None or found.unknown is None:
-        return SplitReport(**plain)
+        return plain
     cut = found.lengths >= limits["input"] if found.is_cut else found.lengths > limits["input"]
-    of_tokens = {
-        "lengths": _percentiles(found.lengths),
-        "cut": int(cut.sum()),
-        "unknown": float(found.unknown.sum() / max(found.lengths.sum(), 1)),
-    }
-    if task.is_free_text:
-        lengths = np.array([len(ids) for ids in encoding.targets(found.target_texts, UNLIMITED)])
-        of_tokens["target_lengths"] = _percentiles(lengths[found.targets])
-        of_tokens["targets_cut"] = int((lengths[found.targets] > limits["target"]).sum())
-    return SplitReport(**plain, **of_tokens)
+    of_tokens = replace(
+        plain,
+        lengths=_percentiles(found.lengths),
+        cut=int(cut.sum()),
+        unknown=float(found.unknown.sum() / max(found.lengths.sum(), 1)),
+    )
+    if not task.is_free_text:
+        return of_tokens
+    lengths = np.array([len(ids) for ids in encoding.targets(found.target_texts, UNLIMITED)])[found.targets]
+    return replace(of_tokens, target_lengths=_percentiles(lengths), targets_cut=int((lengths > limits["target"]).sum()))
 
 
 def _comparable(found: Examined, limits: Mapping[str, int] | None) -> Examined:
@@ -184,7 +184,7 @@ def _labels(task: Task, encoding: Encoding) -> list[LabelReport]:
     found = []
     for name, text in zip(task.label_names, task.label_texts, strict=True):
         ids = [number for number in encoding.targets([text], UNLIMITED)[0] if number not in special]
-        found.append(LabelReport(name, text, tokenizer.convert_ids_to_tokens(ids)))
+        found.append(LabelReport(name, text, list(tokenizer.convert_ids_to_tokens(ids))))
     return found
 
 
@@ -200,7 +200,8 @@ def _examples(task: Task, rows: Rows, tokenization: Tokenization) -> list[Exampl
     found = []
     for row in range(len(tokens)):
         inputs, targets = tokens.input_ids(row).tolist(), tokens.target_ids(row).tolist()
-        found.append(Example(tokenizer.decode(inputs), tokenizer.decode(targets), inputs, targets))
+        read, written = tokenizer.batch_decode([inputs, targets])
+        found.append(Example(read, written, inputs, targets))
     return found
 
 

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.tasks.metrics import METRICS, Kind
@@ -37,7 +37,7 @@ def check_column(name: str, columns: Sequence[str], option: str) -> str:
     return name
 
 
-def guess_label(columns: dict[str, Values]) -> str:
+def guess_label(columns: Mapping[str, Values]) -> str:
     """The column to predict: one that is called so, or the only one with few values.
 
     Raises:
@@ -53,7 +53,7 @@ def guess_label(columns: dict[str, Values]) -> str:
     raise InputError(f"--label: say which column is to be predicted: {candidates}")
 
 
-def guess_texts(columns: dict[str, Values], besides: Sequence[str]) -> list[str]:
+def guess_texts(columns: Mapping[str, Values], besides: Sequence[str]) -> list[str]:
     """The columns that the model reads: those that hold sentences, in the file's order.
 
     Raises:

@@ -16,7 +16,7 @@ from hyperformer_cli.errors import InputError
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".json", ".parquet")
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-_LOOKED_AT = 50  # records from which the delimiter is found
+_LOOKED_AT, _BEGINNING = 50, 1 << 20  # records, and characters, from which the delimiter is found
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _delimiter_of(text: str) -> str:
 
     def fitting(delimiter: str) -> tuple[int, int]:
         counts = []
-        for _, cells in _records(text, delimiter, quoted=True):
+        for _, cells in _records(text[:_BEGINNING], delimiter, quoted=True):
             counts.append(len(cells) if not isinstance(cells, str) else 0)
             if len(counts) == _LOOKED_AT:
                 break

@@ -1,6 +1,7 @@
 """Rows into training, validation and test: by label, reproducibly, and a group never in two of them."""
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from random import Random
 
@@ -42,8 +43,8 @@ def split_by_group(strata: Sequence[Hashable], groups: Sequence[str], seed: int,
         raise InputError(f"--group: column '{column}' has {distinct} values; three splits need three or more")
     places = {stratum: place for place, stratum in enumerate(dict.fromkeys(strata))}
     classes = [places[stratum] for stratum in strata]
-    rarest = max(classes.count(place) for place in places.values())
-    folds = StratifiedGroupKFold(min(HELD_OUT, distinct, rarest), shuffle=True, random_state=seed)
+    most = max(Counter(classes).values())
+    folds = StratifiedGroupKFold(min(HELD_OUT, distinct, most), shuffle=True, random_state=seed)
     roles: list[SplitName] = ["train"] * len(strata)
     parts = [held_out for _, held_out in folds.split(classes, classes, groups)]
     held_out_roles: tuple[SplitName, ...] = ("test", "validation")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from hyperformer_cli.bundled import BUNDLED
 from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.config.recipe import Recipe
@@ -17,6 +19,7 @@ from hyperformer_cli.data.splits import source_split_of
 from hyperformer_cli.data.tokenization import Tokenization, formatted_rows
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.schema import yaml_lines
+from hyperformer_cli.schema.explain import explain
 from hyperformer_cli.schema.section import SPLITS, SplitName
 from hyperformer_cli.starting import columns as guesses
 from hyperformer_cli.starting import texts as written
@@ -118,15 +121,12 @@ def start(request: Request) -> Start:
     others = [get_task(other) for other in request.beside]
     encoding = _encoding(request, name)
     values = _task_values(name, split_files, [renamed.get(c, c) for c in text_columns], label, kind, counts, request)
-    if kind == "labels":
-        texts = label_texts(list(values["labels"]), encoding)
-        if texts != values["labels"]:
-            values["label_names"] = values["labels"]
-            values["labels"] = dict(zip(values["labels"], texts, strict=True))
+    if kind == "labels" and (texts := label_texts(values["labels"], encoding)) != values["labels"]:
+        values |= {"labels": dict(zip(values["labels"], texts, strict=True)), "label_names": values["labels"]}
     train = [{renamed.get(key, key): value for key, value in row.items()} for row in by_split["train"]]
     if kind == "text":
         values["max_target_length"] = fitting_length(lengths_of([row[label] for row in train], encoding))
-    task = check_is_new(Task.model_validate(values))
+    task = _task(values)
 
     source = _source(others, request.model)
     own_length = fitting_length(lengths_of([task.input_text(row, False) for row in train], encoding))
@@ -138,7 +138,9 @@ def start(request: Request) -> Start:
     length = min(max(lengths), longest_input(encoding))
     settings = starting_settings(request.model, sizes, length)
     task_text = written.task_text(values, task)
-    recipe_text = written.recipe_text(name, task_file, request, source, length, settings)
+    recipe_text = written.recipe_text(
+        recipe_file, task_file, name, request.model, request.beside, source, length, settings
+    )
     recipe = _checked(recipe_text, values, str(recipe_file))
     text_to_ids = Tokenization(encoding, recipe.data.max_source_length, recipe.data.max_target_length, False)
     check_texts([task, *others], text_to_ids)
@@ -256,6 +258,13 @@ def _task_values(
     elif (found := guesses.bounds(list(counts))) is not None:
         values["range"] = found
     return values
+
+
+def _task(values: dict[str, Any]) -> Task:
+    try:
+        return check_is_new(Task.model_validate(values))
+    except ValidationError as error:
+        raise InputError("\n".join(explain(error, {}, Task))) from error
 
 
 def _source(others: Sequence[Task], model: str) -> str:

@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from hyperformer_cli.bundled import BUNDLED
 from hyperformer_cli.starting.settings import BATCH, TEMPERATURE, Settings
 from hyperformer_cli.tasks.task import Task
-
-if TYPE_CHECKING:
-    from hyperformer_cli.starting.start import Request
 
 
 def template(columns: Sequence[str]) -> str:
@@ -59,17 +56,25 @@ def _flow(value: Any) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def recipe_text(name: str, task_file: Path, request: "Request", source: str, length: int, settings: Settings) -> str:
-    """A recipe that trains the task of `task_file` (beside the recipe) and the tasks beside it."""
-    file = f"{name}.yaml" if request.to == Path() else str(request.to / f"{name}.yaml")
-    tasks = _flow([task_file.name, *request.beside])
-    is_alone, is_nano = not request.beside, request.model == BUNDLED
+def recipe_text(
+    file: Path,
+    task_file: Path,
+    name: str,
+    model: str,
+    beside: Sequence[str],
+    source: str,
+    length: int,
+    settings: Settings,
+) -> str:
+    """A recipe (`file`) that trains the task of `task_file`, which lies beside it, and the tasks `beside` it."""
+    tasks = _flow([task_file.name, *beside])
+    is_alone, is_nano = not beside, model == BUNDLED
     shared = "it alone; tasks listed beside it share what they have in common" if is_alone else "one model for all"
     drawn = f"with the probability above, else by size^(1/{TEMPERATURE:g})"
     if settings.own_share is None:
         probability, drawn = "", f"by size^(1/{TEMPERATURE:g})"
     else:
-        probability = f"probabilities: {{{name}: {settings.own_share}}}, "
+        probability = f"probabilities: {_flow({name: settings.own_share})}, "
     per_step = "" if is_alone else f"; each step draws one task, {drawn}"
     kept = (
         "the nano T5 of the package, to try things out" if is_nano else "a name on the hub, or a folder; stays frozen"
@@ -79,7 +84,8 @@ def recipe_text(name: str, task_file: Path, request: "Request", source: str, len
 # Without training, what it would do and what is in the data: hyperformer train {file} --dry-run
 # Change any key here, or on the command line: hyperformer train {file} training.max_steps={2 * settings.max_steps}
 name: {_flow(name)}
-model: {{name: {_flow(request.model)}}}  # {kept}
+model:
+  name: {_flow(model)}  # {kept}
 adapter:
   method: hyperformer++  # or adapters: weights of its own for every task, without the shared hypernetwork
   reduction_factor: {settings.reduction_factor}  # smaller: larger adapters

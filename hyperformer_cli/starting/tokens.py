@@ -41,7 +41,8 @@ def _pieces(text: str, encoding: Encoding) -> int:
     tokenizer = encoding.tokenizer
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
     ids = [number for number in encoding.targets([text], UNLIMITED)[0] if number not in special]
-    return len(ids) if tokenizer.decode(ids, skip_special_tokens=True).strip() == text else 0
+    (read,) = tokenizer.batch_decode([ids], skip_special_tokens=True)
+    return len(ids) if read.strip() == text else 0
 
 
 def lengths_of(texts: Sequence[str], encoding: Encoding) -> np.ndarray:
