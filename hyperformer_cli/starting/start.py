@@ -111,11 +111,11 @@ def start(request: Request) -> Start:
     first = sheets["train"]
     text_columns, label, kind = _columns(request, list(sheets.values()))
     cleaned = clean(list(sheets.values()), text_columns, label, kind, are_split=len(sheets) > 1)
-    by_split = _by_split(cleaned, list(sheets), text_columns, label, kind, request)
-    counts = Counter(row[label] for rows in by_split.values() for row in rows) if kind != "text" else Counter()
+    counts = Counter(row[label] for rows in cleaned.rows for row in rows) if kind != "text" else Counter()
     if kind == "labels" and len(counts) < 2:
         found = ", ".join(counts) or "none"
         raise InputError(f"column '{label}' has fewer than two labels with {guesses.FEWEST} rows or more: {found}")
+    by_split = _by_split(cleaned, list(sheets), text_columns, label, kind, request)
     renamed = _new_names(text_columns, first.columns)
 
     others = [get_task(other) for other in request.beside]
