@@ -158,6 +158,7 @@ def _report(
     from hyperformer_cli.config.loading import build_recipe, load_recipe
     from hyperformer_cli.data.loading import tokenization_of
     from hyperformer_cli.data.report import report_on_rows
+    from hyperformer_cli.errors import InputError
 
     named = model or ("bundled" if task.is_bundled else None)
     origins = {"model": "--model"}
@@ -170,7 +171,12 @@ def _report(
         values |= {"tasks": [task.model_dump()]}
     values["data"] = {**values.get("data", {}), "source": source}
     settings = build_recipe(values, origins)
-    text_to_ids = tokenization_of(settings) if named or recipe else None
+    try:
+        text_to_ids = tokenization_of(settings) if named or recipe else None
+    except InputError:
+        if model is not None:
+            raise
+        text_to_ids = None  # the recipe's model is not on this machine
     prefix = settings.adapter.needs_task_prefix
     return report_on_rows(task, settings.data, settings.seed, prefix, text_to_ids, roles).as_dict()
 

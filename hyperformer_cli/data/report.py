@@ -109,19 +109,20 @@ def _report(
     tokenization: Tokenization | None,
     examples: list[Example],
 ) -> TaskReport:
-    limits, labels = None, []
+    limits = None
     encoding = None if tokenization is None else tokenization.encoding
+    labels = _labels(task, encoding)
     if tokenization is not None:
         longest_target = task.max_target_length or tokenization.max_target_length
         limits = {"input": tokenization.max_source_length, "target": longest_target}
-        labels = _labels(task, tokenization.encoding)
     splits = {role: _split_report(task, found, limits, encoding) for role, found in roles.items()}
     pairs = [(first, second) for i, first in enumerate(roles) for second in list(roles)[i + 1 :]]
     known = {role: _comparable(found, limits) for role, found in roles.items()}
     overlaps = {f"{a}/{b}": int(np.isin(known[b].inputs, known[a].inputs).sum()) for a, b in pairs}
     by_first: dict[str, list[str]] = {}
     for label in labels:
-        by_first.setdefault(label.pieces[0] if label.pieces else "", []).append(label.name)
+        if label.pieces:
+            by_first.setdefault(label.pieces[0], []).append(label.name)
     is_cut = any(found.is_cut for found in roles.values())
     warnings = [f"{task.name}: {text}" for text in data_warnings(task, splits, overlaps, labels, limits, is_cut)]
     shared = [names for names in by_first.values() if len(names) > 1]
@@ -178,14 +179,18 @@ def _label_counts(task: Task, found: Examined, counts: np.ndarray) -> dict[str, 
     return {}
 
 
-def _labels(task: Task, encoding: Encoding) -> list[LabelReport]:
+def _labels(task: Task, encoding: Encoding | None) -> list[LabelReport]:
+    return [
+        LabelReport(name, text, [] if encoding is None else _pieces(text, encoding))
+        for name, text in zip(task.label_names, task.label_texts, strict=True)
+    ]
+
+
+def _pieces(text: str, encoding: Encoding) -> list[str]:
     tokenizer = encoding.tokenizer
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-    found = []
-    for name, text in zip(task.label_names, task.label_texts, strict=True):
-        ids = [number for number in encoding.targets([text], UNLIMITED)[0] if number not in special]
-        found.append(LabelReport(name, text, list(tokenizer.convert_ids_to_tokens(ids))))
-    return found
+    ids = [number for number in encoding.targets([text], UNLIMITED)[0] if number not in special]
+    return list(tokenizer.convert_ids_to_tokens(ids))
 
 
 def _one_per_target(found: Examined) -> list[int]:

@@ -44,7 +44,10 @@ class SplitReport:
 
 @dataclass(frozen=True)
 class LabelReport:
-    """A label: the text that the model writes for it, and that text's pieces without the end of the sequence."""
+    """A label: the text that the model writes for it, and that text's pieces without the end of the sequence.
+
+    Without a tokenizer there are no pieces.
+    """
 
     name: str
     text: str

@@ -149,6 +149,16 @@ def test_a_label_of_many_tokens_is_warned_of(tmp_path: Path, tokenizer: Any) -> 
         assert report.shared_first == [["x", "y"]]
 
 
+def test_without_a_tokenizer_rows_and_labels_are_counted(tmp_path: Path) -> None:
+    splits = clean_splits()
+    splits["test"][0] = dict(splits["train"][0])
+    report = report_on_rows(make_task(tmp_path, splits), DataSection(), 42, False, None)
+    assert report.limits is None and report.shared_first == [] and report.examples == []
+    assert [(label.name, label.pieces) for label in report.labels] == [("a", []), ("b", [])]
+    assert report.splits["train"].labels == {"a": 30, "b": 30} and report.splits["train"].lengths == {}
+    assert [line.startswith("made: 1 of 20 test inputs") for line in report.warnings] == [True]
+
+
 def test_examples_are_what_the_model_sees(tmp_path: Path, tokenizer: Any) -> None:
     report, _ = both(make_task(tmp_path, clean_splits()), tokenizer, length=4)
     assert [example.target for example in report.examples[:2]] == ["a </s>", "b </s>"]
