@@ -11,6 +11,7 @@ from hyperformer_cli.cli import (
     evaluate,
     export,
     fewshot,
+    init,
     predict,
     prefetch,
     recipes,
@@ -40,6 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("init", epilog=init.EPILOG)(init.init)
 app.command("train", epilog=train.EPILOG)(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("fewshot", epilog=fewshot.EPILOG)(fewshot.fewshot)

@@ -8,27 +8,37 @@ if TYPE_CHECKING:
     from hyperformer_cli.config.recipe import Recipe
 
 
-def show_plan(recipe: "Recipe", as_json: bool, index: int | None = None, processes: int = 1) -> None:
-    """Prints the plan of a recipe, or of every cell of its sweep, or of one."""
+def show_plan(
+    recipe: "Recipe", as_json: bool, index: int | None = None, processes: int = 1, verbose: bool = False
+) -> None:
+    """Prints the plan of a recipe, or of every cell of its sweep, or of one; of a sweep without a report on the data.
+
+    `verbose` adds token ids, and examples of tasks other than the user's own.
+    """
     from hyperformer_cli.config.sweep import chosen_points
     from hyperformer_cli.training.plan import plan
 
     if recipe.sweep is None:
         found = plan(recipe, processes)
-        print_json(found) if as_json else _print_plan(found)
+        print_json(found) if as_json else _print_plan(recipe, found, verbose)
         return
     points = chosen_points(recipe, index)
-    plans = {number: {"cell": point.name, **plan(point.recipe, processes)} for number, point in points.items()}
+    plans = {
+        number: {"cell": point.name, **plan(point.recipe, processes, with_report=False)}
+        for number, point in points.items()
+    }
     if as_json:
         print_json({"name": recipe.name, "cells": list(plans.values())})
         return
     for number, found in plans.items():
         print(f"cell {number}: {found['cell']}")
-        _print_plan(found)
+        _print_plan(recipe, found, verbose)
 
 
-def _print_plan(found: dict[str, Any]) -> None:
+def _print_plan(recipe: "Recipe", found: dict[str, Any], verbose: bool) -> None:
+    from hyperformer_cli.cli.data_report import print_reports
     from hyperformer_cli.cli.tables import stdout_console, table
+    from hyperformer_cli.config.recipe_tasks import recipe_tasks
 
     console, parameters = stdout_console(), found["parameters"]
     columns = ("task", "train", "validation", "test", "share of steps")
@@ -45,3 +55,6 @@ def _print_plan(found: dict[str, Any]) -> None:
     )
     console.print(f"memory about {found['memory_gib_estimate']} GiB per process at full length")
     console.print(f"would write {found['output_dir']}")
+    if found["data"]:
+        own = {task.name for task in recipe_tasks(recipe) if task.files is not None}
+        print_reports(found["data"], examples_of=set(found["data"]) if verbose else own, with_ids=verbose)

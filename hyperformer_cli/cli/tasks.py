@@ -8,6 +8,9 @@ import typer
 from hyperformer_cli.cli.console import AsJson, new_file, print_json, reports_errors, write_copy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hyperformer_cli.schema.section import SplitName
     from hyperformer_cli.tasks.task import Task
 
 app = typer.Typer(help="List, show and copy tasks.", no_args_is_help=True)
@@ -62,15 +65,26 @@ def copy(
 def show(
     task: Annotated[str, typer.Argument(metavar="TASK", help="A task's name, or a YAML file with a task.")],
     source: Annotated[str | None, typer.Option("--data", help="hub, bundled or a folder: for a real example.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="The recipe that defines the task, if it is not shipped.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="The recipe that defines the task, or whose model and limits count.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Whose tokenizer counts tokens; by default the recipe's, or of bundled data bundled."),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Token ids of the examples too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show one task: source, splits and sizes, an example as the model sees it, label texts, metrics."""
+    """Show one task: source, splits and sizes, label texts, metrics; and, of data at hand, a report on the rows.
+
+    The report counts rows and labels, gives the lengths of the inputs beside the limit, finds duplicates and empty
+    texts, shows three examples as the model sees them, and warns of what will hurt.
+    """
     found, own_source = _find(task, recipe)
     shown = _describe(found)
     source = source or own_source
     if source or found.is_bundled:
-        shown |= _counted(found, source or "bundled")
+        shown |= _counted(found, source or "bundled", recipe, model)
     if as_json:
         print_json(shown)
         return
@@ -89,6 +103,10 @@ def show(
     console.print(f"metrics  {', '.join(shown['metrics'])}", soft_wrap=True)
     if found.similar_to:
         console.print(f"few-shot transfer starts from {found.similar_to}", soft_wrap=True)
+    if "data" in shown:
+        from hyperformer_cli.cli.data_report import print_reports
+
+        print_reports({found.name: shown["data"]}, examples_of=[found.name], with_ids=verbose)
 
 
 def _find(name: str, recipe: str | None) -> tuple["Task", str | None]:
@@ -110,8 +128,8 @@ def _find(name: str, recipe: str | None) -> tuple["Task", str | None]:
     return tasks[name], None if loaded.data.source == "hub" and tasks[name].files is None else loaded.data.source
 
 
-def _counted(task: "Task", source: str) -> dict[str, Any]:
-    """The sizes and the first row of the data at hand, without missing splits."""
+def _counted(task: "Task", source: str, recipe: str | None, model: str | None) -> dict[str, Any]:
+    """The sizes and the first row of the data at hand, and a report on them, without missing splits."""
     from hyperformer_cli.data.sources import load_rows
     from hyperformer_cli.data.splits import source_split_of
     from hyperformer_cli.errors import InputError
@@ -129,7 +147,38 @@ def _counted(task: "Task", source: str) -> dict[str, Any]:
     return {
         "splits": _splits(task, {split: table.num_rows for split, table in tables.items()}),
         "example": {"input": str(task.model_input(row, False)), "target": task.target_text(row)},
+        "data": _report(task, source, recipe, model, [r for r in SPLITS if source_split_of(task, r) in tables]),
     }
+
+
+def _report(
+    task: "Task", source: str, recipe: str | None, model: str | None, roles: "Sequence[SplitName]"
+) -> dict[str, Any]:
+    """The report on a task's rows by a recipe's settings, or by the default ones."""
+    from hyperformer_cli.config.loading import build_recipe, load_recipe
+    from hyperformer_cli.data.loading import tokenization_of
+    from hyperformer_cli.data.report import report_on_rows
+    from hyperformer_cli.errors import InputError
+
+    named = model or ("bundled" if task.is_bundled else None)
+    origins = {"model": "--model"}
+    if recipe is not None:
+        values, origins = load_recipe(recipe).given()
+        if model is not None:
+            values["model"], origins["model"] = {**values["model"], "name": model, "tokenizer": None}, "--model"
+    else:
+        values = {"name": task.name, "model": {"name": named or "none"}, "adapter": {"method": "hyperformer++"}}
+        values |= {"tasks": [task.model_dump()]}
+    values["data"] = {**values.get("data", {}), "source": source}
+    settings = build_recipe(values, origins)
+    try:
+        text_to_ids = tokenization_of(settings) if named or recipe else None
+    except InputError:
+        if model is not None:
+            raise
+        text_to_ids = None  # the recipe's model is not on this machine
+    prefix = settings.adapter.needs_task_prefix
+    return report_on_rows(task, settings.data, settings.seed, prefix, text_to_ids, roles).as_dict()
 
 
 def _splits(task: "Task", sizes: dict[str, int]) -> dict[str, dict[str, Any]]:

@@ -39,6 +39,9 @@ def train(
     nproc_per_node: Annotated[int, typer.Option(min=1, help="Processes (GPUs) to start on this machine.")] = 1,
     sweep_index: Annotated[int | None, typer.Option(help="Run only this cell of the recipe's sweep, from 0.")] = None,
     sweep_count: Annotated[bool, typer.Option("--sweep-count", help="Print the number of cells and stop.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="With --dry-run: examples of all tasks, and their token ids.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe, then evaluate the best checkpoint; start again to continue a run that was stopped.
@@ -60,7 +63,7 @@ def train(
     if loaded.sweep is None and not dry_run:
         RunFolder(Path(loaded.output_dir)).check_is_free_for(loaded)
     if dry_run:
-        show_plan(loaded, as_json, sweep_index, nproc_per_node)
+        show_plan(loaded, as_json, sweep_index, nproc_per_node, verbose)
         return
     if nproc_per_node > 1 and "RANK" not in os.environ:
         become_launcher(nproc_per_node)

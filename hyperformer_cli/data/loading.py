@@ -8,6 +8,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from hyperformer_cli.backbones import hub
 from hyperformer_cli.backbones.layouts import Layout
+from hyperformer_cli.backbones.source import recipe_family
 from hyperformer_cli.bundled import folder_of
 from hyperformer_cli.config.recipe import DataSection, Recipe
 from hyperformer_cli.data.encoding import DEFAULT_PROMPT, Encoding, OneSequence, TwoSequences
@@ -32,6 +33,19 @@ def tokenization(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, layout: Lay
     lengths = recipe.data.max_source_length, recipe.data.max_target_length
     encoding = make_encoding(tokenizer, layout, recipe.data.prompt, recipe.where("data.prompt"))
     return Tokenization(encoding, *lengths, task_prefix=recipe.adapter.needs_task_prefix)
+
+
+def tokenization_of(recipe: Recipe) -> Tokenization:
+    """The tokenization of a recipe's text by its model's tokenizer; see `tokenization` and `load_tokenizer`.
+
+    A folder with a tokenizer alone counts as an encoder-decoder's.
+    """
+    tokenizer = load_tokenizer(recipe)
+    named = recipe.model.name
+    if named is not None and hub.is_folder(named) and not (Path(folder_of(named)) / "config.json").is_file():
+        lengths = recipe.data.max_source_length, recipe.data.max_target_length
+        return Tokenization(TwoSequences(tokenizer), *lengths, task_prefix=recipe.adapter.needs_task_prefix)
+    return tokenization(recipe, tokenizer, recipe_family(recipe).layout)
 
 
 def make_encoding(

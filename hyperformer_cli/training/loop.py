@@ -12,6 +12,7 @@ from typing import Any
 
 from hyperformer_cli.adapters.counting import count_model
 from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.data.report import report_on_tokens, summary
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.engine.scoring import Evaluator, TaskEvaluation, all_details, all_scores, averages
 from hyperformer_cli.engine.step import LossFunction, OptimizerStep, PreparedStep, upcoming_steps
@@ -136,6 +137,8 @@ class Training:
         )
         self._warn_of_small_shares()
         checkpoint, faults = checkpoints.newest(self.run.path)
+        if checkpoint is None and self.accelerator.is_main_process:
+            self._report_data()
         self.accelerator.wait_for_everyone()
         if checkpoint is not None:
             self.state = restore_checkpoint(checkpoint, self.setup)
@@ -154,6 +157,15 @@ class Training:
         self.saved = self.state.step
         if recipe.training.report_to:
             self.accelerator.init_trackers(recipe.name, config={"recipe": str(recipe.as_dict())})
+
+    def _report_data(self) -> None:
+        """One line per task about its data, and one for everything that will hurt."""
+        for task in self.setup.tasks:
+            splits = {split: by_task[task.name] for split, by_task in self.setup.data.items()}
+            report = report_on_tokens(task, splits, self.setup.tokenization)
+            self.observer.reported(summary(report))
+            for warning in report.warnings:
+                self.observer.reported(f"warning: {warning}")
 
     def _log(self) -> None:
         start = time.perf_counter()

@@ -1,10 +1,9 @@
 """What a recipe would do, without doing it: `--dry-run`."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedConfig
+from transformers import AutoTokenizer, PreTrainedConfig
 
 from hyperformer_cli.adapters.counting import count_adapted
 from hyperformer_cli.backbones.configuration import backbone_config
@@ -15,8 +14,10 @@ from hyperformer_cli.bundled import folder_of
 from hyperformer_cli.config.cells import part_recipes
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
-from hyperformer_cli.data.loading import check_texts, load_tokenizer, tokenization
+from hyperformer_cli.data.loading import check_texts, checked_tokenizer, load_tokenizer, tokenization
+from hyperformer_cli.data.report import TaskReport, report_on_rows
 from hyperformer_cli.data.sizes import sizes_are, split_size
+from hyperformer_cli.data.tokenization import Tokenization
 from hyperformer_cli.engine.devices import check_trackers
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.schema.section import SPLITS
@@ -27,11 +28,12 @@ from hyperformer_cli.training.setup import check_batch, make_sampler
 _FLOAT32, _BFLOAT16 = 4, 2
 
 
-def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
+def plan(recipe: Recipe, processes: int = 1, with_report: bool = True) -> dict[str, Any]:
     """Resolves a recipe for so many processes: splits and their sizes, steps, parameters, an estimate of memory.
 
     The rows of folders are read and counted; for data on the hub the published sizes are used (`declared`). A model
-    or tokenizer on the hub is not looked at.
+    or tokenizer on the hub is not looked at, unless it is on this machine. `with_report` adds a report on the rows of
+    every task whose rows are counted; what it says of tokens needs the tokenizer.
 
     Raises:
         InputError: as training would.
@@ -42,8 +44,16 @@ def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
     tasks = recipe_tasks(recipe)
     check_libraries(metric for task in tasks for metric in task.metrics)
     shape = backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
-    _check_folders(recipe, tasks, family_of(shape))
-    sizes = {task.name: {split: split_size(recipe, task, split) for split in SPLITS} for task in tasks}
+    text_to_ids = _tokenization_at_hand(recipe, family_of(shape))
+    if text_to_ids is not None:
+        check_texts(tasks, text_to_ids)
+    _check_weights(recipe)
+    reports: dict[str, TaskReport] = {}
+    for task in tasks if with_report else ():
+        if sizes_are(recipe, [task]) == "counted":
+            prefix = recipe.adapter.needs_task_prefix
+            reports[task.name] = report_on_rows(task, recipe.data, recipe.seed, prefix, text_to_ids)
+    sizes = {task.name: _sizes(recipe, task, reports.get(task.name)) for task in tasks}
     runs = list(part_recipes(recipe).values())
     shares: list[float] = []
     for run in runs:
@@ -67,14 +77,37 @@ def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
         "epochs": round(examples / sum(own["train"] for own in sizes.values()), 2),
         "parameters": parameters,
         "memory_gib_estimate": round(_bytes(recipe, shape, parameters) / 2**30, 2),
+        "data": {name: report.as_dict() for name, report in reports.items()},
     }
 
 
-def _check_folders(recipe: Recipe, tasks: Sequence[Task], family: Family) -> None:
-    """Refuses folders without the tokenizer or the weights that training would load."""
-    name, named = recipe.model.name, recipe.model.tokenizer or recipe.model.name
+def _sizes(recipe: Recipe, task: Task, report: TaskReport | None) -> dict[str, int]:
+    if report is None:
+        return {split: split_size(recipe, task, split) for split in SPLITS}
+    return {split: found.rows for split, found in report.splits.items()}
+
+
+def _tokenization_at_hand(recipe: Recipe, family: Family) -> Tokenization | None:
+    """With the tokenizer of a folder, or of the hub's cache; None if it is not on this machine.
+
+    Raises:
+        InputError: a folder without the tokenizer that training would load.
+    """
+    named = recipe.model.tokenizer or recipe.model.name
     if named is not None and is_folder(named):
-        check_texts(tasks, tokenization(recipe, load_tokenizer(recipe), family.layout))
+        return tokenization(recipe, load_tokenizer(recipe), family.layout)
+    revision = "main" if recipe.model.tokenizer else recipe.model.revision
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(named, revision=revision, local_files_only=True)
+    except Exception:  # OSError, ValueError, and what the tokenizers library raises of its own
+        return None
+    where = f"{recipe.where('model.tokenizer')}: tokenizer '{named}'"
+    return tokenization(recipe, checked_tokenizer(tokenizer, where), family.layout)
+
+
+def _check_weights(recipe: Recipe) -> None:
+    """Refuses a folder without the weights that training would load."""
+    name = recipe.model.name
     if name is None or recipe.model.init == "random" or not is_folder(name):
         return
     folder = Path(folder_of(name))

@@ -27,7 +27,7 @@ def test_the_wheel_holds_rows_and_weights_and_no_code_that_made_them():
     assert {file for file in files if "__pycache__" not in file} == {
         "__init__.py",
         *(f"nano_t5/{name}" for name in weights),
-        *(f"{task}/{split}.parquet" for task in MINIATURE for split in ("train", "validation", "test")),
+        *(f"{task}/{split}.parquet" for task in (*MINIATURE, "tickets") for split in ("train", "validation", "test")),
     }
 
 
@@ -68,6 +68,7 @@ def test_the_quickstart_resolves_without_network():
     found = plan(load_recipe("quickstart"))
     assert found["sizes"] == "counted"
     assert len(found["tasks"]) == 6
+    assert [warning for report in found["data"].values() for warning in report["warnings"]] == []
 
 
 def test_the_bundled_model_brings_its_tokenizer():
