@@ -103,7 +103,7 @@ class Tokenization:
             inputs += self.tokenizer(texts, max_length=self.max_source_length, truncation=True)["input_ids"]
             target_texts += targets
         distinct = list(dict.fromkeys(target_texts))
-        length = task.max_target_length or self.max_target_length
+        length = self.target_length(task)
         encoded = self.tokenizer(text_target=distinct, max_length=length, truncation=True)["input_ids"]
         ids = dict(zip(distinct, encoded, strict=True))
         tokens = pa.list_(pa.int32())
@@ -114,10 +114,16 @@ class Tokenization:
         }
         return pa.table(table).combine_chunks()
 
+    def target_length(self, task: Task) -> int:
+        """Tokens at which the targets are cut. The reference's collator also cuts a translation's 300 at 128."""
+        if task.is_free_text:
+            return min(task.max_target_length or self.max_target_length, self.max_target_length)
+        return task.max_target_length or self.max_target_length
+
     def _key(self, task: Task, rows: Rows) -> str:
         parts = (
             FORMAT_VERSION, rows.fingerprint, tokenizer_fingerprint(self.tokenizer), self.max_source_length,
-            task.max_target_length or self.max_target_length, self.task_prefix and (task.prefix or task.name),
+            self.target_length(task), self.task_prefix and (task.prefix or task.name),
             task.template, task.target, task.label_texts, task.label_values, task.label_column, task.range,
         )  # fmt: skip
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
