@@ -102,6 +102,7 @@ def connected_hub(patch: pytest.MonkeyPatch, scratch: Path) -> Iterator[Hub]:
             "ENDPOINT": server.endpoint,
             "HUGGINGFACE_CO_URL_TEMPLATE": server.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
             "HF_HUB_OFFLINE": False, "HF_HUB_ETAG_TIMEOUT": 1,
+            "HF_HUB_DISABLE_XET": True,  # uploads by git's protocol for large files; the other is a server of its own
             "HF_HUB_CACHE": str(scratch / "hf"), "HF_TOKEN_PATH": str(scratch / "token"),
         }  # fmt: skip
         for name, value in changes.items():

@@ -89,6 +89,7 @@ class Machine:
     folder: Path
     hub: Hub
     token: str | None = None
+    first: "Done | None" = None
 
     @property
     def environment(self) -> dict[str, str]:

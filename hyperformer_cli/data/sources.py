@@ -29,11 +29,13 @@ class Rows:
         table: its columns.
         origin: file, or data set and split: what messages call it.
         fingerprint: changes whenever the content does.
+        commit: of the data set on the hub, if the rows are from there.
     """
 
     table: pa.Table
     origin: str
     fingerprint: str
+    commit: str | None = None
 
     def take(self, numbers: Sequence[int]) -> "Rows":
         """Some of the rows, in the order of their numbers."""
@@ -196,4 +198,4 @@ def _from_hub(task: Task, split: str) -> Rows:
     except InputError as error:
         origin = "/".join(filter(None, (task.path, task.configuration)))
         raise InputError(f"task '{task.name}': data set {origin} (split {split}): {error}") from error
-    return Rows(found.table, f"{task.path} ({split})", found.fingerprint)
+    return Rows(found.table, f"{task.path} ({split})", found.fingerprint, found.commit)

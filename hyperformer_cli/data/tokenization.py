@@ -31,12 +31,13 @@ class TokenizedSplit:
     Attributes:
         table: columns `input_ids` and `target_ids` (lists of int32) and `target` (text), one chunk each.
         rows: which of the table's rows, in order.
-        fingerprint: of the rows that were tokenised; see `data.sources.Rows`.
+        fingerprint, commit: of the rows that were tokenised; see `data.sources.Rows`.
     """
 
     table: pa.Table
     rows: np.ndarray
     fingerprint: str
+    commit: str | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -94,7 +95,7 @@ class Tokenization:
                 raise HyperformerError(
                     f"{cached}: differs from what was written; set HYPERFORMER_CACHE to another disk"
                 )
-        return TokenizedSplit(table, np.arange(table.num_rows), rows.fingerprint)
+        return TokenizedSplit(table, np.arange(table.num_rows), rows.fingerprint, rows.commit)
 
     def _tokenize(self, task: Task, rows: Rows) -> pa.Table:
         inputs: list[list[int]] = []

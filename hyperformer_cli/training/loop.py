@@ -59,7 +59,8 @@ def train(recipe: Recipe, observer: Observer = SILENT) -> RunFolder:
         if accelerator.is_main_process:
             stack.enter_context(run.lock())
             run.claim(recipe)
-            write_json(run.environment_file, describe_environment(accelerator.num_processes))
+            environment = describe_environment(accelerator.num_processes)
+            write_json(run.environment_file, {**environment, "data_sets": setup.data_sets()})
         accelerator.wait_for_everyone()
         stop = stack.enter_context(StopRequest().listening())
         Training(recipe, setup, run, observer, stop).run_to_the_end()

@@ -66,6 +66,15 @@ class Setup:
             for task in self.tasks
         }
 
+    def data_sets(self) -> dict[str, str]:
+        """The commits of the data sets that came from the hub, by their names there."""
+        return {
+            str(task.path): commit
+            for task in self.tasks
+            for by_task in self.data.values()
+            if (commit := by_task[task.name].commit) is not None
+        }
+
 
 def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
     """Loads and builds everything, in an order that finds mistakes soon.
