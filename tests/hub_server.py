@@ -61,7 +61,7 @@ class Hub:
         requests: method and path of every request about repositories.
         fault: `401` and other status codes, `hang`, `reset`, or `truncate` (the end of a file is missing).
         after: requests that are answered before the fault.
-        only: a pattern that a request's path must match for the fault; all do by default.
+        only: a pattern that a request's method and path must match for the fault; all do by default.
         unknown: other requests, which are answered with 404, such as the client's lists of programs that use it.
     """
 
@@ -153,7 +153,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(404, {"error": "not found"})
         self.hub.requests.append((self.command, self.path))
         fault = self.hub.fault
-        if fault and len(self.hub.requests) > self.hub.after and re.search(self.hub.only, self.where):
+        if (
+            fault
+            and len(self.hub.requests) > self.hub.after
+            and re.search(self.hub.only, f"{self.command} {self.where}")
+        ):
             if fault == "hang":
                 self.hub.closing.wait(120)
                 self.close_connection = True
@@ -262,7 +266,7 @@ class _Handler(BaseHTTPRequestHandler):
         first = int(start[1]) if start else 0
         if first:
             headers["Content-Range"] = f"bytes {first}-{len(data) - 1}/{len(data)}"
-        cut = self.hub.fault == "truncate" and re.search(self.hub.only, self.where) and self.command == "GET"
+        cut = self.hub.fault == "truncate" and re.search(self.hub.only, f"GET {self.where}") and self.command == "GET"
         self._send(206 if first else 200, data[first:], headers, sent=len(data[first:]) // 2 if cut else None)
 
     def _lfs_batch(self) -> None:

@@ -149,6 +149,14 @@ class ModelCopy:
         files = self.loaded.get(loader)
         return files is not None and files.items() <= _sizes(self.folder).items()
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether a loader has found weights, and all of them are there."""
+        return any(
+            self.has(loader) and any(file.endswith((".safetensors", ".bin")) for file in files)
+            for loader, files in self.loaded.items()
+        )
+
     def with_loaded(self, loader: str) -> "ModelCopy":
         return replace(self, loaded={**self.loaded, loader: _sizes(self.folder)})
 
@@ -246,6 +254,8 @@ def _without_hub(load: Callable[..., Any], name: str, revision: str, reason: Hub
     try:
         loaded = load(name, revision=revision, local_files_only=True, **options)
     except Exception as error:
+        if reason.status is not None:
+            raise InputError(f"cannot be loaded: {reason}") from reason
         raise InputError(
             f"is not on this machine and {reason}: give a folder with it (model.name=FOLDER in a recipe, --backbone "
             "FOLDER for a run), or run once with a connection"

@@ -97,6 +97,19 @@ class BackboneSource:
         return asdict(self)
 
 
+def fetch_backbone(source: BackboneSource) -> None:
+    """Downloads a backbone that is on the hub and not complete on this machine.
+
+    Raises:
+        InputError: as `load_backbone`.
+    """
+    if source.init == "random" or source.name is None or hub.is_folder(source.name):
+        return
+    copy = hub.ModelCopy.find(source.name, source.revision)
+    if copy is None or not copy.has_weights or hub.wants_refresh():
+        load_backbone(source)
+
+
 def load_backbone(source: BackboneSource) -> PreTrainedModel:
     """Loads or builds a backbone, in float32: attaching a method rounds what it freezes to `source.dtype`.
 

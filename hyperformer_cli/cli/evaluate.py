@@ -5,7 +5,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from hyperformer_cli.cli.console import AsJson, Backbone, Overrides, is_main_process, names, print_json, reports_errors
+from hyperformer_cli.cli.console import (
+    AsJson,
+    Backbone,
+    Device,
+    Overrides,
+    is_main_process,
+    names,
+    on_device,
+    print_json,
+    reports_errors,
+)
 
 
 @reports_errors
@@ -17,19 +27,21 @@ def evaluate(
     tasks: Annotated[str | None, typer.Option(help="Comma-separated; by default all of the run's.")] = None,
     weights: Annotated[Literal["best", "last"], typer.Option(help="Which of the run's weights to evaluate.")] = "best",
     backbone: Backbone = None,
+    device: Device = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run again, on any split, tasks or data (--set data.source=FOLDER)."""
     from hyperformer_cli.runs.folder import RunFolder
 
-    RunFolder(run).recipe(overrides or ())  # says what is wrong before torch is imported, which takes seconds
+    changes = on_device(overrides, device)
+    RunFolder(run).recipe(changes)  # says what is wrong before torch is imported, which takes seconds
     from hyperformer_cli.cli.progress import make_observer
     from hyperformer_cli.cli.tables import print_results
     from hyperformer_cli.evaluation.evaluate_run import evaluate_run
     from hyperformer_cli.runs.opened import OpenedRun
 
-    chosen, trained = names(tasks, "--tasks"), OpenedRun(run, weights, backbone, overrides or ())
+    chosen, trained = names(tasks, "--tasks"), OpenedRun(run, weights, backbone, changes)
     with make_observer() as observer:
         results = evaluate_run(trained, split, chosen, observer)
     if not is_main_process():

@@ -40,6 +40,9 @@ class LineObserver(Observer):
     def reported(self, line: str) -> None:
         typer.echo(line, err=True)
 
+    def warned(self, line: str) -> None:
+        typer.secho(f"WARNING: {line}", err=True, fg="red", bold=True)
+
 
 class PlainProgress(LineObserver):
     """One line per event, for logs."""
@@ -56,6 +59,7 @@ class PlainProgress(LineObserver):
         self.last_step, self.first_step, self.start = run.max_steps, 0, time.monotonic()
         training = sum(sizes["train"] for sizes in run.examples.values())
         self.reported(f"{run.name}: {len(run.examples)} tasks, {training:,} training examples; {_trained(run)}")
+        self.reported(f"on {run.devices}")
 
     def resumed(self, step: int) -> None:
         self.first_step = step
@@ -99,7 +103,7 @@ class LiveProgress(Observer):
 
     def started(self, run: RunStart) -> None:
         self.bars.update(self.steps, description=run.name, total=run.max_steps)
-        self.status = _trained(run)
+        self.status = f"{_trained(run)} on {run.devices}"
         columns = ("task", "train", "validation", "test")
         rows = [(task, *map(sizes.get, columns[1:])) for task, sizes in run.examples.items()]
         self.losses = table("examples", columns, rows)
@@ -129,6 +133,9 @@ class LiveProgress(Observer):
 
     def reported(self, line: str) -> None:
         self.console.print(line)
+
+    def warned(self, line: str) -> None:
+        self.console.print(f"WARNING: {line}", style="bold red")
 
 
 def _trained(run: RunStart) -> str:

@@ -107,6 +107,9 @@ class TrainingSection(Section):
     `replicas` are those of the experiment, whatever the number of processes: the reference summed the loss over each
     GPU's rows and averaged over its 4 GPUs, so with `loss_reduction: sum` the sum over the batch is divided by
     `replicas`, and `protocol: reference` draws for so many.
+
+    On a GPU `tf32` multiplies float32 matrices faster and less exactly, and `deterministic: false` allows kernels whose
+    sums depend on the order of threads: long inputs take less memory, and a resumed run is not bit for bit the same.
     """
 
     max_steps: Positive = 65536
@@ -120,6 +123,9 @@ class TrainingSection(Section):
     loss_reduction: Literal["sum", "mean"] = "sum"
     max_grad_norm: float | None = Field(default=1.0, gt=0)
     precision: Literal["float32", "bfloat16"] = "float32"
+    tf32: bool = False
+    deterministic: bool = True
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     compile: bool = False
     save_every: Positive = 1000
     keep_checkpoints: Positive = 2

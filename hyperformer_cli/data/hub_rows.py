@@ -56,7 +56,8 @@ def load_hub_rows(path: str, configuration: str | None, revision: str, split: st
         if error.status is not None:
             raise InputError(str(error)) from error
         raise InputError(
-            f"it is not on this machine and {error}; set data.source to a folder of files, or run once with a connection"
+            f"it is not on this machine and {error}; set data.source to a folder of files, or run once with a "
+            "connection"
         ) from error
     if commit is not None:
         _keep(record, {"path": path, "configuration": configuration, "revision": revision, "commit": commit}, splits)

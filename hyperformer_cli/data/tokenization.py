@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,14 +12,12 @@ import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.data.sources import Rows
+from hyperformer_cli.data.token_table import TokenizedRows, read_token_table, write_token_table
 from hyperformer_cli.errors import HyperformerError, InputError
-from hyperformer_cli.storage.atomic import atomic_path
 from hyperformer_cli.storage.cache import cache_root
 from hyperformer_cli.tasks.task import Task
 
 FORMAT_VERSION = 2
-_HEADER = b"hyperformer tokens".ljust(32)  # then the SHA-256 of all that follows, an Arrow file
-_log = logging.getLogger(__name__)
 _CHUNK = 4096  # rows tokenised at a time
 
 
@@ -83,37 +80,33 @@ class Tokenization:
             InputError: a row without text, or with a label that the task does not have; file and row are named.
         """
         cached = cache_folder() / f"{self._key(task, rows)}.tokens"
-        table = _read(cached)
+        table = read_token_table(cached)
         if table is None:
             try:
-                _write(cached, self._tokenize(task, rows))
+                write_token_table(cached, self._tokenize(task, rows))
             except OSError as error:
                 reason = f"cannot be written ({error.strerror}); set HYPERFORMER_CACHE"
                 raise InputError(f"{cached.parent}: {reason}") from error
-            table = _read(cached)
+            table = read_token_table(cached)
             if table is None:
                 raise HyperformerError(
                     f"{cached}: differs from what was written; set HYPERFORMER_CACHE to another disk"
                 )
         return TokenizedSplit(table, np.arange(table.num_rows), rows.fingerprint, rows.commit)
 
-    def _tokenize(self, task: Task, rows: Rows) -> pa.Table:
-        inputs: list[list[int]] = []
-        target_texts: list[str] = []
+    def _tokenize(self, task: Task, rows: Rows) -> Iterator[TokenizedRows]:
+        known: dict[str, list[int]] = {}  # a task has few labels, but may have as many texts as rows
         for texts, targets in formatted_rows(task, rows, self.task_prefix):
-            inputs += self.tokenizer(texts, max_length=self.max_source_length, truncation=True)["input_ids"]
-            target_texts += targets
-        distinct = list(dict.fromkeys(target_texts))
-        length = self.target_length(task)
-        encoded = self.tokenizer(text_target=distinct, max_length=length, truncation=True)["input_ids"]
-        ids = dict(zip(distinct, encoded, strict=True))
-        tokens = pa.list_(pa.int32())
-        table = {
-            "input_ids": pa.array(inputs, tokens),
-            "target_ids": pa.array([ids[text] for text in target_texts], tokens),
-            "target": pa.array(target_texts, pa.string()),
-        }
-        return pa.table(table).combine_chunks()
+            known = known if len(known) < _CHUNK else {}
+            if new := list(dict.fromkeys(text for text in targets if text not in known)):
+                known |= zip(new, self._target_ids(task, new), strict=True)
+            yield TokenizedRows(self._input_ids(texts), [known[text] for text in targets], targets)
+
+    def _input_ids(self, texts: list[str]) -> list[list[int]]:
+        return self.tokenizer(texts, max_length=self.max_source_length, truncation=True)["input_ids"]
+
+    def _target_ids(self, task: Task, texts: list[str]) -> list[list[int]]:
+        return self.tokenizer(text_target=texts, max_length=self.target_length(task), truncation=True)["input_ids"]
 
     def target_length(self, task: Task) -> int:
         """Tokens at which the targets are cut. The reference's collator also cuts a translation's 300 at 128."""
@@ -128,36 +121,6 @@ class Tokenization:
             task.template, task.target, task.label_texts, task.label_values, task.label_column, task.range,
         )  # fmt: skip
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-
-
-def _read(path: Path) -> pa.Table | None:
-    """A cached table, mapped into memory; None if it is missing or damaged, which is logged.
-
-    Its checksum is verified every time: 100 MB, more than GLUE's longest split, take about 0.1 s.
-    """
-    start = len(_HEADER) + hashlib.sha256().digest_size
-    try:
-        content = pa.memory_map(str(path)).read_buffer()
-    except FileNotFoundError:
-        return None
-    except (OSError, pa.ArrowException) as error:
-        _log.warning("%s: the cached tokens cannot be read (%s); they are made anew", path, error)
-        return None
-    # The start of an Arrow file must be aligned to 64 bytes, and is.
-    if content[:start].to_pybytes() != _HEADER + hashlib.sha256(content[start:]).digest():
-        _log.warning("%s: the cached tokens are damaged; they are made anew", path)
-        return None
-    return pa.ipc.open_file(content[start:]).read_all()
-
-
-def _write(path: Path, table: pa.Table) -> None:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    content = sink.getvalue()
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        file.write(_HEADER + hashlib.sha256(content).digest())
-        file.write(content)
 
 
 def cache_folder() -> Path:

@@ -63,7 +63,7 @@ def _evaluate_model(
 ) -> tuple[list[dict[str, Any]], dict[str, dict[str, float]]]:
     """The scores of one model on each split, and their averages."""
     chosen = [task for name, task in run.tasks.items() if not tasks or name in tasks]
-    accelerator = make_accelerator(run.recipe.training.precision)
+    accelerator = make_accelerator(run.recipe.training)
     model = run.model.to(accelerator.device)
     evaluator = Evaluator(model, run.tokenizer, accelerator, run.recipe.evaluation, observer)
     scores: list[dict[str, Any]] = []

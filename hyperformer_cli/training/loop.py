@@ -11,9 +11,10 @@ from typing import Any
 
 from hyperformer_cli.adapters.counting import count_model
 from hyperformer_cli.config.recipe import Recipe
-from hyperformer_cli.engine.devices import make_accelerator
+from hyperformer_cli.engine.devices import describe_devices, device_warnings, make_accelerator
 from hyperformer_cli.engine.scoring import Evaluator, averages
 from hyperformer_cli.engine.step import LossFunction, OptimizerStep
+from hyperformer_cli.engine.together import ends_with_the_others
 from hyperformer_cli.observer import SILENT, Observer, RunStart
 from hyperformer_cli.runs import checkpoints
 from hyperformer_cli.runs.environment import describe_environment
@@ -46,7 +47,7 @@ def train(recipe: Recipe, observer: Observer = SILENT) -> RunFolder:
         Stopped: by a signal, after saving.
     """
     run = RunFolder(Path(recipe.output_dir))
-    accelerator = make_accelerator(recipe.training.precision, run.path, recipe.training.report_to)
+    accelerator = make_accelerator(recipe.training, run.path, recipe.training.report_to)
     observer = observer if accelerator.is_main_process else SILENT
     if run.is_complete():
         run.claim(recipe)
@@ -56,6 +57,7 @@ def train(recipe: Recipe, observer: Observer = SILENT) -> RunFolder:
         observer.reported(f"{run.results_file} is damaged; the run is evaluated again")
     setup = prepare(recipe, accelerator)  # before the folder exists: a recipe that cannot run leaves nothing behind
     with contextlib.ExitStack() as stack:
+        stack.enter_context(ends_with_the_others(accelerator))
         if accelerator.is_main_process:
             stack.enter_context(run.lock())
             run.claim(recipe)
@@ -123,8 +125,17 @@ class Training:
             task.name: {split: len(data[split][task.name]) for split in data} for task in self.setup.tasks
         }
         self.observer.started(
-            RunStart(recipe.name, recipe.adapter.method, recipe.training.max_steps, self.parameters, examples)
+            RunStart(
+                recipe.name,
+                recipe.adapter.method,
+                recipe.training.max_steps,
+                self.parameters,
+                examples,
+                describe_devices(self.accelerator, recipe.training),
+            )
         )
+        for warning in device_warnings(self.accelerator, recipe.training, int(self.parameters["backbone"])):
+            self.observer.warned(warning)
         checkpoint, faults = checkpoints.newest(self.run.path)
         self.accelerator.wait_for_everyone()
         if checkpoint is not None:

@@ -1,7 +1,5 @@
 """What a run needs before its first step: model, tokenizer, data, sampler, optimizer, devices."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
@@ -15,12 +13,13 @@ from transformers import PreTrainedTokenizerBase
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.adapters.stored import describe
 from hyperformer_cli.backbones.identity import FolderState, known_frozen_hash
-from hyperformer_cli.backbones.source import BackboneSource, load_backbone
+from hyperformer_cli.backbones.source import BackboneSource, fetch_backbone, load_backbone
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
 from hyperformer_cli.data.loading import DatasetsByTask, check_texts, load_splits, load_tokenizer
 from hyperformer_cli.data.sampling import BatchSampler, ReferenceSampler, TemperatureSampler
 from hyperformer_cli.engine.optimizer import make_optimizer
+from hyperformer_cli.engine.together import main_process_first
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.schema.section import SplitName
 from hyperformer_cli.storage.trained import Description
@@ -84,10 +83,12 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
     """
     tasks = recipe_tasks(recipe)
     check_batch(recipe, accelerator.num_processes)
-    tokenizer = load_tokenizer(recipe)
-    check_texts(tasks, recipe.adapter.needs_task_prefix, tokenizer, recipe.data)
     splits: list[SplitName] = ["train", "validation", *recipe.evaluation.splits]
-    with _main_process_first(accelerator):  # the others read what it tokenised
+    with main_process_first(accelerator):  # the others read what it downloaded and tokenised
+        tokenizer = load_tokenizer(recipe)
+        check_texts(tasks, recipe.adapter.needs_task_prefix, tokenizer, recipe.data)
+        if accelerator.num_processes > 1:
+            fetch_backbone(BackboneSource.from_recipe(recipe))
         data = {split: load_splits(recipe, tasks, split, tokenizer) for split in dict.fromkeys(splits)}
     training = [data["train"][task.name] for task in tasks]
     lengths = [split.input_lengths() for split in training] if recipe.data.sampling.length_grouping else None
@@ -108,18 +109,6 @@ def check_batch(recipe: Recipe, processes: int) -> None:
     if size % processes:
         at = recipe.where("training.batch_size")
         raise InputError(f"{at}: training.batch_size: {size} does not divide over {processes} processes")
-
-
-@contextmanager
-def _main_process_first(accelerator: Accelerator) -> Iterator[None]:
-    """As accelerate's, but after an error in the first process the others continue, and find the same error."""
-    if not accelerator.is_main_process:
-        accelerator.wait_for_everyone()
-    try:
-        yield
-    finally:
-        if accelerator.is_main_process:
-            accelerator.wait_for_everyone()
 
 
 def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> AdaptedModel:

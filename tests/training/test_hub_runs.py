@@ -120,7 +120,7 @@ def test_a_first_start_at_a_hub_with_a_fault(fault: str, said: str, world: Hub, 
 @pytest.mark.parametrize("fault", ["401", "503", "hang", "reset", "truncate"])
 def test_a_fault_in_the_middle_of_the_data(fault: str, world: Hub, machine: Machine, tmp_path: Path) -> None:
     new = Machine(tmp_path / "new", world)
-    with world.failing(fault, only=r"cola/train.*parquet$"):
+    with world.failing(fault, only=r"^GET .*cola/train.*parquet$"):
         done = new._run([*PYTHON, LOAD, "cola"], None, {})
     print(f"data, {fault}: exit {done.code}, {done.seconds:.1f} s, {len(done.requests)} requests: {done.stderr}")
     assert done.code == 1 and "task 'cola': data set nyu-mll/glue/cola" in done.stderr
