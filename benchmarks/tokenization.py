@@ -1,7 +1,7 @@
 """Time and memory of a first and a second start's tokenisation:   python benchmarks/tokenization.py
 
-Tokenises generated rows of one task in a fresh cache, in a process of its own, then again from the cache. The default is
-the size of Yelp's training split: 560,000 reviews of 130 words, cut at 128 tokens. `--rows 950000 --words 30` is the
+Tokenises generated rows of one task in a fresh cache, in a process of its own, then again from the cache. The default
+is the size of Yelp's training split: 560,000 reviews of 130 words, cut at 128 tokens. `--rows 950000 --words 30` is the
 size of GLUE. By default words are looked up in a table, which takes little time, so that what is seen is ours;
 `--tokenizer FOLDER` takes a real one.
 """

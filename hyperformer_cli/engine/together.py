@@ -7,6 +7,7 @@ first start of a run may download and tokenise for hours, and a collective that 
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -20,7 +21,8 @@ from hyperformer_cli.errors import HyperformerError, InputError
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)  # that processes may be apart in training and evaluation
 FIRST_TIMEOUT = timedelta(days=2)
-_FAILURE, _LOOK_SECONDS, _LAST_WORD_SECONDS = "hyperformer/failure", 1.0, 10.0
+_FAILURE = "hyperformer/failure"
+_LOOK_SECONDS, _HEARD_SECONDS, _LAST_WORD_SECONDS = 1.0, 5.0, 10.0
 _turns = count()  # every process takes the same turns
 
 
@@ -41,19 +43,16 @@ def main_process_first(accelerator: Accelerator) -> Iterator[None]:
         return
     store, key = _store(), f"hyperformer/first/{next(_turns)}"
     if accelerator.is_main_process:
-        outcome = "done"
         try:
             yield
         except BaseException as error:
-            outcome = _message(error)
+            _tell(store, key, _message(error), accelerator.num_processes)
             raise
-        finally:
-            with suppress(RuntimeError):
-                store.set(key, outcome)
+        store.set(key, "done")
         return
     try:
         store.wait([key], FIRST_TIMEOUT)
-        outcome = store.get(key).decode()
+        outcome = _hear(store, key)
     except RuntimeError as error:
         raise HyperformerError("the first process has gone; it was killed, or its machine failed") from error
     if outcome != "done":
@@ -81,11 +80,11 @@ def ends_with_the_others(accelerator: Accelerator) -> Iterator[None]:
         yield
     except HyperformerError as error:
         if error.exit_code < 128:  # a signal stops all of them, each by itself
-            _leave(store, rank, _message(error))
+            _leave(store, accelerator, _message(error))
         raise
     except Exception as error:
         if not isinstance(error, RuntimeError) or not _is_of_connection(error):
-            _leave(store, rank, _message(error))
+            _leave(store, accelerator, _message(error))
             raise
         over.wait(_LOOK_SECONDS)  # whose connection broke may be about to say why
         failure = _failure(store, rank)
@@ -107,17 +106,33 @@ def _is_of_connection(error: RuntimeError) -> bool:
     return any(word in text for word in ("gloo", "nccl", "connection closed by peer", "connection reset"))
 
 
-def _leave(store: Store, rank: int, message: str) -> None:
+def _tell(store: Store, key: str, message: str, processes: int) -> None:
+    """Leaves a message, and waits a little until the others have read it: the store may end with this process."""
+    with suppress(RuntimeError):
+        store.set(key, message)
+        deadline = time.monotonic() + _HEARD_SECONDS
+        while store.add(f"{key}/heard", 0) < processes - 1 and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+def _hear(store: Store, key: str) -> str:
+    message = store.get(key).decode()
+    store.add(f"{key}/heard", 1)
+    return message
+
+
+def _leave(store: Store, accelerator: Accelerator, message: str) -> None:
+    """Says what this process failed of, unless another has failed before it."""
     with suppress(RuntimeError):
         if not store.check([_FAILURE]):
-            store.set(_FAILURE, f"{rank} {message}")
+            _tell(store, _FAILURE, f"{accelerator.process_index} {message}", accelerator.num_processes)
 
 
 def _failure(store: Store, own: int) -> str | None:
     """What another process failed of; None if none has."""
     with suppress(RuntimeError):
         if store.check([_FAILURE]):
-            rank, _, message = store.get(_FAILURE).decode().partition(" ")
+            rank, _, message = _hear(store, _FAILURE).partition(" ")
             return None if int(rank) == own else f"process {rank}: {message}"
     return None
 
