@@ -132,8 +132,8 @@ def _failure(store: Store, own: int) -> str | None:
     """What another process failed of; None if none has."""
     with suppress(RuntimeError):
         if store.check([_FAILURE]):
-            rank, _, message = _hear(store, _FAILURE).partition(" ")
-            return None if int(rank) == own else f"process {rank}: {message}"
+            rank = store.get(_FAILURE).decode().partition(" ")[0]
+            return None if int(rank) == own else f"process {_hear(store, _FAILURE).replace(' ', ': ', 1)}"
     return None
 
 
