@@ -47,6 +47,7 @@ def main() -> None:
 def measure(folder: Path) -> None:
     from transformers import AutoTokenizer
 
+    from hyperformer_cli.data.encoding import TwoSequences
     from hyperformer_cli.data.sources import load_rows
     from hyperformer_cli.data.tokenization import Tokenization
     from hyperformer_cli.tasks.registry import get_task
@@ -56,7 +57,7 @@ def measure(folder: Path) -> None:
     before, start, used = peak(), time.monotonic(), time.process_time()
     rows = load_rows(task, "train", str(folder))
     loaded = peak()
-    split = Tokenization(tokenizer, 128, 128, False).apply(task, rows)
+    split = Tokenization(TwoSequences(tokenizer), 128, 128, False).apply(task, rows)
     tokens = int(split.input_lengths().sum())
     seconds, cpu = time.monotonic() - start, time.process_time() - used
     print(

@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from hyperformer_cli.backbones import hub
 from hyperformer_cli.backbones.configuration import backbone_config, build_backbone
 from hyperformer_cli.backbones.families import auto_class, family_of
+from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.bundled import folder_of
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.errors import InputError
@@ -108,6 +109,15 @@ def fetch_backbone(source: BackboneSource) -> None:
     copy = hub.ModelCopy.find(source.name, source.revision)
     if copy is None or not copy.has_weights or hub.wants_refresh():
         load_backbone(source)
+
+
+def recipe_family(recipe: Recipe) -> Family:
+    """The family of a recipe's backbone, by its configuration.
+
+    Raises:
+        InputError: no such model, or no family covers it.
+    """
+    return family_of(backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision))
 
 
 def load_backbone(source: BackboneSource) -> PreTrainedModel:

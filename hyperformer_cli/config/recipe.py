@@ -13,7 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr, ValidationI
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.config.fewshot import FewshotSection, Seed
 from hyperformer_cli.config.task_entries import TaskEntry, entry_name
-from hyperformer_cli.schema.section import Distinct, Positive, Section, SplitName
+from hyperformer_cli.schema.section import LARGEST, Distinct, Positive, Section, SplitName
 
 Tracker = Literal["tensorboard", "wandb", "mlflow", "comet_ml", "clearml", "aim", "trackio"]
 
@@ -70,6 +70,8 @@ class ModelSection(Section):
             raise ValueError("init: random needs a name or a config")
         if self.name is None and self.tokenizer is None:
             raise ValueError("tokenizer is needed where the model has no name")
+        if self.init == "pretrained" and self.config:
+            raise ValueError("config replaces values of a model without weights; it needs init: random")
         return self
 
 
@@ -84,7 +86,8 @@ class SamplingSection(Section):
 class DataSection(Section):
     """Where examples come from and how they are cut. `source` is `hub`, `bundled` (the miniature) or a folder.
 
-    A folder holds `<task>/<split>.<format>`, the format parquet, jsonl, csv or tsv.
+    A folder holds `<task>/<split>.<format>`, the format parquet, jsonl, csv or tsv. `prompt` is for decoder-only
+    models: a text around `{input}`, behind which the target follows, or `chat` for the tokenizer's chat template.
     """
 
     source: str = "hub"
@@ -92,7 +95,15 @@ class DataSection(Section):
     max_source_length: Positive = 128
     max_target_length: Positive = 128
     samples_per_task: Positive | None = None
+    prompt: str | None = None
     sampling: SamplingSection = SamplingSection()
+
+    @field_validator("prompt")
+    @classmethod
+    def _prompt_holds_the_input_once(cls, value: str | None) -> str | None:
+        if value is not None and value != "chat" and value.count("{input}") != 1:
+            raise ValueError("write {input} once, where a task's input goes, or chat for the tokenizer's chat template")
+        return value
 
     @model_validator(mode="after")
     def _reference_draws_as_it_does(self) -> "DataSection":
@@ -118,7 +129,7 @@ class TrainingSection(Section):
     replicas: Positive = 1
     learning_rate: float = Field(default=3e-4, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup_steps: int = Field(default=500, ge=0)
+    warmup_steps: int = Field(default=500, ge=0, le=LARGEST)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     loss_reduction: Literal["sum", "mean"] = "sum"
     max_grad_norm: float | None = Field(default=1.0, gt=0)
@@ -147,7 +158,7 @@ class EvaluationSection(Section):
     """
 
     every: Positive = 1000
-    splits: list[SplitName] = Field(default=["validation", "test"])
+    splits: Annotated[list[SplitName], Distinct] = Field(default=["validation", "test"])
     metric: Literal["average"] = "average"
     method: Literal["generate"] = "generate"
     num_beams: Positive | None = None
@@ -229,7 +240,10 @@ class Recipe(Section):
     @field_validator("output_dir")
     @classmethod
     def _named_after_the_recipe(cls, value: str, info: ValidationInfo) -> str:
-        folder = value or str(Path("outputs") / info.data.get("name", "run"))
+        name = info.data.get("name", "run")
+        if not value and (Path(name).is_absolute() or ".." in Path(name).parts):
+            raise ValueError(f"the name {name!r} leads out of outputs/; give an output_dir")
+        folder = value or str(Path("outputs") / name)
         for part in Path(folder).parts:
             if len(part.encode(errors="replace")) > _LONGEST_PART:
                 raise ValueError(f"{part[:20]}... is too long for a folder's name ({len(part)} characters)")

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.storage.atomic import atomic_path
+from hyperformer_cli.storage.atomic import atomic_path, writing
 
 _HEADER = b"hyperformer tokens".ljust(32)  # then the SHA-256
 _START = len(_HEADER) + hashlib.sha256().digest_size  # of the Arrow file: it must be aligned to 64 bytes, and is
@@ -39,7 +39,7 @@ def write_token_table(path: Path, parts: Iterable[TokenizedRows]) -> None:
         OSError: they cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _Spool(path.parent) as inputs, _Spool(path.parent) as target_ids:
+    with writing(path), _Spool(path.parent) as inputs, _Spool(path.parent) as target_ids:
         texts = []
         for part in parts:
             inputs.add(part.input_ids)

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
+from hyperformer_cli.data.encoding import Encoding
 from hyperformer_cli.data.sources import Rows
 from hyperformer_cli.data.token_table import TokenizedRows, read_token_table, write_token_table
-from hyperformer_cli.errors import HyperformerError, InputError
+from hyperformer_cli.errors import HyperformerError, InputError, WriteError
 from hyperformer_cli.storage.cache import cache_root
 from hyperformer_cli.tasks.task import Task
 
@@ -68,10 +69,14 @@ class TokenizedSplit:
 class Tokenization:
     """The way from text to token ids: everything besides the rows that the cache's key depends on."""
 
-    tokenizer: PreTrainedTokenizerBase
+    encoding: Encoding
     max_source_length: int
     max_target_length: int
     task_prefix: bool
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return self.encoding.tokenizer
 
     def apply(self, task: Task, rows: Rows) -> TokenizedSplit:
         """Tokenises every row of a split, or reads what an earlier call with the same content left.
@@ -84,6 +89,8 @@ class Tokenization:
         if table is None:
             try:
                 write_token_table(cached, self._tokenize(task, rows))
+            except WriteError as error:
+                raise WriteError(error.errno or 0, f"{cached.parent} (HYPERFORMER_CACHE)") from error
             except OSError as error:
                 reason = f"cannot be written ({error.strerror}); set HYPERFORMER_CACHE"
                 raise InputError(f"{cached.parent}: {reason}") from error
@@ -98,15 +105,12 @@ class Tokenization:
         known: dict[str, list[int]] = {}  # a task has few labels, but may have as many texts as rows
         for texts, targets in formatted_rows(task, rows, self.task_prefix):
             known = known if len(known) < _CHUNK else {}
-            if new := list(dict.fromkeys(text for text in targets if text not in known)):
-                known |= zip(new, self._target_ids(task, new), strict=True)
-            yield TokenizedRows(self._input_ids(texts), [known[text] for text in targets], targets)
-
-    def _input_ids(self, texts: list[str]) -> list[list[int]]:
-        return self.tokenizer(texts, max_length=self.max_source_length, truncation=True)["input_ids"]
-
-    def _target_ids(self, task: Task, texts: list[str]) -> list[list[int]]:
-        return self.tokenizer(text_target=texts, max_length=self.target_length(task), truncation=True)["input_ids"]
+            new = list(dict.fromkeys(text for text in targets if text not in known))
+            known |= zip(new, self.target_ids(task, new), strict=True)
+            inputs = self.encoding.inputs(texts, self.max_source_length)
+            yield TokenizedRows(inputs, [known[text] for text in targets], targets)
+        if self.tokenizer.is_fast:  # else it would be saved with the last length, where the cache held nothing
+            self.tokenizer.backend_tokenizer.no_truncation()
 
     def target_length(self, task: Task) -> int:
         """Tokens at which the targets are cut. The reference's collator also cuts a translation's 300 at 128."""
@@ -114,11 +118,16 @@ class Tokenization:
             return min(task.max_target_length or self.max_target_length, self.max_target_length)
         return task.max_target_length or self.max_target_length
 
+    def target_ids(self, task: Task, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of a task's targets, with the end-of-sequence token."""
+        return self.encoding.targets(texts, self.target_length(task)) if texts else []  # tokenizers fail without any
+
     def _key(self, task: Task, rows: Rows) -> str:
         parts = (
             FORMAT_VERSION, rows.fingerprint, tokenizer_fingerprint(self.tokenizer), self.max_source_length,
             self.target_length(task), self.task_prefix and (task.prefix or task.name),
             task.template, task.target, task.label_texts, task.label_values, task.label_column, task.range,
+            self.encoding.key,
         )  # fmt: skip
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
@@ -144,10 +153,11 @@ def formatted_rows(task: Task, rows: Rows, prefix: bool) -> Iterator[tuple[list[
     Raises:
         InputError: a row without text or label, or with another label than the task's; naming file, row and column.
     """
-    number = 0
+    number = 0  # of the row, from 1
     for batch in rows.table.select(task.columns).to_batches(max_chunksize=_CHUNK):
         texts, targets = [], []
         for row in batch.to_pylist():
+            number += 1
             try:
                 if not task.is_free_text and row[task.label_column] is None:
                     raise InputError(f"column '{task.label_column}' is empty")
@@ -155,5 +165,4 @@ def formatted_rows(task: Task, rows: Rows, prefix: bool) -> Iterator[tuple[list[
                 texts.append(task.input_text(row, prefix))
             except InputError as error:
                 raise InputError(f"{rows.origin}: row {number}: {error}") from error
-            number += 1
         yield texts, targets

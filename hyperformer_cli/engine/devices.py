@@ -35,9 +35,7 @@ def make_accelerator(settings: TrainingSection, run: Path | None = None, tracker
     AcceleratorState._reset_state(reset_partial_state=_is_elsewhere(kind))
     if os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true"):
         raise InputError("FSDP is not supported: what is trained is small, use DDP (torchrun, --nproc-per-node)")
-    missing = set(trackers) - {str(tracker) for tracker in get_available_trackers()}
-    if missing:
-        raise InputError(f"training.report_to: {min(missing)} is not installed")
+    check_trackers(trackers)
     return Accelerator(
         cpu=kind == "cpu",
         # The loop accumulates by itself; accelerate would scale by what its launcher put into the environment.
@@ -127,3 +125,10 @@ def _is_elsewhere(kind: str) -> bool:
     """Whether an accelerator made before in this process, which has no others, runs on another device."""
     shared = PartialState._shared_state
     return bool(shared) and shared.get("num_processes") == 1 and shared["device"].type != kind
+
+
+def check_trackers(trackers: Sequence[str]) -> None:
+    """Raises InputError for a tracker that is not installed."""
+    missing = set(trackers) - {str(tracker) for tracker in get_available_trackers()}
+    if missing:
+        raise InputError(f"training.report_to: {min(missing)} is not installed")

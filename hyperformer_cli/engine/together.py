@@ -74,7 +74,7 @@ def ends_with_the_others(accelerator: Accelerator) -> Iterator[None]:
         yield
         return
     store, rank, over = _store(), accelerator.process_index, threading.Event()
-    watching = threading.Thread(target=_watch, args=(store.clone(), rank, over), daemon=True)
+    watching = threading.Thread(target=_watch, args=(store.clone(), rank, over), daemon=True)  # type: ignore[attr-defined]
     watching.start()
     try:
         yield

@@ -52,11 +52,13 @@ def run_fewshot(
     accelerator = make_accelerator(recipe.training)
     if accelerator.num_processes > 1:
         raise InputError("fewshot runs in one process; give several their own --target-tasks and --output-dir")
-    with_prefix, data = model.config.needs_task_prefix, recipe.data
-    check_texts([*run.declared.values(), *tasks], with_prefix, run.tokenizer, data)
-    tokenization = Tokenization(run.tokenizer, data.max_source_length, data.max_target_length, with_prefix)
+    data = recipe.data
+    tokenization = Tokenization(
+        run.tokenization.encoding, data.max_source_length, data.max_target_length, model.config.needs_task_prefix
+    )
+    check_texts([*run.declared.values(), *tasks], tokenization)
     targets = [_load(task, recipe, tokenization, strict_shots) for task in tasks]
-    transfer = Transfer(model.to(accelerator.device), run.tokenizer, recipe, accelerator)
+    transfer = Transfer(model.to(accelerator.device), tokenization, recipe, accelerator)
     for task in tasks:
         if starts[task.name] == AUTO:
             validation = load_split(task, "validation", data, tokenization, recipe.seed)
@@ -98,11 +100,7 @@ def _target_tasks(run: OpenedRun, recipe: Recipe) -> list[Task]:
     trained, tasks = run.with_one_model().recipe, target_tasks(recipe)
     if not tasks:
         raise InputError("no target tasks; give --target-tasks, such as --target-tasks paws,imdb")
-    for number, task in enumerate(tasks):
-        if task.name in trained.task_names:
-            raise InputError(f"'{task.name}' is a task the run was trained on, not a new one")
-        if task in tasks[:number]:
-            raise InputError(f"duplicate target '{task.name}'")
+    protocol.check_are_new(tasks, trained.task_names)
     if protocol.fewshot_section(recipe).train == "task-embedding" and not trained.adapter.has_hypernetwork:
         raise InputError(f"--train task-embedding: method '{trained.adapter.method}' has no task embeddings")
     if run.is_static:

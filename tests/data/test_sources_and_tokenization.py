@@ -13,6 +13,7 @@ from pyarrow import parquet
 from transformers import AutoTokenizer
 
 from hyperformer_cli.backbones.layouts import EncoderDecoderLayout
+from hyperformer_cli.data.encoding import TwoSequences
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.data.sources import Rows, load_rows
 from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit, cache_folder
@@ -27,7 +28,7 @@ def tokenizer(tokenizer_folder: Path):
 
 @pytest.fixture
 def tokenization(tokenizer) -> Tokenization:
-    return Tokenization(tokenizer, max_source_length=32, max_target_length=8, task_prefix=False)
+    return Tokenization(TwoSequences(tokenizer), max_source_length=32, max_target_length=8, task_prefix=False)
 
 
 def rows_of(task: str, source: Path | str) -> Rows:
@@ -99,7 +100,7 @@ def test_collation_pads_and_masks(data_folder: Path, tokenizer, tokenization: To
 
 
 def test_decoding_is_as_long_as_the_longest_target(tokenizer) -> None:
-    longest = longest_target([get_task("cola"), get_task("stsb")], tokenizer)
+    longest = longest_target([get_task("cola"), get_task("stsb")], TwoSequences(tokenizer))
     for name in longest:
         texts = list(get_task(name).possible_targets())
         assert longest[name] == max(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
@@ -201,9 +202,9 @@ def test_a_csv_cell_may_be_long(tmp_path: Path) -> None:
     ("rows", "complaint"),
     [
         ([{"text": "a", "label": 1}], "no column 'sentence'.*found: text, label"),
-        ([{"sentence": "a", "label": float("inf")}], "row 0: label inf"),
-        ([{"sentence": "a", "label": 1}, {"sentence": "b", "label": 7}], r"train\.parquet: row 1: label 7"),
-        ([{"sentence": "a", "label": 1}, {"sentence": None, "label": 1}], "row 1: column 'sentence' is null"),
+        ([{"sentence": "a", "label": float("inf")}], "row 1: label inf"),
+        ([{"sentence": "a", "label": 1}, {"sentence": "b", "label": 7}], r"train\.parquet: row 2: label 7"),
+        ([{"sentence": "a", "label": 1}, {"sentence": None, "label": 1}], "row 2: column 'sentence' is null"),
     ],
 )
 def test_faults_of_rows(rows: list[dict], complaint: str, tmp_path: Path, tokenization: Tokenization) -> None:
@@ -262,3 +263,13 @@ def test_rows_without_the_unlabelled_ones_are_other_content(tmp_path: Path) -> N
     all_rows, labelled = (load_rows(task, "train", source) for task in (get_task("cola"), kept))
     assert (all_rows.table.num_rows, labelled.table.num_rows) == (6, 4)
     assert all_rows.fingerprint != labelled.fingerprint
+
+
+def test_what_a_tokenizer_is_saved_with_does_not_depend_on_the_cache(
+    data_folder: Path, tmp_path: Path, tokenization: Tokenization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYPERFORMER_CACHE", str(tmp_path))
+    rows = load_rows(get_task("mrpc"), "train", str(data_folder))
+    for _ in range(2):  # the cache holds nothing at first, then everything
+        tokenization.apply(get_task("mrpc"), rows)
+        assert tokenization.tokenizer.backend_tokenizer.truncation is None
