@@ -187,6 +187,13 @@ def is_silent() -> bool:
     return constants.ENDPOINT in _silent
 
 
+def is_offline() -> bool:
+    """Whether the hub is switched off for the libraries (HF_HUB_OFFLINE)."""
+    from huggingface_hub import constants
+
+    return constants.is_offline_mode()
+
+
 def wants_refresh() -> bool:
     """Whether branches are to be resolved again."""
     return os.environ.get("HYPERFORMER_REFRESH", "") not in ("", "0")

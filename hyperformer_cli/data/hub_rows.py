@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,6 +91,7 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks != 1 else column.chunk(0)
 
 
+@cache  # a branch that is to be resolved again is so once in a process
 def _downloaded(path: str, configuration: str | None, revision: str) -> tuple[str | None, Any]:
     """The commit and the splits, in the form that the task names or in the other; no commit without the hub.
 
@@ -101,7 +103,7 @@ def _downloaded(path: str, configuration: str | None, revision: str) -> tuple[st
         try:
             commit = hub.ask_commit(path, form, "dataset")
         except hub.HubError as error:
-            if error.status is None and first is None:  # no answer: what is on disk, as the library finds it
+            if hub.is_offline():  # then the library finds what another program left on disk, and asks nobody
                 with suppress(InputError, hub.HubError):
                     return None, _prepared(path, configuration, form, form)
             if error.status != 404:
