@@ -119,6 +119,9 @@ class TrainingSection(Section):
     GPU's rows and averaged over its 4 GPUs, so with `loss_reduction: sum` the sum over the batch is divided by
     `replicas`, and `protocol: reference` draws for so many.
 
+    `micro_batching: tokens` cuts a process's part of a step by length, so that little of what is computed is padding;
+    `micro_batch_size` rows of full length are then the most that a micro-batch holds. `rows` cuts it as drawn.
+
     On a GPU `tf32` multiplies float32 matrices faster and less exactly, and `deterministic: false` allows kernels whose
     sums depend on the order of threads: long inputs take less memory, and a resumed run is not bit for bit the same.
     """
@@ -126,6 +129,7 @@ class TrainingSection(Section):
     max_steps: Positive = 65536
     batch_size: Annotated[int, Field(ge=1, le=2**20)] = 128
     micro_batch_size: Positive = 32
+    micro_batching: Literal["tokens", "rows"] = "tokens"
     replicas: Positive = 1
     learning_rate: float = Field(default=3e-4, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
