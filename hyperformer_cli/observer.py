@@ -13,6 +13,7 @@ class RunStart:
         max_steps: optimizer steps of the whole run.
         parameters: counts, as in results.json.
         examples: number of examples by task and split.
+        devices: what it runs on, with which precision and how many processes.
     """
 
     name: str
@@ -20,6 +21,7 @@ class RunStart:
     max_steps: int
     parameters: dict[str, Any]
     examples: dict[str, dict[str, int]]
+    devices: str = ""
 
 
 class Observer:

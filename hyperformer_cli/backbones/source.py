@@ -1,6 +1,5 @@
 """Where a backbone comes from: the hub, a folder, the bundled nano T5, or a random draw of a configuration."""
 
-import re
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +65,7 @@ class BackboneSource:
     @property
     def is_pinned(self) -> bool:
         """Whether a commit says exactly which weights these are; a folder's may change, a random draw's too."""
-        return self.init == "pretrained" and re.fullmatch(r"[0-9a-f]{40}", self.revision or "") is not None
+        return self.init == "pretrained" and hub.is_commit(self.revision)
 
     def resolved(self, backbone: PreTrainedModel) -> "BackboneSource":
         """The same with the branch or tag replaced by the commit that was loaded, if it came from the hub."""
@@ -86,6 +85,9 @@ class BackboneSource:
             return None
         if hub.is_folder(self.name):
             return Path(folder_of(self.name))
+        copy = hub.ModelCopy.find(self.name, self.revision)
+        if copy is not None and copy.folder.is_dir():
+            return copy.folder
         try:
             file = try_to_load_from_cache(self.name, "config.json", revision=self.revision or "main")
         except HFValidationError:  # the path of a folder that is not there
@@ -94,6 +96,19 @@ class BackboneSource:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def fetch_backbone(source: BackboneSource) -> None:
+    """Downloads a backbone that is on the hub and not complete on this machine.
+
+    Raises:
+        InputError: as `load_backbone`.
+    """
+    if source.init == "random" or source.name is None or hub.is_folder(source.name):
+        return
+    copy = hub.ModelCopy.find(source.name, source.revision)
+    if copy is None or not copy.has_weights or hub.wants_refresh():
+        load_backbone(source)
 
 
 def recipe_family(recipe: Recipe) -> Family:

@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated, Any, Literal, ParamSpec
 
 import typer
 
@@ -35,6 +35,10 @@ Overrides = Annotated[
 Backbone = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="A folder with the model the run was trained on, if that model has moved."),
+]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"] | None,
+    typer.Option(help="Where to compute, in place of the recipe's training.device."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of text.")]
 
@@ -110,6 +114,11 @@ def quiet_libraries() -> None:
 def is_main_process() -> bool:
     """Whether this process is the one that prints; launchers set RANK."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def on_device(overrides: list[str] | None, device: str | None) -> list[str]:
+    """Changes to a recipe, with the device of the command line behind them."""
+    return [*(overrides or ()), *([] if device is None else [f"training.device={device}"])]
 
 
 def names(text: str | None, option: str) -> list[str] | None:

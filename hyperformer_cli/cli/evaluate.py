@@ -7,7 +7,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from hyperformer_cli.cli.console import AsJson, Backbone, Overrides, is_main_process, names, print_json, reports_errors
+from hyperformer_cli.cli.console import (
+    AsJson,
+    Backbone,
+    Device,
+    Overrides,
+    is_main_process,
+    names,
+    on_device,
+    print_json,
+    reports_errors,
+)
 
 
 @reports_errors
@@ -25,6 +35,7 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE", help="Write every answer to a new .jsonl or .csv file.")
     ] = None,
     backbone: Backbone = None,
+    device: Device = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -42,7 +53,8 @@ def evaluate(
         if predictions.exists():
             raise InputError(f"--predictions {predictions}: exists; name another file")
 
-    RunFolder(run).recipe(overrides or ())  # says what is wrong before torch is imported, which takes seconds
+    changes = on_device(overrides, device)
+    RunFolder(run).recipe(changes)  # says what is wrong before torch is imported, which takes seconds
     from hyperformer_cli.cli.details import print_details
     from hyperformer_cli.cli.progress import make_observer
     from hyperformer_cli.cli.tables import print_results
@@ -52,7 +64,7 @@ def evaluate(
     from hyperformer_cli.storage.atomic import atomic_path
     from hyperformer_cli.storage.records import RecordWriter
 
-    chosen, trained = names(tasks, "--tasks"), OpenedRun(run, weights, backbone, overrides or ())
+    chosen, trained = names(tasks, "--tasks"), OpenedRun(run, weights, backbone, changes)
     with contextlib.ExitStack() as opened:
         writer = None
         if predictions is not None and is_main_process():

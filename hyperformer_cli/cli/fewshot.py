@@ -5,7 +5,17 @@ from typing import Annotated, Any
 
 import typer
 
-from hyperformer_cli.cli.console import AsJson, Backbone, Overrides, is_main_process, names, print_json, reports_errors
+from hyperformer_cli.cli.console import (
+    AsJson,
+    Backbone,
+    Device,
+    Overrides,
+    is_main_process,
+    names,
+    on_device,
+    print_json,
+    reports_errors,
+)
 
 EPILOG = """Examples:
 
@@ -36,6 +46,7 @@ def fewshot(
         Path | None, typer.Option(help="For fewshot.json and the trials; by default the run's.")
     ] = None,
     backbone: Backbone = None,
+    device: Device = None,
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the trials, train nothing.")] = False,
     as_json: AsJson = False,
@@ -55,7 +66,7 @@ def fewshot(
         "init_from": init_from,
         "train": train,
     }
-    found, loaded = resolve(run, recipe, overrides or (), options)
+    found, loaded = resolve(run, recipe, on_device(overrides, device), options)
     strict_shots = shots is not None or any(change.startswith("fewshot.sizes") for change in overrides or ())
     if dry_run:
         _show_plan(plan(found, loaded, output_dir or found.path, strict_shots), as_json)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from hyperformer_cli.cli.console import Backbone, reports_errors
+from hyperformer_cli.cli.console import Backbone, Device, on_device, reports_errors
 
 EPILOG = """Examples:
 
@@ -43,6 +43,7 @@ def predict(
     output_format: Annotated[
         Literal["jsonl", "csv"], typer.Option(help="csv has one column per label's score.")
     ] = "jsonl",
+    device: Device = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Rows at a time; by default the run's.")] = None,
     no_scores: Annotated[bool, typer.Option("--no-scores", help="Leave the labels' scores out.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row, with exit code 2.")] = False,
@@ -69,7 +70,7 @@ def predict(
             except OSError as error:
                 raise InputError(f"{file}: cannot be read: {error.strerror}") from error
             rows = RowStream(stream, str(file), chosen)
-        overrides = [] if batch_size is None else [f"evaluation.batch_size={batch_size}"]
+        overrides = on_device([] if batch_size is None else [f"evaluation.batch_size={batch_size}"], device)
         RunFolder(run).recipe(overrides)  # says what is wrong before torch is imported, which takes seconds
         from hyperformer_cli.cli.progress import LineObserver
         from hyperformer_cli.prediction.stream import predict_stream, prediction_columns

@@ -41,7 +41,7 @@ class LineObserver(Observer):
         typer.echo(line, err=True)
 
     def warned(self, warning: str) -> None:
-        self.reported(f"warning: {warning}")
+        typer.secho(f"WARNING: {warning}", err=True, fg="red", bold=True)
 
 
 class PlainProgress(LineObserver):
@@ -59,6 +59,7 @@ class PlainProgress(LineObserver):
         self.last_step, self.first_step, self.start = run.max_steps, 0, time.monotonic()
         training = sum(sizes["train"] for sizes in run.examples.values())
         self.reported(f"{run.name}: {len(run.examples)} tasks, {training:,} training examples; {_trained(run)}")
+        self.reported(f"on {run.devices}")
 
     def resumed(self, step: int) -> None:
         self.first_step = step
@@ -102,7 +103,7 @@ class LiveProgress(Observer):
 
     def started(self, run: RunStart) -> None:
         self.bars.update(self.steps, description=run.name, total=run.max_steps)
-        self.status = _trained(run)
+        self.status = f"{_trained(run)} on {run.devices}"
         columns = ("task", "train", "validation", "test")
         rows = [(task, *map(sizes.get, columns[1:])) for task, sizes in run.examples.items()]
         self.losses = table("examples", columns, rows)
@@ -134,7 +135,7 @@ class LiveProgress(Observer):
         self.console.print(line)
 
     def warned(self, warning: str) -> None:
-        self.console.print(Text(f"warning: {warning}", style="yellow"))
+        self.console.print(Text(f"WARNING: {warning}", style="bold red"))
 
 
 def _trained(run: RunStart) -> str:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hyperformer_cli.cli.console import AsJson, Overrides, is_main_process, print_json, reports_errors
+from hyperformer_cli.cli.console import (
+    AsJson,
+    Device,
+    Overrides,
+    is_main_process,
+    on_device,
+    print_json,
+    reports_errors,
+)
 from hyperformer_cli.cli.launch import become_launcher
 from hyperformer_cli.cli.plan import show_plan
 
@@ -38,6 +46,7 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Resolve everything, print it, train nothing.")] = False,
     nproc_per_node: Annotated[int, typer.Option(min=1, help="Processes (GPUs) to start on this machine.")] = 1,
     sweep_index: Annotated[int | None, typer.Option(help="Run only this cell of the recipe's sweep, from 0.")] = None,
+    device: Device = None,
     sweep_count: Annotated[bool, typer.Option("--sweep-count", help="Print the number of cells and stop.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="With --dry-run: examples of all tasks, and their token ids.")
@@ -53,7 +62,7 @@ def train(
     from hyperformer_cli.errors import InputError
     from hyperformer_cli.runs.folder import RunFolder
 
-    loaded = _load(recipe, [*(overrides or ()), *(changes or ())])
+    loaded = _load(recipe, on_device([*(overrides or ()), *(changes or ())], device))
     if sweep_count:
         typer.echo(len(sweep_points(loaded)) if loaded.sweep else 1)
         return

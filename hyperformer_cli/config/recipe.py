@@ -132,6 +132,9 @@ class TrainingSection(Section):
 
     `micro_batching: tokens` cuts a process's part of a step by length, so that little of what is computed is padding;
     `micro_batch_size` rows of full length are then the most that a micro-batch holds. `rows` cuts it as drawn.
+
+    On a GPU `tf32` multiplies float32 matrices faster and less exactly, and `deterministic: false` allows kernels whose
+    sums depend on the order of threads: long inputs take less memory, and a resumed run is not bit for bit the same.
     """
 
     max_steps: Positive = 65536
@@ -146,6 +149,9 @@ class TrainingSection(Section):
     loss_reduction: Literal["sum", "mean"] = "sum"
     max_grad_norm: float | None = Field(default=1.0, gt=0)
     precision: Literal["float32", "bfloat16"] = "float32"
+    tf32: bool = False
+    deterministic: bool = True
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     compile: bool = False
     save_every: Positive = 1000
     keep_checkpoints: Positive = 2

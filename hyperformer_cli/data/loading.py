@@ -71,19 +71,13 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     """
     named = recipe.model.tokenizer or recipe.model.name
     assert named is not None  # a recipe without both is not valid
-    name = folder_of(named)
     revision = "main" if recipe.model.tokenizer else recipe.model.revision  # a repository of its own, if named
-    offline = not Path(name).is_dir() and not hub.is_reachable()
+    where = recipe.where("model.tokenizer")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, local_files_only=offline)
-    except Exception as error:  # OSError, ValueError, and what the tokenizers library raises of its own
-        reason = (
-            "it is not on this machine and the hub cannot be reached; give model.name a folder with model and tokenizer"
-            if offline
-            else str(error).strip().splitlines()[0]
-        )
-        raise InputError(f"{recipe.where('model.tokenizer')}: tokenizer '{name}': {reason}") from error
-    return checked_tokenizer(tokenizer, f"{recipe.where('model.tokenizer')}: tokenizer '{name}'")
+        tokenizer = hub.load_named(AutoTokenizer.from_pretrained, named, revision, what="tokenizer")
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    return checked_tokenizer(tokenizer, f"{where}: tokenizer '{named}'")
 
 
 def checked_tokenizer(tokenizer: PreTrainedTokenizerBase, origin: str) -> PreTrainedTokenizerBase:

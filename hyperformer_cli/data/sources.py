@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,15 +10,14 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import compute, csv, parquet
 
-from hyperformer_cli.backbones import hub
 from hyperformer_cli.bundled import BUNDLED, data_folder
+from hyperformer_cli.data.hub_rows import load_hub_rows
 from hyperformer_cli.data.json_lines import read_json_lines
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.storage.manifest import sha256_of_file
 from hyperformer_cli.tasks.task import Task
 from hyperformer_cli.tasks.template import template_parts
 
-CONVERTED = "refs/convert/parquet"  # the hub's own conversion of what was a loading script
 _SUFFIXES = (".parquet", ".jsonl", ".csv", ".tsv")
 
 
@@ -29,11 +29,13 @@ class Rows:
         table: its columns.
         origin: file, or data set and split: what messages call it.
         fingerprint: changes whenever the content does.
+        commit: of the data set on the hub, if the rows are from there.
     """
 
     table: pa.Table
     origin: str
     fingerprint: str
+    commit: str | None = None
 
     def take(self, numbers: Sequence[int]) -> "Rows":
         """Some of the rows, in the order of their numbers."""
@@ -67,6 +69,7 @@ def load_rows(task: Task, split: str, source: str) -> Rows:
         if column not in names:
             found = ", ".join(names)
             raise InputError(f"{rows.origin}: no column '{column}', which task '{task.name}' needs; found: {found}")
+    rows = _with_labels_by_name(task, rows)
     if task.drops_unlabelled:
         labelled = compute.not_equal(rows.table[task.label_column].cast(pa.string()), "-1")
         digest = hashlib.sha256(f"{rows.fingerprint}, labelled".encode()).hexdigest()  # it is other content
@@ -77,6 +80,39 @@ def load_rows(task: Task, split: str, source: str) -> Rows:
     if rows.table.num_rows == 0:
         raise InputError(f"{rows.origin}: has no rows")
     return rows
+
+
+def _with_labels_by_name(task: Task, rows: Rows) -> Rows:
+    """Rows whose label numbers mean what they mean to the task, where the file says what its numbers mean.
+
+    The order of a data set's labels may change: TREC's on the hub is not that of the paper's days.
+    """
+    column, declared = task.label_column, [_folded(name) for name in task.label_names]
+    found = [_folded(name) for name in _label_names(rows.table, column)]
+    values = list(task.label_values)
+    if found == declared or sorted(found) != sorted(declared) or not pa.types.is_integer(rows.table[column].type):
+        return rows
+    meant = pa.array([values[declared.index(name)] for name in found])
+    numbers = rows.table[column]
+    in_range = compute.and_(compute.greater_equal(numbers, 0), compute.less(numbers, len(found)))
+    texts = compute.take(meant, compute.if_else(in_range, numbers, None))
+    labels = compute.if_else(in_range, texts, numbers.cast(pa.string()))  # what is out of range is refused later
+    table = rows.table.set_column(rows.table.column_names.index(column), column, labels)
+    digest = hashlib.sha256(json.dumps([rows.fingerprint, found, declared, values]).encode()).hexdigest()
+    return replace(rows, table=table.replace_schema_metadata(None), fingerprint=digest)
+
+
+def _label_names(table: pa.Table, column: str) -> list[str]:
+    """What the numbers of a column mean, by what `datasets` writes into Arrow and parquet files; empty if unknown."""
+    try:
+        stated = json.loads((table.schema.metadata or {})[b"huggingface"])["info"]["features"][column]["names"]
+    except (KeyError, TypeError, ValueError):
+        return []
+    return [str(name) for name in stated] if isinstance(stated, list) else []
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[\W_]+", "_", name.casefold()).strip("_")
 
 
 def _from_folder(task: Task, split: str, root: Path) -> Rows:
@@ -152,28 +188,13 @@ def _bundled(task: Task, split: str) -> Rows:
 
 
 def _from_hub(task: Task, split: str) -> Rows:
-    """The only place where the project asks the hub for data.
-
-    `datasets` runs no loading scripts: what was a script is read from the hub's own conversion, whose configurations
-    are folders (`data_dir`).
-    """
     if task.path is None:
         raise InputError(f"data.source: task '{task.name}' is not on the hub; give it files, or data.source a folder")
     if task.path == BUNDLED:
         raise InputError(f"data.source: task '{task.name}' is not on the hub; set data.source=bundled")
-    reachable = hub.is_reachable()
-    import datasets  # takes a second, and after the answer, which decides whether it may use the network
-
-    converted = task.revision == CONVERTED
-    selection = {"data_dir": task.configuration} if converted else {"name": task.configuration}
     try:
-        dataset = datasets.load_dataset(task.path, revision=task.revision, split=split, **selection)
-    except Exception as error:  # the library lets through whatever its file systems raise
-        reason = (
-            str(error).strip().splitlines()[0]
-            if reachable
-            else "it is not on this machine and the hub cannot be reached; set data.source to a folder of files"
-        )
+        found = load_hub_rows(task.path, task.configuration, task.revision, split)
+    except InputError as error:
         origin = "/".join(filter(None, (task.path, task.configuration)))
-        raise InputError(f"task '{task.name}': data set {origin} (split {split}): {reason}") from error
-    return Rows(dataset.data.table, f"{task.path} ({split})", str(dataset._fingerprint))
+        raise InputError(f"task '{task.name}': data set {origin} (split {split}): {error}") from error
+    return Rows(found.table, f"{task.path} ({split})", found.fingerprint, found.commit)

@@ -14,14 +14,13 @@ from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.data.encoding import Encoding
 from hyperformer_cli.data.sources import Rows
+from hyperformer_cli.data.token_table import TokenizedRows, read_token_table, write_token_table
 from hyperformer_cli.errors import HyperformerError, InputError, WriteError
-from hyperformer_cli.storage.atomic import atomic_path
 from hyperformer_cli.storage.cache import cache_root
 from hyperformer_cli.tasks.conversation import Conversation
 from hyperformer_cli.tasks.task import Task
 
 FORMAT_VERSION = 2
-_HEADER = b"hyperformer tokens".ljust(32)  # then the SHA-256 of all that follows, an Arrow file
 _log = logging.getLogger(__name__)
 _CHUNK = 4096  # rows tokenised at a time
 
@@ -33,12 +32,13 @@ class TokenizedSplit:
     Attributes:
         table: columns `input_ids` and `target_ids` (lists of int32) and `target` (text), one chunk each.
         rows: which of the table's rows, in order.
-        fingerprint: of the rows that were tokenised; see `data.sources.Rows`.
+        fingerprint, commit: of the rows that were tokenised; see `data.sources.Rows`.
     """
 
     table: pa.Table
     rows: np.ndarray
     fingerprint: str
+    commit: str | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -88,96 +88,63 @@ class Tokenization:
             InputError: a row without text, or with a label that the task does not have; file and row are named.
         """
         cached = cache_folder() / f"{self._key(task, rows)}.tokens"
-        table = _read(cached)
+        table = read_token_table(cached)
         if table is None:
             try:
-                _write(cached, self._tokenize(task, rows))
+                write_token_table(cached, self._tokenize(task, rows))
             except WriteError as error:
                 raise WriteError(error.errno or 0, f"{cached.parent} (HYPERFORMER_CACHE)") from error
             except OSError as error:
                 reason = f"cannot be written ({error.strerror}); set HYPERFORMER_CACHE"
                 raise InputError(f"{cached.parent}: {reason}") from error
-            table = _read(cached)
+            table = read_token_table(cached)
             if table is None:
                 raise HyperformerError(
                     f"{cached}: differs from what was written; set HYPERFORMER_CACHE to another disk"
                 )
         self._name_cut_targets(task, rows, table)
-        return TokenizedSplit(table, np.arange(table.num_rows), rows.fingerprint)
+        return TokenizedSplit(table, np.arange(table.num_rows), rows.fingerprint, rows.commit)
 
     def _name_cut_targets(self, task: Task, rows: Rows, table: pa.Table) -> None:
         """Logs how many targets are too long, and so have no end token."""
         targets = table["target_ids"].chunk(0)
         ends = targets.values.to_numpy()[targets.offsets.to_numpy()[1:] - 1]
         if cut := self.encoding.count_cut(ends):
-            length = task.max_target_length or self.max_target_length
             _log.warning(
                 "%s: %d of %d targets of task '%s' are longer than %d tokens and lose their end; raise "
                 "data.max_target_length (or the task's max_target_length)",
-                rows.origin, cut, table.num_rows, task.name, length,
+                rows.origin, cut, table.num_rows, task.name, self.target_length(task),
             )  # fmt: skip
 
-    def _tokenize(self, task: Task, rows: Rows) -> pa.Table:
-        inputs: list[list[int]] = []
-        target_texts: list[str] = []
+    def _tokenize(self, task: Task, rows: Rows) -> Iterator[TokenizedRows]:
+        known: dict[str, list[int]] = {}  # a task has few labels, but may have as many texts as rows
         for texts, targets in formatted_rows(task, rows, self.task_prefix):
-            inputs += self.encoding.inputs(texts, self.max_source_length)
-            target_texts += targets
-        distinct = list(dict.fromkeys(target_texts))
-        ids = dict(zip(distinct, self.target_ids(task, distinct), strict=True))
+            known = known if len(known) < _CHUNK else {}
+            new = list(dict.fromkeys(text for text in targets if text not in known))
+            known |= zip(new, self.target_ids(task, new), strict=True)
+            inputs = self.encoding.inputs(texts, self.max_source_length)
+            yield TokenizedRows(inputs, [known[text] for text in targets], targets)
         if self.tokenizer.is_fast:  # else it would be saved with the last length, where the cache held nothing
             self.tokenizer.backend_tokenizer.no_truncation()
-        tokens = pa.list_(pa.int32())
-        table = {
-            "input_ids": pa.array(inputs, tokens),
-            "target_ids": pa.array([ids[text] for text in target_texts], tokens),
-            "target": pa.array(target_texts, pa.string()),
-        }
-        return pa.table(table).combine_chunks()
+
+    def target_length(self, task: Task) -> int:
+        """Tokens at which the targets are cut. The reference's collator also cuts a translation's 300 at 128."""
+        if task.is_free_text:
+            return min(task.max_target_length or self.max_target_length, self.max_target_length)
+        return task.max_target_length or self.max_target_length
 
     def target_ids(self, task: Task, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of a task's targets, with the end-of-sequence token."""
-        limit = task.max_target_length or self.max_target_length
-        return self.encoding.targets(texts, limit) if texts else []  # tokenizers fail without any
+        return self.encoding.targets(texts, self.target_length(task)) if texts else []  # tokenizers fail without any
 
     def _key(self, task: Task, rows: Rows) -> str:
         parts = (
             FORMAT_VERSION, rows.fingerprint, tokenizer_fingerprint(self.tokenizer), self.max_source_length,
-            task.max_target_length or self.max_target_length, self.task_prefix and (task.prefix or task.name),
+            self.target_length(task), self.task_prefix and (task.prefix or task.name),
             task.template, task.target, task.messages, task.label_texts, task.label_values, task.label_column,
             task.range, self.encoding.key,
         )  # fmt: skip
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-
-
-def _read(path: Path) -> pa.Table | None:
-    """A cached table, mapped into memory; None if it is missing or damaged, which is logged.
-
-    Its checksum is verified every time: 100 MB, more than GLUE's longest split, take about 0.1 s.
-    """
-    start = len(_HEADER) + hashlib.sha256().digest_size
-    try:
-        content = pa.memory_map(str(path)).read_buffer()
-    except FileNotFoundError:
-        return None
-    except (OSError, pa.ArrowException) as error:
-        _log.warning("%s: the cached tokens cannot be read (%s); they are made anew", path, error)
-        return None
-    # The start of an Arrow file must be aligned to 64 bytes, and is.
-    if content[:start].to_pybytes() != _HEADER + hashlib.sha256(content[start:]).digest():
-        _log.warning("%s: the cached tokens are damaged; they are made anew", path)
-        return None
-    return pa.ipc.open_file(content[start:]).read_all()
-
-
-def _write(path: Path, table: pa.Table) -> None:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    content = sink.getvalue()
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        file.write(_HEADER + hashlib.sha256(content).digest())
-        file.write(content)
 
 
 def cache_folder() -> Path:

@@ -75,7 +75,7 @@ def _evaluate_model(
     """The scores of one model on each split, their averages and details."""
     chosen = [task for name, task in run.tasks.items() if not tasks or name in tasks]
     check_libraries(metric for task in chosen for metric in task.metrics)
-    accelerator = make_accelerator(run.recipe.training.precision)
+    accelerator = make_accelerator(run.recipe.training)
     model, settings = run.model.to(accelerator.device), run.recipe.evaluation
     evaluator = Evaluator(model, run.tokenization, accelerator, settings, observer, predictions is not None)
     scores: list[dict[str, Any]] = []

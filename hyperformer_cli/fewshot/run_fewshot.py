@@ -49,7 +49,7 @@ def run_fewshot(
     tasks = _target_tasks(run, recipe)
     model = run.model
     starts = {task.name: _start(task, recipe, model) for task in tasks}
-    accelerator = make_accelerator(recipe.training.precision)
+    accelerator = make_accelerator(recipe.training)
     if accelerator.num_processes > 1:
         raise InputError("fewshot runs in one process; give several their own --target-tasks and --output-dir")
     data = recipe.data

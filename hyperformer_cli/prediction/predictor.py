@@ -132,7 +132,7 @@ def make_predictor(run: OpenedRun, with_scores: bool = True) -> Predictor:
     Raises:
         InputError: the model cannot be loaded, its trained weights are not finite, or there are several processes.
     """
-    accelerator = make_accelerator(run.recipe.training.precision)
+    accelerator = make_accelerator(run.recipe.training)
     if accelerator.num_processes > 1:
         raise InputError("predict runs in one process; give each its own part of the rows")
     model = run.model.to(accelerator.device)

@@ -20,10 +20,11 @@ from hyperformer_cli.storage.atomic import write_json, write_text, writing
 from hyperformer_cli.storage.json_files import read_json
 from hyperformer_cli.storage.manifest import MANIFEST, check_files, write_manifest
 
-# These keys may differ when a run is started again: none of them changes the trained weights.
+# These keys may differ when a run is started again: none changes the trained weights (the device, only by rounding).
 _FREE_TO_CHANGE = (
     "name", "paper", "output_dir", "fewshot", "training.save_every", "training.keep_checkpoints", "training.log_every",
     "training.report_to",
+    "training.device",
 )  # fmt: skip
 _SECONDS_BETWEEN_LOOKS = 1.0
 _NAMED = 5  # keys of another recipe that a message names

@@ -76,7 +76,8 @@ class Task(Section):
         prefix: what plain fine-tuning puts before the input; the name by default.
         similar_to: the trained task whose embedding (or adapter) few-shot transfer starts from.
         max_target_length: tokens of the longest target. Targets that can be listed need none; by default 10 for other
-            numbers, 128 for text.
+            numbers, 128 for text. It is how long predictions of text may be; targets of text are also cut at
+            `data.max_target_length` in training.
         num_beams: for decoding.
         drops_unlabelled: rows labelled -1 are not part of the data set.
     """

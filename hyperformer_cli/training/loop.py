@@ -13,9 +13,10 @@ from typing import Any
 from hyperformer_cli.adapters.counting import count_model
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.report import report_on_tokens, summary
-from hyperformer_cli.engine.devices import make_accelerator
+from hyperformer_cli.engine.devices import describe_devices, device_warnings, make_accelerator
 from hyperformer_cli.engine.scoring import Evaluator, TaskEvaluation, all_details, all_scores, averages
 from hyperformer_cli.engine.step import LossFunction, OptimizerStep, PreparedStep, upcoming_steps
+from hyperformer_cli.engine.together import ends_with_the_others
 from hyperformer_cli.observer import SILENT, Observer, RunStart
 from hyperformer_cli.runs import checkpoints
 from hyperformer_cli.runs.environment import describe_environment
@@ -50,7 +51,7 @@ def train(recipe: Recipe, observer: Observer = SILENT) -> RunFolder:
         Stopped: by a signal, after saving.
     """
     run = RunFolder(Path(recipe.output_dir))
-    accelerator = make_accelerator(recipe.training.precision, run.path, recipe.training.report_to)
+    accelerator = make_accelerator(recipe.training, run.path, recipe.training.report_to)
     observer = observer if accelerator.is_main_process else SILENT
     if run.is_complete():
         run.claim(recipe)
@@ -60,10 +61,12 @@ def train(recipe: Recipe, observer: Observer = SILENT) -> RunFolder:
         observer.reported(f"{run.results_file} is damaged; the run is evaluated again")
     setup = prepare(recipe, accelerator)  # before the folder exists: a recipe that cannot run leaves nothing behind
     with contextlib.ExitStack() as stack:
+        stack.enter_context(ends_with_the_others(accelerator))
         if accelerator.is_main_process:
             stack.enter_context(run.lock())
             run.claim(recipe)
-            write_json(run.environment_file, describe_environment(accelerator.num_processes))
+            environment = describe_environment(accelerator.num_processes)
+            write_json(run.environment_file, {**environment, "data_sets": setup.data_sets()})
         accelerator.wait_for_everyone()
         stop = stack.enter_context(StopRequest().listening())
         Training(recipe, setup, run, observer, stop).run_to_the_end()
@@ -133,9 +136,18 @@ class Training:
             task.name: {split: len(data[split][task.name]) for split in data} for task in self.setup.tasks
         }
         self.observer.started(
-            RunStart(recipe.name, recipe.adapter.method, recipe.training.max_steps, self.parameters, examples)
+            RunStart(
+                recipe.name,
+                recipe.adapter.method,
+                recipe.training.max_steps,
+                self.parameters,
+                examples,
+                describe_devices(self.accelerator, recipe.training),
+            )
         )
         self._warn_of_small_shares()
+        for warning in device_warnings(self.accelerator, recipe.training, int(self.parameters["backbone"])):
+            self.observer.warned(warning)
         checkpoint, faults = checkpoints.newest(self.run.path)
         if checkpoint is None and self.accelerator.is_main_process:
             self._report_data()

@@ -1,7 +1,5 @@
 """What a run needs before its first step: model, tokenizer, data, sampler, optimizer, devices."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
@@ -15,13 +13,14 @@ from transformers import PreTrainedTokenizerBase
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.adapters.stored import describe
 from hyperformer_cli.backbones.identity import FolderState, known_frozen_hash
-from hyperformer_cli.backbones.source import BackboneSource, load_backbone, recipe_family
+from hyperformer_cli.backbones.source import BackboneSource, fetch_backbone, load_backbone, recipe_family
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
 from hyperformer_cli.data.loading import DatasetsByTask, check_texts, load_splits, load_tokenizer, tokenization
 from hyperformer_cli.data.sampling import BatchSampler, ReferenceSampler, TemperatureSampler
 from hyperformer_cli.data.tokenization import Tokenization
 from hyperformer_cli.engine.optimizer import make_optimizer
+from hyperformer_cli.engine.together import main_process_first
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.schema.section import SplitName
 from hyperformer_cli.storage.trained import Description
@@ -68,6 +67,15 @@ class Setup:
             for task in self.tasks
         }
 
+    def data_sets(self) -> dict[str, str]:
+        """The commits of the data sets that came from the hub, by their names there."""
+        return {
+            str(task.path): commit
+            for task in self.tasks
+            for by_task in self.data.values()
+            if (commit := by_task[task.name].commit) is not None
+        }
+
 
 def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
     """Loads and builds everything, in an order that finds mistakes soon.
@@ -78,11 +86,13 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
     tasks = recipe_tasks(recipe)
     check_libraries(metric for task in tasks for metric in task.metrics)
     check_batch(recipe, accelerator.num_processes)
-    tokenizer = load_tokenizer(recipe)
-    text_to_ids = tokenization(recipe, tokenizer, recipe_family(recipe).layout)
-    check_texts(tasks, text_to_ids)
     splits: list[SplitName] = ["train", "validation", *recipe.evaluation.splits]
-    with _main_process_first(accelerator):  # the others read what it tokenised
+    with main_process_first(accelerator):  # the others read what it downloaded and tokenised
+        tokenizer = load_tokenizer(recipe)
+        text_to_ids = tokenization(recipe, tokenizer, recipe_family(recipe).layout)
+        check_texts(tasks, text_to_ids)
+        if accelerator.num_processes > 1:
+            fetch_backbone(BackboneSource.from_recipe(recipe))
         data = {split: load_splits(recipe, tasks, split, text_to_ids) for split in dict.fromkeys(splits)}
     training = [data["train"][task.name] for task in tasks]
     lengths = [split.input_lengths() for split in training] if recipe.data.sampling.length_grouping else None
@@ -103,18 +113,6 @@ def check_batch(recipe: Recipe, processes: int) -> None:
     if size % processes:
         at = recipe.where("training.batch_size")
         raise InputError(f"{at}: training.batch_size: {size} does not divide over {processes} processes")
-
-
-@contextmanager
-def _main_process_first(accelerator: Accelerator) -> Iterator[None]:
-    """As accelerate's, but after an error in the first process the others continue, and find the same error."""
-    if not accelerator.is_main_process:
-        accelerator.wait_for_everyone()
-    try:
-        yield
-    finally:
-        if accelerator.is_main_process:
-            accelerator.wait_for_everyone()
 
 
 def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> AdaptedModel:

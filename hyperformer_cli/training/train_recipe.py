@@ -19,7 +19,7 @@ def train_recipe(recipe: Recipe, observer: Observer = SILENT) -> RunFolder:
     if recipe.joint:
         return train(recipe, observer)
     run = RunFolder(Path(recipe.output_dir))
-    is_main = make_accelerator(recipe.training.precision).is_main_process
+    is_main = make_accelerator(recipe.training).is_main_process
     recipe_tasks(recipe)  # says where an unknown task is
     if run.recipe_file.is_file():
         run.claim(recipe)

@@ -273,3 +273,11 @@ def test_what_a_tokenizer_is_saved_with_does_not_depend_on_the_cache(
     for _ in range(2):  # the cache holds nothing at first, then everything
         tokenization.apply(get_task("mrpc"), rows)
         assert tokenization.tokenizer.backend_tokenizer.truncation is None
+
+
+def test_texts_are_cut_at_the_recipes_length_and_labels_at_the_tasks(tokenization: Tokenization) -> None:
+    """The reference's collator cuts a translation at 128, whatever the task decodes."""
+    of = lambda name, **own: tokenization.target_length(get_task(name).model_copy(update=own))  # noqa: E731
+    assert of("wmt16_en_ro") == 8 and get_task("wmt16_en_ro").max_target_length == 300
+    assert of("wmt16_en_ro", max_target_length=5) == 5
+    assert of("cola") == 8 and of("cola", max_target_length=20) == 20

@@ -80,7 +80,7 @@ def test_small_training_sets_give_half() -> None:
 @pytest.mark.parametrize(
     ("task", "sizes"),
     [
-        ("scitail", (23097, 1304, 2126)),
+        ("scitail", (23596, 1304, 2126)),
         ("cb", (250, 28, 28)),
         ("boolq", (9427, 1635, 1635)),
         ("imdb", (25000, 12500, 12500)),

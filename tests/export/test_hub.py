@@ -1,11 +1,13 @@
 """Hub folders: a card that the hub can read, code that runs, no path of this machine, and an upload when asked."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hub_server import Hub, connected_hub
 from huggingface_hub import ModelCard
 from small_run import (
     TASKS,
@@ -23,11 +25,9 @@ from small_run import (
 from transformers import T5ForConditionalGeneration
 
 from hyperformer_cli import AdaptedModel
-from hyperformer_cli.backbones import hub
 from hyperformer_cli.config.loading import build_recipe, load_recipe
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.export.export_run import export_run
-from hyperformer_cli.export.hub import upload
 from hyperformer_cli.export.hub.without_paths import published_recipe, published_tokenizer_settings
 
 
@@ -148,43 +148,51 @@ def test_finetuned_models_are_published(recipe_values: dict, backbone: Path, tmp
     assert "`cola sentence: {sentence}`" in (report.folder / "README.md").read_text()
 
 
-class Hub:
-    """What `push` calls, and what it was called with."""
-
-    def __init__(self, fault: str | None = None):
-        self.calls: list[tuple[str, Any]] = []
-        self.fault = fault
-
-    def create_repo(self, name: str, **options: Any) -> str:
-        self.calls.append(("create", name))
-        if self.fault:
-            raise RuntimeError(self.fault)
-        return f"https://hub.example/{name}"
-
-    def upload_folder(self, **options: Any) -> None:
-        files = sorted(path.name for path in Path(options["folder_path"]).iterdir())
-        self.calls.append(("upload", (options["repo_id"], files)))
+@pytest.fixture
+def loopback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    with connected_hub(monkeypatch, tmp_path) as server:
+        monkeypatch.setenv("HF_TOKEN", "hf_of_the_test")
+        yield server
 
 
-def test_a_folder_is_pushed_when_asked(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    api = Hub()
-    monkeypatch.setattr(upload, "HfApi", lambda: api)
-    monkeypatch.setattr(hub, "is_reachable", lambda: True)
+def test_a_folder_is_pushed_when_asked(run: Path, loopback: Hub) -> None:
     report = export_run(run, "hub", push_to="someone/glue")
-    assert report.pushed_to == "https://hub.example/someone/glue"
-    assert api.calls[0] == ("create", "someone/glue")
-    assert api.calls[1] == ("upload", ("someone/glue", sorted(path.name for path in report.folder.iterdir())))
+    assert report.pushed_to == f"{loopback.endpoint}/someone/glue"
+    pushed = loopback.repositories["model", "someone/glue"].revisions["main"]
+    assert pushed == {path.name: path.read_bytes() for path in report.folder.iterdir()}
 
 
-def test_a_refused_push_keeps_the_folder(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upload, "HfApi", lambda: Hub("401 Client Error"))
-    monkeypatch.setattr(hub, "is_reachable", lambda: True)
-    with pytest.raises(HyperformerError, match=r"not pushed to someone/glue: 401 Client Error.*hf upload") as raised:
+@pytest.mark.parametrize("fault", ["401", "403"])
+def test_a_refused_push_keeps_the_folder(fault: str, run: Path, loopback: Hub) -> None:
+    with (
+        loopback.failing(fault, only="/api/repos/create"),
+        pytest.raises(HyperformerError, match=rf"not pushed to someone/glue: .*answered {fault}.*hf upload") as raised,
+    ):
         export_run(run, "hub", push_to="someone/glue")
     assert raised.value.exit_code == 1 and (run / "export" / "hub" / "README.md").is_file()
 
 
-def test_a_push_that_cannot_happen_fails_before_the_export(run: Path) -> None:
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [("401", "answered 401"), ("503", "answered 503"), ("reset", "cannot be reached"), ("hang", "cannot be reached")],
+)
+def test_a_hub_that_will_not_take_it_is_noticed_before_the_export(
+    fault: str, message: str, run: Path, loopback: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with loopback.failing(fault), pytest.raises(InputError, match=f"--push-to someone/glue: .*{message}"):
+        export_run(run, "hub", push_to="someone/glue")
+    assert not (run / "export").exists()
+
+
+def test_pushing_needs_a_token(run: Path, loopback: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(InputError, match=r"--push-to someone/glue: no token; log in"):
+        export_run(run, "hub", push_to="someone/glue")
+    assert not (run / "export").exists()
+
+
+def test_a_push_that_cannot_happen_fails_before_the_export(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_test")
     for format, name, message in (
         ("hub", "someone/glue", "hub cannot be reached"),
         ("hub", "glue", "owner/name"),

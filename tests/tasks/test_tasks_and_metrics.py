@@ -112,7 +112,7 @@ OTHER_ROWS = {
     "imdb": ({"text": "T", "label": 0}, "T", "0"),
     "yelp_polarity": ({"text": "T", "label": 1}, "sentence: T", "1"),
     "paws": ({"sentence1": "A", "sentence2": "B", "label": 0}, "sentence1: A sentence2: B", "0"),
-    "trec": ({"text": "T", "coarse_label": 5, "fine_label": 40}, "sentence: T", "5"),
+    "trec": ({"text": "T", "coarse_label": 5, "fine_label": 40}, "sentence: T", "4"),
     "snli": ({"premise": "P", "hypothesis": "H", "label": 1}, "premise: P hypothesis: H", "1"),
     "sick": ({"sentence_A": "A", "sentence_B": "B", "label": 0}, "premise: A hypothesis: B", "0"),
     "superglue_rte": ({"premise": "P", "hypothesis": "H", "label": 0}, "premise: P hypothesis: H", "0"),
