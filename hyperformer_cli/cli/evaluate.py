@@ -5,10 +5,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from hyperformer_cli.cli.console import AsJson, Backbone, Overrides, is_main_process, names, print_json, reports_errors
+from hyperformer_cli.cli.console import (
+    AsJson,
+    Backbone,
+    Overrides,
+    is_main_process,
+    names,
+    print_json,
+    reports_errors_of_all,
+)
 
 
-@reports_errors
+@reports_errors_of_all
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder, or an export.")],
     split: Annotated[

@@ -1,14 +1,13 @@
 """`hyperformer train`."""
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hyperformer_cli.cli.console import AsJson, Overrides, is_main_process, print_json, reports_errors
-from hyperformer_cli.cli.launch import become_launcher
+from hyperformer_cli.cli.console import AsJson, Overrides, is_main_process, print_json, reports_errors_of_all
+from hyperformer_cli.cli.launch import become_launcher, check_nproc, treat_usr1_as_term
 from hyperformer_cli.cli.plan import show_plan
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ hyperformer train glue_hyperpp --dry-run --json | jq .parameters
 """
 
 
-@reports_errors
+@reports_errors_of_all
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")],
     changes: Annotated[
@@ -47,6 +46,8 @@ def train(
     from hyperformer_cli.errors import InputError
     from hyperformer_cli.runs.folder import RunFolder
 
+    treat_usr1_as_term()
+    starts_others = check_nproc(nproc_per_node) and not dry_run
     loaded = load_recipe(recipe, [*(overrides or ()), *(changes or ())])
     if sweep_count:
         typer.echo(len(sweep_points(loaded)) if loaded.sweep else 1)
@@ -59,7 +60,7 @@ def train(
     if dry_run:
         show_plan(loaded, as_json, sweep_index, nproc_per_node)
         return
-    if nproc_per_node > 1 and "RANK" not in os.environ:
+    if starts_others:
         become_launcher(nproc_per_node)
 
     if loaded.sweep is not None:

@@ -10,6 +10,7 @@ from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import GradientAccumulationPlugin
 
+from hyperformer_cli.engine.processes import refuse_other_engines
 from hyperformer_cli.errors import InputError
 
 
@@ -22,7 +23,7 @@ def make_accelerator(precision: str, run: Path | None = None, trackers: Sequence
         trackers: names of accelerate's trackers.
 
     Raises:
-        InputError: a tracker that is not installed, or FSDP.
+        InputError: a tracker that is not installed, or what `refuse_other_engines` refuses.
     """
     has_gpu = torch.cuda.is_available()
     if has_gpu:
@@ -31,8 +32,7 @@ def make_accelerator(precision: str, run: Path | None = None, trackers: Sequence
         torch.use_deterministic_algorithms(True, warn_only=True)
     # One process may run recipes of different precision, one after the other; accelerate keeps the first's.
     AcceleratorState._reset_state(reset_partial_state=False)
-    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true"):
-        raise InputError("FSDP is not supported: what is trained is small, use DDP (torchrun, --nproc-per-node)")
+    refuse_other_engines()
     missing = set(trackers) - {str(tracker) for tracker in get_available_trackers()}
     if missing:
         raise InputError(f"training.report_to: {min(missing)} is not installed")
