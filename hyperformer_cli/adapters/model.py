@@ -19,6 +19,7 @@ from hyperformer_cli.adapters.hypernetworks import HypernetworkBank
 from hyperformer_cli.adapters.sites import AdapterSite
 from hyperformer_cli.adapters.stored import StoredModel, describe, static_description
 from hyperformer_cli.backbones.families import family_of
+from hyperformer_cli.backbones.sharding import encoder_output, is_sharded
 from hyperformer_cli.backbones.source import BackboneSource
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.errors import InputError, did_you_mean
@@ -93,6 +94,11 @@ class AdaptedModel(nn.Module):
         return self.backbone.device
 
     @property
+    def is_sharded(self) -> bool:
+        """Whether the frozen backbone is divided among processes, which then must make equally many forward passes."""
+        return is_sharded(self.backbone)
+
+    @property
     def sites(self) -> list[AdapterSite]:
         """Where adapters are, in the bank's order; empty for methods without adapters."""
         return [] if self._adapters is None else self._adapters.sites
@@ -128,7 +134,9 @@ class AdaptedModel(nn.Module):
         self, *, task: str | None = None, task_ids: Tensor | Sequence[int] | None = None, **inputs: Any
     ) -> Tensor:
         """The backbone's `generate` with adapters made once for all decoding steps; arguments as in `forward`."""
-        with self._adapters_of(task, task_ids, inputs), self._reduced_precision():
+        with self._adapters_of(task, task_ids, inputs), self._reduced_precision(), self._gathering():
+            if self.is_sharded:  # processes with shorter answers wait for the others
+                inputs = {"synced_gpus": True, **inputs}
             depths = [self.family.depth(self.backbone.config, stack) for stack in self.family.stacks]
             return self.backbone.generate(**inputs | self.family.layout.generation_options(inputs, depths))
 
@@ -141,7 +149,7 @@ class AdaptedModel(nn.Module):
         several decoder passes then share one encoder pass.
         """
         with self._adapters_of(task, task_ids, inputs), self._reduced_precision():
-            return self.backbone.get_encoder()(**inputs)
+            return encoder_output(self.backbone, **inputs)
 
     def adapter_weights(self, task: str) -> dict[AdapterSite, AdapterWeights]:
         """The weights of every site for one task, in float32; empty for methods without adapters."""
@@ -327,6 +335,10 @@ class AdaptedModel(nn.Module):
             raise InputError(f"method '{self.config.method}' needs task or task_ids")
         with self._adapters.of_rows(ids):
             yield
+
+    def _gathering(self) -> AbstractContextManager[Any]:
+        """FSDP keeps the buffers into which it gathers: made in inference mode, they could not be used in training."""
+        return torch.inference_mode(False) if self.is_sharded else nullcontext()
 
     def _reduced_precision(self) -> AbstractContextManager[Any]:
         """A backbone in half precision computes under autocast: what is trained stays in float32."""

@@ -12,6 +12,7 @@ from hyperformer_cli.cli import (
     prefetch,
     recipes,
     report,
+    slurm,
     tasks,
     train,
     verify,
@@ -32,6 +33,7 @@ app.command("export")(export.export)
 app.command("convert", epilog=convert.EPILOG)(convert.convert)
 app.command("prefetch", epilog=prefetch.EPILOG)(prefetch.prefetch)
 app.command("verify", epilog=verify.EPILOG)(verify.verify)
+app.command("slurm", epilog=slurm.EPILOG)(slurm.slurm)
 app.command("count-params")(count_params.count_params)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(tasks.app, name="tasks")

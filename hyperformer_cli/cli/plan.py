@@ -44,4 +44,6 @@ def _print_plan(found: dict[str, Any]) -> None:
         f"({parameters['trained_per_task_percent']:.2f} % of the backbone per task)"
     )
     console.print(f"memory about {found['memory_gib_estimate']} GiB per process at full length")
+    if found["all_reduced_bytes_per_step"]:
+        console.print(f"all-reduced {found['all_reduced_bytes_per_step'] / 2**20:,.1f} MiB of gradients per step")
     console.print(f"would write {found['output_dir']}")

@@ -106,7 +106,8 @@ class TrainingSection(Section):
 
     `replicas` are those of the experiment, whatever the number of processes: the reference summed the loss over each
     GPU's rows and averaged over its 4 GPUs, so with `loss_reduction: sum` the sum over the batch is divided by
-    `replicas`, and `protocol: reference` draws for so many.
+    `replicas`, and `protocol: reference` draws for so many. `shard_backbone` divides the frozen backbone among the
+    processes.
     """
 
     max_steps: Positive = 65536
@@ -121,6 +122,7 @@ class TrainingSection(Section):
     max_grad_norm: float | None = Field(default=1.0, gt=0)
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
+    shard_backbone: bool = False
     save_every: Positive = 1000
     keep_checkpoints: Positive = 2
     log_every: Positive = 100
@@ -214,6 +216,10 @@ class Recipe(Section):
     def _options_go_together(self) -> "Recipe":
         if self.training.compile and self.model.gradient_checkpointing:
             raise ValueError("training.compile and model.gradient_checkpointing do not go together; use one of them")
+        if self.training.shard_backbone and self.adapter.method == "finetune":
+            raise ValueError("training.shard_backbone divides a frozen backbone, and method 'finetune' freezes none")
+        if self.training.shard_backbone and self.training.compile:
+            raise ValueError("training.compile and training.shard_backbone do not go together; use one of them")
         if self.sweep is not None and self.sweep.select not in (None, *self.evaluation.splits):
             raise ValueError(f"sweep.select: {self.sweep.select} is not one of evaluation.splits")
         if self.adapter.method == "finetune" and self.model.dtype != "float32":

@@ -1,5 +1,6 @@
 """Evaluation of all tasks on a split: predictions, metrics, both averages."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -85,9 +86,8 @@ class Evaluator:
         mine = mine[np.argsort(-data.input_lengths()[mine], kind="stable")]
         beams = self.settings.num_beams or task.num_beams
         texts: list[tuple[int, str]] = []
-        for start in range(0, len(mine), self.settings.batch_size):
-            numbers = mine[start : start + self.settings.batch_size].tolist()
-            inputs = [data.input_ids(number) for number in numbers]
+        for numbers in self._batches(mine, len(data)):
+            inputs = [data.input_ids(number) for number in numbers or [0]]
             batch = layout.generation_batch(inputs, self.tokenizer.pad_token_id)
             batch = {name: tensor.to(accelerator.device) for name, tensor in batch.items()}
             with torch.inference_mode(), accelerator.autocast():
@@ -95,11 +95,17 @@ class Evaluator:
                     **batch, task=task.name, num_beams=beams, max_new_tokens=max_new_tokens, do_sample=False
                 )
             answers = self.tokenizer.batch_decode(layout.generated(ids, batch), skip_special_tokens=True)
-            texts += zip(numbers, answers, strict=True)
+            texts += zip(numbers, answers, strict=False)  # one answer more than numbers where there were none
             self.observer.evaluating(task.name, split, len(numbers))
         if accelerator.num_processes > 1:
             texts = gather_object(texts)
         return [text for _, text in sorted(texts)]
+
+    def _batches(self, mine: np.ndarray, total: int) -> list[list[int]]:
+        """This process's batches. With a sharded backbone, all have as many: the last may be empty for some."""
+        size, world = self.settings.batch_size, self.accelerator.num_processes
+        most = math.ceil(math.ceil(total / world) / size) if self.model.is_sharded else math.ceil(len(mine) / size)
+        return [mine[size * number : size * (number + 1)].tolist() for number in range(most)]
 
 
 def limited(split: TokenizedSplit, max_examples: int | None) -> TokenizedSplit:
