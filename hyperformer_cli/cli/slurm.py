@@ -40,10 +40,12 @@ while [ "$again" ]; do
     code=$?
 done
 
-state=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/.*JobState=\\([A-Z_]*\\).*/\\1/p')
-if [ "$code" -eq 143 ] && [ "$state" != CANCELLED ]; then
-    echo "job $SLURM_JOB_ID was stopped and goes back into the queue"
-    scontrol requeue "$SLURM_JOB_ID"
+# A cancelled job is no longer RUNNING. The plain number of an array's last task would name the whole array.
+job=${{SLURM_ARRAY_JOB_ID:+${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID}}
+job=${{job:-$SLURM_JOB_ID}}
+if [ "$code" -eq 143 ] && scontrol show job "$job" | grep -q 'JobState=RUNNING'; then
+    echo "job $job was stopped and goes back into the queue"
+    scontrol requeue "$job"
 fi
 exit "$code"
 """

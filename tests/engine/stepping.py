@@ -68,6 +68,11 @@ class NamedTask:
     name, num_beams = "a", 2
 
 
+def train_each(cases: list[tuple[dict[str, Any], bool]], shard: bool, steps: int) -> list[dict]:
+    """`train` for each case, of a method's options and whether to use gradient checkpointing."""
+    return [train(options, shard, steps, checkpointing=checkpointing) for options, checkpointing in cases]
+
+
 def train(options: dict[str, Any], shard: bool, steps: int, double: bool = True, checkpointing: bool = False) -> dict:
     """Trains and decodes; returns each step's loss, the trained weights, the answers, and the share of bytes held."""
     accelerator = make_accelerator("float32")
