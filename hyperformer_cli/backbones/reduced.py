@@ -20,11 +20,9 @@ def load_reduced(name: str, *, family: Family, model_type: str, dtype: torch.dty
         **options: of `from_pretrained`.
     """
     loaded_as = auto_class(family)._model_mapping[CONFIG_MAPPING[model_type]]
-    # What transformers keeps in float32 is a class attribute; it is for this loading only.
-    kept = {
-        *(loaded_as._keep_in_fp32_modules_strict or ()),
-        *(ending.removesuffix(".weight").removesuffix(".bias") for ending in family.layer_norms),
-    }
+    # What transformers keeps in float32 is an attribute of the class; this one is for this loading only.
+    norms = {ending.rpartition(".")[0] for ending in family.layer_norms}
+    kept = norms | set(loaded_as._keep_in_fp32_modules_strict or ())
     own: Any = type(loaded_as.__name__, (loaded_as,), {"_keep_in_fp32_modules_strict": kept})
     model = own.from_pretrained(name, dtype=dtype, **options)
     model.__class__ = loaded_as

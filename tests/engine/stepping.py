@@ -56,9 +56,20 @@ class RandomRows:
 
 
 class Ids:
-    """In place of a tokenizer."""
+    """In place of a tokenization."""
 
-    pad_token_id = 0
+    pad_id = 0
+
+    @property
+    def encoding(self) -> "Ids":
+        return self
+
+    @property
+    def tokenizer(self) -> "Ids":
+        return self
+
+    def decoding(self, generation: object) -> dict[str, Any]:
+        return {}
 
     def batch_decode(self, ids: Tensor, skip_special_tokens: bool) -> list[str]:
         return [" ".join(str(number) for number in row if number > 1) for row in ids.tolist()]
@@ -91,7 +102,7 @@ def train(options: dict[str, Any], shard: bool, steps: int, double: bool = True,
     place = accelerator.device, accelerator.num_processes
     wrapped = shard_model(model, *place) if shard else accelerator.prepare(model)
     splits = {number: RandomRows.draw(40, number) for number in range(len(TASKS))}
-    step = OptimizerStep(LossFunction(model, wrapped, Ids(), accelerator), splits, optimizer, schedule, settings)
+    step = OptimizerStep(LossFunction(model, wrapped, Ids.pad_id, accelerator), splits, optimizer, schedule, settings)
     sampler = TemperatureSampler([40, 40, 40], 16, seed=1, mixed_batches=True)
     evaluator = Evaluator(model, Ids(), accelerator, EvaluationSection(batch_size=4))
     losses, answers = [], []
