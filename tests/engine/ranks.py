@@ -24,7 +24,7 @@ def in_processes(function: Callable[..., Any], processes: int, folder: Path, *ar
     for process in started:
         process.start()
     for process in started:
-        process.join(240)
+        process.join(900)
     codes = [process.exitcode for process in started]
     for process in started:
         process.kill()
