@@ -1,5 +1,6 @@
 """Several processes: what they must have in common before they begin, and what the first one does for all."""
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -74,7 +75,8 @@ def check_same(accelerator: Accelerator, facts: Mapping[str, str]) -> None:
             if own.get(name) != first.get(name):
                 raise InputError(
                     f"the processes do not belong together: the {name} is {own.get(name)} in process {rank} and "
-                    f"{first.get(name)} in process 0. Two runs at one MASTER_ADDR and MASTER_PORT mix like this"
+                    f"{first.get(name)} in process 0. Two runs at one MASTER_ADDR and MASTER_PORT mix like this, and "
+                    "nodes with other files"
                 )
 
 
@@ -91,7 +93,7 @@ def check_shared(accelerator: Accelerator, folder: Path) -> None:
 
     def write() -> tuple[int, str]:
         level = next(level for level, place in enumerate(places) if place.is_dir())
-        token = places[level] / f".hyperformer-{secrets.token_hex(8)}"
+        token = places[level] / f".hyperformer-{secrets.token_hex(8)}.tmp"
         try:
             token.touch(exist_ok=False)
         except OSError as error:
@@ -99,21 +101,28 @@ def check_shared(accelerator: Accelerator, folder: Path) -> None:
         return level, token.name
 
     level, name = first_does(accelerator, write)
-    token, deadline = places[level] / name, time.monotonic() + _SECONDS_UNTIL_SEEN
-    seen = token.exists()
-    while not seen and time.monotonic() < deadline:
-        time.sleep(0.2)
-        os.listdir(places[level]) if places[level].is_dir() else None  # makes a network file system look again
-        seen = token.exists()
-    answers = gather_object([(seen, os.uname().nodename)])
+    place = places[min(level, len(places) - 1)]
+    answers = gather_object([(_appears(place, name), os.uname().nodename)])
     if accelerator.is_main_process:
-        token.unlink()
+        (place / name).unlink()
     blind = [f"process {rank} on {host}" for rank, (sees, host) in enumerate(answers) if not sees]
     if blind:
         raise InputError(
             f"output_dir {folder}: not the same folder for all processes: {', '.join(blind)} did not see what "
             f"process 0 on {answers[0][1]} wrote there; choose one on a file system that all nodes share"
         )
+
+
+def _appears(folder: Path, name: str) -> bool:
+    """Whether a file is in a folder, or soon will be."""
+    deadline = time.monotonic() + _SECONDS_UNTIL_SEEN
+    while True:
+        with contextlib.suppress(OSError):
+            if name in os.listdir(folder):  # which makes a network file system look again
+                return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
 
 
 def first_does(accelerator: Accelerator, action: Callable[[], T]) -> T:
