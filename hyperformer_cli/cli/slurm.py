@@ -1,5 +1,6 @@
 """`hyperformer slurm`."""
 
+import re
 import shlex
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,7 +98,7 @@ def slurm(
     arguments = ["hyperformer", "train", recipe, *(changes or [])]
     command = shlex.join(arguments) + (' --sweep-index "$SLURM_ARRAY_TASK_ID"' if cells else "")
     script = _SCRIPT.format(
-        name=shlex.quote(loaded.name.replace(" ", "-")),
+        name=re.sub(r"[^\w./=,-]+", "-", loaded.name),
         options="\n".join(f"#SBATCH --{_checked(line)}" for line in lines),
         log="slurm-%A_%a.out" if cells else "slurm-%j.out",
         notice=notice,
