@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hyperformer_cli.cli.console import AsJson, Overrides, new_file, print_json, reports_errors
+from hyperformer_cli.cli.console import AsJson, Overrides, new_file, print_json, reports_errors, write_copy
 
 if TYPE_CHECKING:
     from hyperformer_cli.config.recipe import Recipe
@@ -54,11 +54,23 @@ def copy(
 ) -> None:
     """Copy a recipe to a new file that needs no other file, to edit it."""
     from hyperformer_cli.config.loading import flatten_recipe
-    from hyperformer_cli.storage.atomic import write_text
 
     text, target = flatten_recipe(recipe), new_file(to, f"{Path(recipe).stem}.yaml")
-    write_text(target, text)
+    write_copy(target, text)
     typer.echo(str(target))
+
+
+@app.command()
+@reports_errors
+def schema() -> None:
+    """Print the JSON schema of recipes, with which editors complete and check keys.
+
+    Write it beside a recipe, `hyperformer recipes schema > recipe.schema.json`, and let the recipe's first line be
+    `# yaml-language-server: $schema=recipe.schema.json`.
+    """
+    from hyperformer_cli.config.json_schema import recipe_schema
+
+    print_json(recipe_schema())
 
 
 @app.command()

@@ -13,7 +13,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.identity import frozen_hash
 from hyperformer_cli.config.adapter import AdapterConfig
-from hyperformer_cli.config.recipe import EvaluationSection, TrainingSection
+from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.data.sampling import TemperatureSampler
 from hyperformer_cli.engine import loss
 from hyperformer_cli.engine.devices import make_accelerator
@@ -96,15 +96,26 @@ def train(options: dict[str, Any], shard: bool, steps: int, double: bool = True,
         for parameter in model.parameters():
             parameter.data = parameter.data.double()
         loss.label_smoothed_loss = _smoothed  # ours rounds to float32
-    settings = TrainingSection(batch_size=16, micro_batch_size=3, learning_rate=3e-3, warmup_steps=2, max_steps=steps)
-    optimizer, schedule = make_optimizer(model.trained_parameters().values(), settings)
+    settings = {"batch_size": 16, "micro_batch_size": 3, "learning_rate": 3e-3, "warmup_steps": 2, "max_steps": steps}
+    recipe = build_recipe(
+        {
+            "name": "steps",
+            "model": {"init": "random", "config": SHAPE, "tokenizer": "none"},
+            "adapter": options,
+            "tasks": TASKS,
+            "data": {"max_source_length": 20, "max_target_length": 6, "sampling": {"mixed_batches": True}},
+            "training": settings,
+            "evaluation": {"batch_size": 4},
+        }
+    )
+    optimizer, schedule = make_optimizer(model.trained_parameters().values(), recipe.training)
     whole, size = frozen_hash(model.backbone), _bytes(model.backbone)
     place = accelerator.device, accelerator.num_processes
     wrapped = shard_model(model, *place) if shard else accelerator.prepare(model)
     splits = {number: RandomRows.draw(40, number) for number in range(len(TASKS))}
-    step = OptimizerStep(LossFunction(model, wrapped, Ids.pad_id, accelerator), splits, optimizer, schedule, settings)
+    step = OptimizerStep(LossFunction(model, wrapped, Ids.pad_id, accelerator), splits, optimizer, schedule, recipe)
     sampler = TemperatureSampler([40, 40, 40], 16, seed=1, mixed_batches=True)
-    evaluator = Evaluator(model, Ids(), accelerator, EvaluationSection(batch_size=4))
+    evaluator = Evaluator(model, Ids(), accelerator, recipe.evaluation)
     losses, answers = [], []
     for number in range(steps):
         if number == 3:  # evaluation in the middle, of rows that do not divide evenly
@@ -112,8 +123,8 @@ def train(options: dict[str, Any], shard: bool, steps: int, double: bool = True,
             with model.frozen_adapters():
                 answers += evaluator._generate(NamedTask(), "validation", RandomRows.draw(9, 7), 5)
             model.train()
-        seen = step(sampler.batch(number)).rows.losses.sum()
-        losses.append(float(accelerator.reduce(seen, "sum")))
+        seen = step(step.prepare(sampler.batch(number))).rows.losses.sum()
+        losses.append(float(accelerator.reduce(seen.to(accelerator.device), "sum")))
     held = _bytes(model.backbone) / size
     trained = {name: parameter.detach().clone() for name, parameter in model.trained_parameters().items()}
     return {"losses": losses, "weights": trained, "answers": answers, "held": held, "frozen": whole}
