@@ -22,6 +22,7 @@ from hyperformer_cli.adapters.sites import AdapterSite
 from hyperformer_cli.adapters.stored import StoredModel, describe, static_description
 from hyperformer_cli.backbones.families import family_of
 from hyperformer_cli.backbones.identity import frozen_hash
+from hyperformer_cli.backbones.sharding import encoder_output, is_sharded
 from hyperformer_cli.backbones.source import BackboneSource
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.errors import InputError, did_you_mean
@@ -94,6 +95,11 @@ class AdaptedModel(nn.Module):
         return self.backbone.device
 
     @property
+    def is_sharded(self) -> bool:
+        """Whether the frozen backbone is divided among processes, which then must make equally many forward passes."""
+        return is_sharded(self.backbone)
+
+    @property
     def sites(self) -> list[AdapterSite]:
         """Where adapters are, in the bank's order; empty for methods without adapters."""
         return [] if self._adapters is None else self._adapters.sites
@@ -133,7 +139,9 @@ class AdaptedModel(nn.Module):
 
         Prompts of decoder-only backbones are padded on the left; what is returned begins with them.
         """
-        with self._adapters_of(task, task_ids, inputs), self._reduced_precision():
+        with self._adapters_of(task, task_ids, inputs), self._reduced_precision(), self._gathering():
+            if self.is_sharded:  # processes with shorter answers wait for the others
+                inputs = {"synced_gpus": True, **inputs}
             depths = [self.family.depth(self.backbone.config, stack) for stack in self.family.stacks]
             return self.backbone.generate(**inputs | self.family.layout.generation_options(inputs, depths))
 
@@ -151,7 +159,7 @@ class AdaptedModel(nn.Module):
         if "encoder" not in self.family.stacks:
             raise InputError(f"a {self.backbone.config.model_type} backbone has no encoder")
         with self._adapters_of(task, task_ids, inputs), self._reduced_precision():
-            return self.backbone.get_encoder()(**inputs)
+            return encoder_output(self.backbone, **inputs)
 
     def adapter_weights(self, task: str) -> dict[AdapterSite, AdapterWeights]:
         """The weights of every site for one task, in float32; empty for methods without adapters."""
@@ -337,6 +345,10 @@ class AdaptedModel(nn.Module):
             raise InputError(f"method '{self.config.method}' needs task or task_ids")
         with self._adapters.of_rows(ids):
             yield
+
+    def _gathering(self) -> AbstractContextManager[Any]:
+        """FSDP keeps the buffers into which it gathers: made in inference mode, they could not be used in training."""
+        return torch.inference_mode(False) if self.is_sharded else nullcontext()
 
     def _reduced_precision(self) -> AbstractContextManager[Any]:
         """A backbone in half precision computes under autocast: what is trained stays in float32."""

@@ -1,6 +1,7 @@
 """Where a backbone comes from: the hub, a folder, the bundled nano T5, or a random draw of a configuration."""
 
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hyperformer_cli.backbones import hub
 from hyperformer_cli.backbones.configuration import backbone_config, build_backbone
 from hyperformer_cli.backbones.families import auto_class, family_of
 from hyperformer_cli.backbones.family import Family
+from hyperformer_cli.backbones.reduced import load_reduced
 from hyperformer_cli.bundled import folder_of
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.errors import InputError
@@ -121,7 +123,9 @@ def recipe_family(recipe: Recipe) -> Family:
 
 
 def load_backbone(source: BackboneSource) -> PreTrainedModel:
-    """Loads or builds a backbone, in float32: attaching a method rounds what it freezes to `source.dtype`.
+    """Loads or builds a backbone; attaching a method rounds what it freezes to `source.dtype`.
+
+    A pretrained one is loaded in that precision, except for its layer norms; a random one is drawn in float32.
 
     Raises:
         InputError: an unknown configuration key, no such model, or no connection and no copy on disk.
@@ -139,5 +143,8 @@ def load_backbone(source: BackboneSource) -> PreTrainedModel:
         family = family_of(str(stated.get("model_type")))
     except InputError as error:
         raise InputError(f"model '{source.name}': {error}") from None
-    load = auto_class(family).from_pretrained
-    return hub.load_named(load, source.name, source.revision, dtype=torch.float32)
+    if source.dtype == "float32":
+        load = auto_class(family).from_pretrained
+    else:
+        load = partial(load_reduced, family=family, model_type=stated["model_type"])
+    return hub.load_named(load, source.name, source.revision, dtype=getattr(torch, source.dtype))

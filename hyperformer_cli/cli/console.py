@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, ParamSpec
 
 import typer
 
-from hyperformer_cli.cli.launch import adopt_slurm_environment
+from hyperformer_cli.cli.launch import adopt_slurm_environment, check_runs_alone
 from hyperformer_cli.errors import HyperformerError, InputError, WriteError
 from hyperformer_cli.storage.atomic import write_text
 
@@ -44,13 +44,24 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout inste
 
 
 def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Turns our own errors into a message on stderr and an exit code; any other is a bug and keeps its traceback."""
+    """Turns our own errors into a message on stderr and an exit code; any other is a bug and keeps its traceback.
 
+    For commands that run in one process.
+    """
+    return _reporting(command, lambda: check_runs_alone(command.__name__.replace("_", "-")))
+
+
+def reports_errors_of_all(command: Callable[P, None]) -> Callable[P, None]:
+    """The same for commands that several processes run together."""
+    return _reporting(command, adopt_slurm_environment)
+
+
+def _reporting(command: Callable[P, None], prepare: Callable[[], None]) -> Callable[P, None]:
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         quiet_libraries()
-        adopt_slurm_environment()
         try:
+            prepare()
             command(*args, **kwargs)
         except HyperformerError as error:
             _let_the_first_process_speak()

@@ -19,7 +19,8 @@ def count_params(
     """Count parameters as the paper's tables do, beside the printed figures; needs no weights and no network.
 
     total: backbone and adapters relative to the backbone. per task: trained parameters, divided by the number of tasks
-    that share them, in per cent of the backbone.
+    that share them, in per cent of the backbone. all-reduced: the bytes of gradients that data-parallel processes
+    exchange in every optimizer step (float32, whatever their number).
     """
     from hyperformer_cli.config.loading import load_recipe, shipped_recipes
 
@@ -32,9 +33,9 @@ def count_params(
         return
     from hyperformer_cli.cli.tables import stdout_console, table
 
-    columns = ("recipe", "total", "printed", "per task (%)", "printed", "trained")
+    columns = ("recipe", "total", "printed", "per task (%)", "printed", "trained", "all-reduced (MB)")
     keys = ("recipe", "total", "printed_total", "per_task_percent", "printed_per_task_percent", "trained")
-    cells = [[row[key] for key in keys] for row in rows]
+    cells = [[*(row[key] for key in keys), f"{row['all_reduced_bytes_per_step'] / 1e6:,.1f}"] for row in rows]
     stdout_console().print(table("Parameters relative to the backbone", columns, cells))
 
 
@@ -53,5 +54,6 @@ def _row(recipe: "Recipe") -> dict[str, Any]:
         "backbone": counts.backbone,
         "all": counts.total,
         "trained": counts.trained,
+        "all_reduced_bytes_per_step": 4 * counts.trained,
         "tasks": counts.tasks,
     }

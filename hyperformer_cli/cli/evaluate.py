@@ -16,11 +16,11 @@ from hyperformer_cli.cli.console import (
     names,
     on_device,
     print_json,
-    reports_errors,
+    reports_errors_of_all,
 )
 
 
-@reports_errors
+@reports_errors_of_all
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder, or an export.")],
     split: Annotated[

@@ -17,6 +17,7 @@ from hyperformer_cli.cli import (
     recipes,
     report,
     runs,
+    slurm,
     tasks,
     train,
     verify,
@@ -51,6 +52,7 @@ app.command("export")(export.export)
 app.command("convert", epilog=convert.EPILOG)(convert.convert)
 app.command("prefetch", epilog=prefetch.EPILOG)(prefetch.prefetch)
 app.command("verify", epilog=verify.EPILOG)(verify.verify)
+app.command("slurm", epilog=slurm.EPILOG)(slurm.slurm)
 app.command("count-params")(count_params.count_params)
 app.add_typer(runs.app, name="runs")
 app.add_typer(recipes.app, name="recipes")

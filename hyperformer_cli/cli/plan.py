@@ -54,6 +54,8 @@ def _print_plan(recipe: "Recipe", found: dict[str, Any], verbose: bool) -> None:
         f"({parameters['trained_per_task_percent']:.2f} % of the backbone per task)"
     )
     console.print(f"memory about {found['memory_gib_estimate']} GiB per process at full length")
+    if found["all_reduced_bytes_per_step"]:
+        console.print(f"all-reduced {found['all_reduced_bytes_per_step'] / 2**20:,.1f} MiB of gradients per step")
     console.print(f"would write {found['output_dir']}")
     if found["data"]:
         own = {task.name for task in recipe_tasks(recipe) if task.files is not None}

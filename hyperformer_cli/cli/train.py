@@ -1,7 +1,6 @@
 """`hyperformer train`."""
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +13,9 @@ from hyperformer_cli.cli.console import (
     is_main_process,
     on_device,
     print_json,
-    reports_errors,
+    reports_errors_of_all,
 )
-from hyperformer_cli.cli.launch import become_launcher
+from hyperformer_cli.cli.launch import become_launcher, check_nproc, treat_usr1_as_term
 from hyperformer_cli.cli.plan import show_plan
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ hyperformer train outputs/glue_hyperpp    (continues a run that was stopped)
 """
 
 
-@reports_errors
+@reports_errors_of_all
 def train(
     recipe: Annotated[
         str, typer.Argument(help="A recipe file, the name of a shipped recipe, or a run folder to continue.")
@@ -62,6 +61,8 @@ def train(
     from hyperformer_cli.errors import InputError
     from hyperformer_cli.runs.folder import RunFolder
 
+    treat_usr1_as_term()
+    starts_others = check_nproc(nproc_per_node) and not dry_run
     loaded = _load(recipe, on_device([*(overrides or ()), *(changes or ())], device))
     if sweep_count:
         typer.echo(len(sweep_points(loaded)) if loaded.sweep else 1)
@@ -74,7 +75,7 @@ def train(
     if dry_run:
         show_plan(loaded, as_json, sweep_index, nproc_per_node, verbose)
         return
-    if nproc_per_node > 1 and "RANK" not in os.environ:
+    if starts_others:
         become_launcher(nproc_per_node)
 
     if loaded.sweep is not None:

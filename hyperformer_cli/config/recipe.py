@@ -135,6 +135,7 @@ class TrainingSection(Section):
 
     On a GPU `tf32` multiplies float32 matrices faster and less exactly, and `deterministic: false` allows kernels whose
     sums depend on the order of threads: long inputs take less memory, and a resumed run is not bit for bit the same.
+    `shard_backbone` divides the frozen backbone among the processes.
     """
 
     max_steps: Positive = 65536
@@ -153,6 +154,7 @@ class TrainingSection(Section):
     deterministic: bool = True
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     compile: bool = False
+    shard_backbone: bool = False
     save_every: Positive = 1000
     keep_checkpoints: Positive = 2
     log_every: Positive = 100
@@ -270,6 +272,10 @@ class Recipe(Section):
     def _options_go_together(self) -> "Recipe":
         if self.training.compile and self.model.gradient_checkpointing:
             raise ValueError("training.compile and model.gradient_checkpointing do not go together; use one of them")
+        if self.training.shard_backbone and self.adapter.method == "finetune":
+            raise ValueError("training.shard_backbone divides a frozen backbone, and method 'finetune' freezes none")
+        if self.training.shard_backbone and self.training.compile:
+            raise ValueError("training.compile and training.shard_backbone do not go together; use one of them")
         if self.sweep is not None and self.sweep.select not in (None, *self.evaluation.splits):
             raise ValueError(f"sweep.select: {self.sweep.select} is not one of evaluation.splits")
         self._check_probabilities()

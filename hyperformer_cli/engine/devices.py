@@ -11,6 +11,7 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs
 
 from hyperformer_cli.config.recipe import TrainingSection
+from hyperformer_cli.engine.processes import refuse_other_engines
 from hyperformer_cli.engine.together import COLLECTIVE_TIMEOUT
 from hyperformer_cli.errors import InputError
 
@@ -26,15 +27,15 @@ def make_accelerator(settings: TrainingSection, run: Path | None = None, tracker
         trackers: names of accelerate's trackers.
 
     Raises:
-        InputError: a tracker that is not installed, FSDP, or a device that cannot be used here.
+        InputError: a tracker that is not installed, what `refuse_other_engines` refuses, or a device that cannot be
+            used here.
     """
     kind = usable_device(settings.device)
     if kind == "cuda":
         _choose_kernels(settings.deterministic, settings.tf32)
     # One process may run recipes of different precision, one after the other; accelerate keeps the first's.
     AcceleratorState._reset_state(reset_partial_state=_is_elsewhere(kind))
-    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true"):
-        raise InputError("FSDP is not supported: what is trained is small, use DDP (torchrun, --nproc-per-node)")
+    refuse_other_engines()
     check_trackers(trackers)
     return Accelerator(
         cpu=kind == "cpu",

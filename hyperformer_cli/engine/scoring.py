@@ -1,5 +1,6 @@
 """Evaluation of all tasks on a split: answers, metrics, figures per label, both averages."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -113,13 +114,13 @@ class Evaluator:
         mine = np.arange(accelerator.process_index, len(data), accelerator.num_processes)
         mine = mine[np.argsort(-data.input_lengths()[mine], kind="stable")]
         found: list[tuple[int, Answer]] = []
-        for start in range(0, len(mine), self.settings.batch_size):
-            numbers = mine[start : start + self.settings.batch_size].tolist()
-            inputs = [data.input_ids(number) for number in numbers]
+        for numbers in self._batches(mine, len(data)):
+            inputs = [data.input_ids(number) for number in numbers or [0]]
             batch = layout.generation_batch(inputs, encoding.pad_id)
             batch = {name: tensor.to(accelerator.device) for name, tensor in batch.items()}
             with torch.inference_mode(), accelerator.autocast():
-                found += zip(numbers, self._answer_batch(task, batch, len(numbers), max_new_tokens), strict=True)
+                answers = self._answer_batch(task, batch, len(inputs), max_new_tokens)
+            found += zip(numbers, answers, strict=False)  # one answer more than numbers where there were none
             self.observer.evaluating(task.name, split, len(numbers))
         if accelerator.num_processes > 1:
             found = gather_object(found)
@@ -145,6 +146,12 @@ class Evaluator:
         new = layout.generated(ids, batch)
         texts = self.tokenization.tokenizer.batch_decode(new, skip_special_tokens=True)
         return [Answer(text, own) for text, own in zip(texts, likelihoods, strict=True)]
+
+    def _batches(self, mine: np.ndarray, total: int) -> list[list[int]]:
+        """This process's batches. With a sharded backbone, all have as many: the last may be empty for some."""
+        size, world = self.settings.batch_size, self.accelerator.num_processes
+        most = math.ceil(math.ceil(total / world) / size) if self.model.is_sharded else math.ceil(len(mine) / size)
+        return [mine[size * number : size * (number + 1)].tolist() for number in range(most)]
 
 
 def limited(split: TokenizedSplit, max_examples: int | None) -> TokenizedSplit:

@@ -35,7 +35,10 @@ class FolderInUse(HyperformerError):
 
     def __init__(self, folder: "RunFolder", owner: str):
         super().__init__(f"{folder.path} is in use by another process ({owner})")
-        self.folder = folder
+        self.folder, self._owner = folder, owner
+
+    def __reduce__(self) -> tuple:
+        return FolderInUse, (self.folder, self._owner)
 
 
 class RunFolder:

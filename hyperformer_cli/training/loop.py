@@ -5,6 +5,8 @@ that was killed must continue bit for bit.
 """
 
 import contextlib
+import hashlib
+import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,11 +16,13 @@ from hyperformer_cli.adapters.counting import count_model
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.report import report_on_tokens, summary
 from hyperformer_cli.engine.devices import describe_devices, device_warnings, make_accelerator
+from hyperformer_cli.engine.processes import check_same, check_shared, code_version, first_does, launch
 from hyperformer_cli.engine.scoring import Evaluator, TaskEvaluation, all_details, all_scores, averages
 from hyperformer_cli.engine.step import LossFunction, OptimizerStep, PreparedStep, upcoming_steps
 from hyperformer_cli.engine.together import ends_with_the_others
 from hyperformer_cli.observer import SILENT, Observer, RunStart
 from hyperformer_cli.runs import checkpoints
+from hyperformer_cli.runs.checkpoints import Checkpoint
 from hyperformer_cli.runs.environment import describe_environment
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.results import build_results
@@ -33,6 +37,7 @@ from hyperformer_cli.training.selection import best_record, is_better
 from hyperformer_cli.training.setup import Setup, prepare
 from hyperformer_cli.training.state import RunState, restore_best, restore_checkpoint, save_checkpoint
 from hyperformer_cli.training.stopping import EvaluationStopped, StoppableEvaluation, Stopped, StopRequest
+from hyperformer_cli.training.trackers import Trackers
 
 
 def train(recipe: Recipe, observer: Observer = SILENT) -> RunFolder:
@@ -53,31 +58,45 @@ def train(recipe: Recipe, observer: Observer = SILENT) -> RunFolder:
     run = RunFolder(Path(recipe.output_dir))
     accelerator = make_accelerator(recipe.training, run.path, recipe.training.report_to)
     observer = observer if accelerator.is_main_process else SILENT
-    if run.is_complete():
+    check_same(accelerator, {"start": launch(), "recipe": _digest(recipe.as_dict()), **code_version()})
+    check_shared(accelerator, run.path)
+    if first_does(accelerator, run.is_complete):
         run.claim(recipe)
         observer.reported(f"{run.path} is complete; nothing to do")
         return run
     if run.results_file.is_file():
         observer.reported(f"{run.results_file} is damaged; the run is evaluated again")
     setup = prepare(recipe, accelerator)  # before the folder exists: a recipe that cannot run leaves nothing behind
+    check_same(accelerator, {"content of the data": _digest(setup.fingerprints())})
     with contextlib.ExitStack() as stack:
         stack.enter_context(ends_with_the_others(accelerator))
-        if accelerator.is_main_process:
+
+        def take_folder() -> None:
             stack.enter_context(run.lock())
             run.claim(recipe)
             environment = describe_environment(accelerator.num_processes)
             write_json(run.environment_file, {**environment, "data_sets": setup.data_sets()})
-        accelerator.wait_for_everyone()
+
+        first_does(accelerator, take_folder)
         stop = stack.enter_context(StopRequest().listening())
-        Training(recipe, setup, run, observer, stop).run_to_the_end()
+        trackers = Trackers(recipe, accelerator)
+        stack.callback(trackers.finish)
+        Training(recipe, setup, run, observer, stop, trackers).run_to_the_end()
     return run
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Training:
     """One run in progress."""
 
-    def __init__(self, recipe: Recipe, setup: Setup, run: RunFolder, observer: Observer, stop: StopRequest):
+    def __init__(
+        self, recipe: Recipe, setup: Setup, run: RunFolder, observer: Observer, stop: StopRequest, trackers: Trackers
+    ):
         self.recipe, self.setup, self.run, self.observer, self.stop = recipe, setup, run, observer, stop
+        self.trackers = trackers
         self.accelerator = accelerator = setup.accelerator
         loss_function = LossFunction(setup.model, setup.wrapped_model, setup.tokenization.encoding.pad_id, accelerator)
         splits = {number: setup.data["train"][task.name] for number, task in enumerate(setup.tasks)}
@@ -148,27 +167,29 @@ class Training:
         self._warn_of_small_shares()
         for warning in device_warnings(self.accelerator, recipe.training, int(self.parameters["backbone"])):
             self.observer.warned(warning)
-        checkpoint, faults = checkpoints.newest(self.run.path)
+        checkpoint, faults = first_does(self.accelerator, lambda: checkpoints.newest(self.run.path))
         if checkpoint is None and self.accelerator.is_main_process:
             self._report_data()
-        self.accelerator.wait_for_everyone()
         if checkpoint is not None:
             self.state = restore_checkpoint(checkpoint, self.setup)
             for fault in faults:
                 self.observer.reported(f"skipped {fault}")
             self.observer.resumed(self.state.step)
+        first_does(self.accelerator, lambda: self._tidy_folder(checkpoint))
         if self.accelerator.is_main_process:
-            remove_manifest(self.run.path)
-            self.run.remove_leftovers()
-            checkpoints.remove_after(self.run.path, self.state.step)
-            if checkpoint is not None and restore_best(checkpoint, self.run, self.state, self.setup):
-                self.observer.reported(f"restored {self.run.best} from {checkpoint.path.name}")
-            if damaged := self.run.forget_metrics_after(self.state.step):
-                self.observer.reported(f"removed {damaged} damaged lines from {self.run.metrics_file}")
             self.meter.restore(self.state.meter)  # the others start from zero: these are the sums of all
         self.saved = self.state.step
-        if recipe.training.report_to:
-            self.accelerator.init_trackers(recipe.name, config={"recipe": str(recipe.as_dict())})
+        self.trackers.start(self.state.step)
+
+    def _tidy_folder(self, checkpoint: Checkpoint | None) -> None:
+        """Makes the folder what it was when the checkpoint was written."""
+        remove_manifest(self.run.path)
+        self.run.remove_leftovers()
+        checkpoints.remove_after(self.run.path, self.state.step)
+        if checkpoint is not None and restore_best(checkpoint, self.run, self.state, self.setup):
+            self.observer.reported(f"restored {self.run.best} from {checkpoint.path.name}")
+        if damaged := self.run.forget_metrics_after(self.state.step):
+            self.observer.reported(f"removed {damaged} damaged lines from {self.run.metrics_file}")
 
     def _report_data(self) -> None:
         """One line per task about its data, and one for everything that will hurt."""
@@ -177,7 +198,7 @@ class Training:
             report = report_on_tokens(task, splits, self.setup.tokenization)
             self.observer.reported(summary(report))
             for warning in report.warnings:
-                self.observer.reported(f"warning: {warning}")
+                self.observer.warned(warning)
 
     def _log(self) -> None:
         start = time.perf_counter()
@@ -197,9 +218,7 @@ class Training:
     def _record(self, record: dict) -> None:
         if self.accelerator.is_main_process:
             self.run.append_metrics(record)
-        if self.recipe.training.report_to:
-            numbers = {key: value for key, value in record.items() if isinstance(value, int | float)}
-            self.accelerator.log(numbers | record.get("loss_by_task", {}), step=self.state.step)
+        self.trackers.log(record)
 
     def _evaluate_and_keep_best(self) -> None:
         self.meter.check_finite(self.state.step)
@@ -288,6 +307,5 @@ class Training:
                 steps=self.state.step, details=details, warnings=[*shares.values(), *final.values()],
             )  # fmt: skip
             self.run.finish(self.recipe, results)
-        if self.recipe.training.report_to:
-            self.accelerator.end_training()
+        self.trackers.log_final(self.state.step, scores, average)
         self.accelerator.wait_for_everyone()

@@ -10,6 +10,7 @@ from hyperformer_cli.backbones.configuration import backbone_config
 from hyperformer_cli.backbones.families import family_of
 from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.backbones.hub import is_folder
+from hyperformer_cli.backbones.sharding import held_fraction
 from hyperformer_cli.bundled import folder_of
 from hyperformer_cli.config.cells import part_recipes
 from hyperformer_cli.config.recipe import Recipe
@@ -76,8 +77,9 @@ def plan(recipe: Recipe, processes: int = 1, with_report: bool = True) -> dict[s
         "examples": examples,
         "epochs": round(examples / sum(own["train"] for own in sizes.values()), 2),
         "parameters": parameters,
-        "memory_gib_estimate": round(_bytes(recipe, shape, parameters) / 2**30, 2),
         "data": {name: report.as_dict() for name, report in reports.items()},
+        "memory_gib_estimate": round(_bytes(recipe, shape, parameters, processes) / 2**30, 2),
+        "all_reduced_bytes_per_step": _FLOAT32 * parameters["trained"] if processes > 1 else 0,
     }
 
 
@@ -122,13 +124,15 @@ def _check_output(folder: Path) -> None:
         raise InputError(f"output_dir {folder}: cannot be written: {nearest} is not a folder")
 
 
-def _bytes(recipe: Recipe, shape: PreTrainedConfig, parameters: dict[str, Any]) -> int:
+def _bytes(recipe: Recipe, shape: PreTrainedConfig, parameters: dict[str, Any], processes: int) -> int:
     """Weights, gradients and Adam's moments exactly; activations of a full-length micro-batch roughly.
 
     A layer keeps about 16 vectors of the hidden size and 3 of the feed-forward size per token, and 3 attention maps.
     Logits are computed for targets only.
     """
     frozen = parameters["total"] - parameters["trained"]
+    if recipe.training.shard_backbone and processes > 1:
+        frozen = round(frozen * held_fraction(shape, processes))
     weights = frozen * (_BFLOAT16 if recipe.model.dtype == "bfloat16" else _FLOAT32) + parameters["trained"] * _FLOAT32
     optimizer = 3 * _FLOAT32 * parameters["trained"]
     activation = _BFLOAT16 if recipe.training.precision == "bfloat16" else _FLOAT32

@@ -20,6 +20,7 @@ from hyperformer_cli.data.loading import DatasetsByTask, check_texts, load_split
 from hyperformer_cli.data.sampling import BatchSampler, ReferenceSampler, TemperatureSampler
 from hyperformer_cli.data.tokenization import Tokenization
 from hyperformer_cli.engine.optimizer import make_optimizer
+from hyperformer_cli.engine.sharded import shard_model
 from hyperformer_cli.engine.together import main_process_first
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.schema.section import SplitName
@@ -37,6 +38,7 @@ class Setup:
         wrapped_model: what accelerate and torch.compile made of it.
         data: examples by split and task.
         backbone_state: of the folder that the backbone was loaded from, if it was.
+        sharded_sha256: hash of the frozen weights where they have been divided among the processes since.
     """
 
     accelerator: Accelerator
@@ -49,10 +51,13 @@ class Setup:
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
     backbone_state: FolderState | None
+    sharded_sha256: str | None = None
 
     @cached_property
     def frozen_sha256(self) -> str:
         """Hash of the backbone's frozen weights, which training does not change."""
+        if self.sharded_sha256 is not None:
+            return self.sharded_sha256
         return self.model.frozen_sha256 or known_frozen_hash(self.model.backbone, self.backbone_state)
 
     @property
@@ -100,11 +105,23 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
     state = FolderState.observe(BackboneSource.from_recipe(recipe).folder)  # before it is read
     model = build_model(recipe, tokenizer)
     optimizer, schedule = make_optimizer(model.trained_parameters().values(), recipe.training)
-    wrapped_model = accelerator.prepare(model)
+    sharded_sha256, wrapped_model = _distribute(recipe, model, state, accelerator)
     if recipe.training.compile:
-        wrapped_model = torch.compile(wrapped_model)
+        wrapped_model = cast(torch.nn.Module, torch.compile(wrapped_model))
     torch.manual_seed(recipe.seed + accelerator.process_index)  # dropout differs between processes
-    return Setup(accelerator, text_to_ids, tasks, data, sampler, model, wrapped_model, optimizer, schedule, state)
+    return Setup(
+        accelerator, text_to_ids, tasks, data, sampler, model, wrapped_model, optimizer, schedule, state, sharded_sha256
+    )
+
+
+def _distribute(
+    recipe: Recipe, model: AdaptedModel, state: FolderState | None, accelerator: Accelerator
+) -> tuple[str | None, torch.nn.Module]:
+    """The hash of the frozen weights, if they are divided among the processes now, and the model that steps call."""
+    if not recipe.training.shard_backbone or accelerator.num_processes == 1:
+        return None, accelerator.prepare(model)
+    frozen_sha256 = known_frozen_hash(model.backbone, state)
+    return frozen_sha256, shard_model(model, accelerator.device, accelerator.num_processes)
 
 
 def check_batch(recipe: Recipe, processes: int) -> None:

@@ -14,14 +14,15 @@ from hyperformer_cli.errors import HyperformerError
 from hyperformer_cli.observer import Observer
 
 REPEATED_SECONDS = 2.0
+_CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Stopped(HyperformerError):
-    """A signal ended the run after it was saved. The exit code is the shell's for that signal: 130 or 143."""
+    """A signal ended the run after it was saved. The exit code is the shell's for SIGINT or SIGTERM: 130 or 143."""
 
     def __init__(self, signal_number: int, step: int):
         super().__init__(f"stopped by {signal.Signals(signal_number).name} after step {step}; start again to continue")
-        self.exit_code = 128 + signal_number
+        self.exit_code = 130 if signal_number == signal.SIGINT else 143
 
 
 class StopRequest:
@@ -33,8 +34,8 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator["StopRequest"]:
-        """Catches SIGINT and SIGTERM within the block."""
-        before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        """Catches SIGINT, SIGTERM and SIGUSR1 within the block; clusters send the last ahead of a time limit."""
+        before = {number: signal.signal(number, self._receive) for number in _CAUGHT}
         try:
             yield self
         finally:
@@ -47,17 +48,18 @@ class StopRequest:
             return bool(self.signal_number)
         mine = torch.tensor([self.signal_number], device=accelerator.device)
         agreed = int(accelerator.gather(mine).max())
-        if agreed:  # and only then: a signal may have arrived meanwhile
-            self.signal_number = agreed
+        if agreed and agreed != self.signal_number:  # if none: a signal may have arrived meanwhile
+            self.signal_number, self._since = agreed, time.monotonic()  # this process may get the same in a moment
         return bool(agreed)
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
-        # Launchers send a signal twice within a moment; a person who insists takes longer.
-        if self.signal_number and time.monotonic() - self._since > REPEATED_SECONDS:
+        # Launchers send a signal twice within a moment; a person who insists takes longer. A cluster that gave notice
+        # by SIGUSR1 sends SIGTERM when the time is up, and still waits.
+        if not self.signal_number or (self.signal_number == signal.SIGUSR1 != number):
+            self.signal_number, self._since = number, time.monotonic()
+        elif number != signal.SIGUSR1 and time.monotonic() - self._since > REPEATED_SECONDS:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        if not self.signal_number:
-            self.signal_number, self._since = number, time.monotonic()
 
 
 class EvaluationStopped(Exception):

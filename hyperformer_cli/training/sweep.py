@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
+
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.sweep import SweepPoint, chosen_points, sweep_points
 from hyperformer_cli.errors import HyperformerError
@@ -44,13 +46,15 @@ def train_sweep(recipe: Recipe, observer: Observer = SILENT, index: int | None =
     for cell, point, last_chance in waiting:  # which grows
         observer.reported(cell)
         try:
-            _train_when_free(point, observer) if last_chance else train_recipe(point.recipe, observer)
+            _train_when_free(point, observer, is_main) if last_chance else train_recipe(point.recipe, observer)
         except Stopped:
             raise
         except FolderInUse as error:  # by another start of this sweep, which may finish it
             observer.reported(f"{error}; comes last")
             waiting.append((cell, point, True))
         except Exception as error:  # whatever it was, the other cells must not be lost
+            if PartialState().num_processes > 1 and not isinstance(error, HyperformerError):
+                raise  # perhaps in this process only, while the others wait for it
             failed.append(point.name)
             observer.reported(str(error) if isinstance(error, HyperformerError) else traceback.format_exc())
         if is_main:
@@ -60,7 +64,7 @@ def train_sweep(recipe: Recipe, observer: Observer = SILENT, index: int | None =
     return Path(recipe.output_dir) if index is None else Path(chosen[0].recipe.output_dir)
 
 
-def _train_when_free(point: SweepPoint, observer: Observer) -> None:
+def _train_when_free(point: SweepPoint, observer: Observer, is_main: bool) -> None:
     """Trains a cell as soon as no other process does; there may then be nothing left to do."""
     while True:
         try:
@@ -68,7 +72,8 @@ def _train_when_free(point: SweepPoint, observer: Observer) -> None:
             return
         except FolderInUse as error:
             observer.reported(f"{error}; waiting for it")
-            error.folder.wait_until_free()
+            if is_main:  # the others wait for this process
+                error.folder.wait_until_free()
 
 
 def _write_summary(recipe: Recipe, points: Sequence[SweepPoint]) -> None:

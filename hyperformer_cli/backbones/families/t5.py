@@ -19,6 +19,7 @@ _SHAPES: dict[str, dict[str, Any]] = {
     "t5-v1_1-base": {**_V1_1, "d_model": 768, "d_ff": 2048, "num_layers": 12, "num_heads": 12},
     "t5-v1_1-large": {**_V1_1, "d_model": 1024, "d_ff": 2816, "num_layers": 24, "num_heads": 16},
     "t5-v1_1-xl": {**_V1_1, "d_model": 2048, "d_ff": 5120, "num_layers": 24, "num_heads": 32},
+    "t5-v1_1-xxl": {**_V1_1, "d_model": 4096, "d_ff": 10240, "num_layers": 24, "num_heads": 64},
 }
 # What transformers computes from other values and writes into its files all the same.
 _DERIVED = ("is_gated_act", "dense_act_fn", "scale_decoder_outputs")
