@@ -1,7 +1,7 @@
 """The linear maps of a backbone's layers, and their choice by name as PEFT chooses them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,16 @@ def select_linear_maps(
                 "them would change too; leave it out"
             )
     return maps
+
+
+def shortest_targets(backbone: PreTrainedModel, names: Collection[str]) -> list[str]:
+    """The shortest ends of modules' names that fit these modules and no others: PEFT's `target_modules` for them."""
+    modules = [name for name, _ in backbone.named_modules()]
+    for parts in range(1, max(name.count(".") for name in names) + 2):
+        targets = sorted({".".join(name.split(".")[-parts:]) for name in names})
+        if {name for name in modules if any(ends_with(name, target) for target in targets)} == set(names):
+            return targets
+    return sorted(names)
 
 
 def ends_with(name: str, target: str) -> bool:

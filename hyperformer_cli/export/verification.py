@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hyperformer_cli.adapters.model import AdaptedModel
+from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.export.source import ExportSource
 
 NEW_TOKENS = 8  # decoded greedily; every one must be the same
@@ -53,6 +55,17 @@ def outputs(model: AdaptedModel, task: str, batch: Mapping[str, Tensor]) -> Outp
     with torch.inference_mode():
         logits = model(**batch, task=task).logits
         ids = model.generate(**inputs, task=task, max_new_tokens=NEW_TOKENS, do_sample=False, num_beams=1)
+    return Outputs(logits, ids)
+
+
+def plain_outputs(model: Any, family: Family, batch: Mapping[str, Tensor]) -> Outputs:
+    """The outputs of a model of transformers, or of PEFT, in evaluation mode."""
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    depths = [family.depth(model.config, stack) for stack in family.stacks]
+    with torch.inference_mode():
+        logits = model(**batch).logits
+        options = inputs | family.layout.generation_options(inputs, depths)
+        ids = model.generate(**options, max_new_tokens=NEW_TOKENS, do_sample=False, num_beams=1)
     return Outputs(logits, ids)
 
 
