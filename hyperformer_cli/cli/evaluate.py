@@ -1,5 +1,6 @@
 """`hyperformer eval`."""
 
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +19,9 @@ def evaluate(
     weights: Annotated[Literal["best", "last"], typer.Option(help="Which of the run's weights to evaluate.")] = "best",
     backbone: Backbone = None,
     overrides: Overrides = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Keep the figures as results.json, of a run that has none: a converted one.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run again, on any split, tasks or data (--set data.source=FOLDER)."""
@@ -27,13 +31,19 @@ def evaluate(
     from hyperformer_cli.cli.progress import make_observer
     from hyperformer_cli.cli.tables import print_results
     from hyperformer_cli.evaluation.evaluate_run import evaluate_run
+    from hyperformer_cli.evaluation.keep_results import check_can_keep, keep_results
     from hyperformer_cli.runs.opened import OpenedRun
 
     chosen, trained = names(tasks, "--tasks"), OpenedRun(run, weights, backbone, overrides or ())
+    if save:
+        check_can_keep(trained, chosen)
+    start = time.perf_counter()
     with make_observer() as observer:
         results = evaluate_run(trained, split, chosen, observer)
     if not is_main_process():
         return
+    if save:
+        keep_results(trained, results, time.perf_counter() - start)
     if as_json:
         print_json({"run": str(run), **results})
         return
