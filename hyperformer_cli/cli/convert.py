@@ -21,7 +21,8 @@ def convert(
         Path, typer.Argument(help="A safetensors file, a pytorch_model.bin, or a folder with a PEFT LoRA per task.")
     ],
     recipe: Annotated[
-        str, typer.Option(help="What was trained: a recipe file, or a shipped recipe. Of LoRA folders: backbone, tasks.")
+        str,
+        typer.Option(help="A recipe file or a shipped recipe: what was trained; for LoRA folders, backbone and tasks."),
     ],
     to: Annotated[Path | None, typer.Option(help="A new folder; the recipe's output_dir by default.")] = None,
     overrides: Overrides = None,

@@ -14,6 +14,7 @@ from pydantic import Field
 from hyperformer_cli.schema.section import Distinct, Positive, Section
 
 NonLinearity = Literal["gelu_new", "gelu", "relu", "silu", "swish", "tanh", "sigmoid", "mish", "quick_gelu"]
+TargetModules = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1), Distinct]
 DEFAULT_FORM = "bottleneck"
 ALL_LINEAR = "all-linear"  # every linear map of every layer, as in PEFT
 
@@ -79,9 +80,7 @@ class LoraOptions(Section):
     rank: Positive = 8
     alpha: float = Field(16, gt=0)
     dropout: float = Field(0.0, ge=0, lt=1)
-    target_modules: (
-        Literal["all-linear"] | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1), Distinct] | None
-    ) = None
+    target_modules: Literal["all-linear"] | TargetModules | None = None
 
 
 FORMS: dict[str, FormEntry] = {

@@ -18,9 +18,7 @@ _TEMPLATES = Environment(
 )
 
 
-def write_readme(
-    source: ExportSource, folder: Path, template: str, task: str | None = None, **variables: Any
-) -> None:
+def write_readme(source: ExportSource, folder: Path, template: str, task: str | None = None, **variables: Any) -> None:
     """Writes an export's README from a template below `export/`; its code is for one task, the first by default.
 
     `variables` are what the template uses besides `name`, `tasks`, `task`, `about` and `example`.

@@ -158,7 +158,7 @@ def _check_is_plain(file: Path, config: Mapping[str, Any]) -> None:
         raise InputError(f"{file}: init_lora_weights {start!r}: belongs to a backbone whose weights were changed")
     for name, value in config.items():
         if name not in _UNDERSTOOD and value not in (None, False, {}, [], "") and name != "loftq_config":
-            raise InputError(f"{file}: {name}: {json.dumps(value)[:80]}: more than a plain LoRA, which is all that is read")
+            raise InputError(f"{file}: {name}: {json.dumps(value)[:80]}: only plain LoRA is read")
 
 
 def _pairs(file: Path, tensors: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:

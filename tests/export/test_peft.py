@@ -64,11 +64,10 @@ def test_the_files_are_those_that_peft_and_vllm_read(make: Callable, backbone: P
     folder = export_run(make(), "peft", tasks=["mrpc"]).folder
     assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "mrpc"]
     config = json.loads((folder / "mrpc" / "adapter_config.json").read_text())
-    stated = {name: config[name] for name in ("r", "lora_alpha", "target_modules", "task_type", "use_rslora", "use_dora")}
-    assert stated == {
+    assert config.items() >= {
         "r": 4, "lora_alpha": 8, "target_modules": ["q", "v"], "task_type": "SEQ_2_SEQ_LM", "use_rslora": False,
         "use_dora": False,
-    }  # fmt: skip
+    }.items()  # fmt: skip
     assert config["modules_to_save"] is None and config["rank_pattern"] == {} and config["bias"] == "none"
     tensors = load_file(folder / "mrpc" / "adapter_model.safetensors")
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -102,7 +101,7 @@ def test_one_model_per_task_becomes_one_folder_per_task(recipe_values: dict, bac
 
 def test_trained_layer_norms_go_into_a_backbone_folder(make: Callable, backbone: Path) -> None:
     run = make(train_layer_norms=True)
-    with pytest.raises(InputError, match="layer norms.*--with-backbone"):
+    with pytest.raises(InputError, match=r"layer norms.*--with-backbone"):
         export_run(run, "peft")
     folder = export_run(run, "peft", with_backbone=True).folder
     model = OpenedRun(run).model

@@ -1,8 +1,8 @@
 """LoRA: Low-Rank Adaptation of Large Language Models (Hu et al., ICLR 2022, https://arxiv.org/abs/2106.09685).
 
-`W x + (alpha / rank) B A dropout(x)` on linear maps of the layers. Stored, A starts as in PEFT and B at zero. Generated,
-the heads of A and B start with weight zero, A's bias as a stored A and B's at zero (bias-HyperInit of Text-to-LoRA,
-https://arxiv.org/abs/2506.06105): either way training starts at the backbone itself.
+`W x + (alpha / rank) B A dropout(x)` on linear maps of the layers. Stored, A starts as in PEFT and B at zero.
+Generated, the heads of A and B start with weight zero, A's bias as a stored A and B's at zero (bias-HyperInit of
+Text-to-LoRA, https://arxiv.org/abs/2506.06105). Either way training starts at the backbone itself.
 """
 
 import math
@@ -28,8 +28,8 @@ from hyperformer_cli.errors import InputError
 class LoraWeights:
     """`lora_A` (rank, input width) and `lora_B` (output width, rank), or both with a leading dimension `batch`."""
 
-    lora_A: Tensor  # noqa: N815 (PEFT's names)
-    lora_B: Tensor  # noqa: N815
+    lora_A: Tensor
+    lora_B: Tensor
 
     def named_tensors(self) -> dict[str, Tensor]:
         """Both, under PEFT's names."""

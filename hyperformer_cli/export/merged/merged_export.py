@@ -57,8 +57,8 @@ def verify(source: ExportSource, folder: Path) -> Iterator[TaskComparison]:
         if not torch.equal(parameter.to(dtype).float(), found[name]):
             comparison = replace(comparison, difference=inf)
         moved = max(moved, float((parameter - found[name]).abs().max()))
-    said = f"{comparison.inputs}, before rounding to {source.model.source.dtype}, which moves a weight by up to {moved:.2g}"
-    yield replace(comparison, inputs=said)
+    rounded = f"before rounding to {source.model.source.dtype}, which moves a weight by up to {moved:.2g}"
+    yield replace(comparison, inputs=f"{comparison.inputs}, {rounded}")
 
 
 def _dtype(source: ExportSource) -> torch.dtype:
