@@ -31,11 +31,18 @@ class LinearMap:
 
 
 def linear_maps(backbone: PreTrainedModel, family: Family) -> list[LinearMap]:
-    """All of them: stack by stack, within a stack by position and then by layer."""
+    """All of them: stack by stack, within a stack by position and then by layer.
+
+    Raises:
+        InputError: several of one path in a layer, such as experts.
+    """
     names = {module: name for name, module in backbone.named_modules()}
     found = []
     for stack in family.stacks:
         layers = [family.linear_maps(layer) for layer in family.layers(backbone, stack)]
+        for layer, maps in zip(family.layers(backbone, stack), layers, strict=True):
+            if len(maps) < sum(isinstance(module, nn.Linear | Conv1D) for module in layer.modules()):
+                raise InputError(f"a {backbone.config.model_type} layer has several linear maps of one name (experts)")
         for position in dict.fromkeys(position for maps in layers for position in maps):
             for number, module in ((i, maps[position]) for i, maps in enumerate(layers) if position in maps):
                 site = AdapterSite(stack, number, position, *_widths(module))
@@ -57,7 +64,10 @@ def select_linear_maps(
         InputError: a name that fits no linear map of a layer, or a map whose weight is tied to another module's.
     """
     maps = linear_maps(backbone, family)
-    targets = family.query_value if target_modules is None else target_modules
+    targets = target_modules
+    if targets is None:
+        present = [end for end in family.query_value if any(ends_with(one.name, end) for one in maps)]
+        targets = present or family.query_value
     if targets != ALL_LINEAR:
         for target in targets:
             if not any(ends_with(one.name, target) for one in maps):

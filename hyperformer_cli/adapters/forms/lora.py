@@ -95,4 +95,6 @@ def _uniform(bound: float, shape: tuple[int, ...]) -> Tensor:
 def _linear(hidden: Tensor, weight: Tensor) -> Tensor:
     if weight.dim() == 2:
         return F.linear(hidden, weight)
+    if hidden.dim() != 3:
+        raise InputError("a linear map that reads the rows of a batch as one cannot have an adapter per row")
     return torch.bmm(hidden, weight.transpose(1, 2))

@@ -45,13 +45,13 @@ def write(source: ExportSource, folder: Path) -> None:
 
 def verify(source: ExportSource, folder: Path) -> Iterator[TaskComparison]:
     """Compares the run with the folder; where it was rounded, with the model before, and says how far it was moved."""
-    task, family, dtype = source.first_task, source.model.family, _dtype(source)
-    loaded = auto_class(family).from_pretrained(folder, dtype=torch.float32).eval()
+    task, dtype = source.first_task, _dtype(source)
+    loaded = auto_class(source.model.family).from_pretrained(folder, dtype=torch.float32).eval()
     if dtype == torch.float32:
-        yield compare(source, task, plain_outputs(loaded, family, source.samples[task].batch))
+        yield compare(source, task, plain_outputs(source, task, loaded))
         return
     exact = source.model.merged(task).eval()
-    comparison = compare(source, task, plain_outputs(exact, family, source.samples[task].batch))
+    comparison = compare(source, task, plain_outputs(source, task, exact))
     found, moved = dict(loaded.named_parameters()), 0.0
     for name, parameter in exact.named_parameters():
         if not torch.equal(parameter.to(dtype).float(), found[name]):

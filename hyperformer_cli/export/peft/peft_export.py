@@ -9,6 +9,7 @@ A run with one model per task, which is exported into a folder per task, has the
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from transformers.pytorch_utils import Conv1D
 
 from hyperformer_cli.adapters.linear_maps import select_linear_maps, shortest_targets
 from hyperformer_cli.adapters.merging import bare_copy
+from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.families import auto_class
 from hyperformer_cli.bundled import folder_of
 from hyperformer_cli.errors import InputError
@@ -45,7 +47,7 @@ def write(source: ExportSource, folder: Path) -> None:
     base_model = BACKBONE if source.with_backbone else base_model_name(source)
     for task in source.tasks:
         own = task_folder(source, folder, task)
-        lora = task_lora(source, task, base_model)
+        lora = replace(peft_lora(source.model, task), base_model=base_model, revision=_revision(source))
         write_peft(own, lora)
         variables = {"lora": lora, "auto_class": source.model.family.layout.auto_class, "base_model": base_model}
         local = source.with_backbone or is_folder(base_model)
@@ -80,7 +82,7 @@ def _compare_with_peft(source: ExportSource, folder: Path, backbone: PreTrainedM
         else:
             model.load_adapter(own, adapter_name=name)
         model.set_adapter(name)
-        yield compare(source, task, plain_outputs(model.eval(), source.model.family, source.samples[task].batch))
+        yield compare(source, task, plain_outputs(source, task, model.eval()))
 
 
 def _compare_without_peft(source: ExportSource, folder: Path, backbone: PreTrainedModel) -> Iterator[TaskComparison]:
@@ -90,7 +92,7 @@ def _compare_without_peft(source: ExportSource, folder: Path, backbone: PreTrain
             backbone.get_submodule(name).register_forward_hook(_adding(a, b, lora.alpha / lora.rank))
             for name, (a, b) in lora.matrices.items()
         ]
-        found = plain_outputs(backbone, source.model.family, source.samples[task].batch)
+        found = plain_outputs(source, task, backbone)
         for handle in handles:
             handle.remove()
         yield compare(source, task, found)
@@ -108,9 +110,8 @@ def task_folder(source: ExportSource, folder: Path, task: str) -> Path:
     return folder if list(source.tasks) == [task] and folder.name == task else folder / task
 
 
-def task_lora(source: ExportSource, task: str, base_model: str | None) -> PeftLora:
+def peft_lora(model: AdaptedModel, task: str) -> PeftLora:
     """A task's adapters under PEFT's names."""
-    model = source.model
     config, weights = model.config, model.adapter_weights(task)
     maps = select_linear_maps(model.backbone, model.family, config.target_modules)
     matrices = {one.name: (weights[one.site].lora_A, weights[one.site].lora_B) for one in maps}
@@ -119,12 +120,15 @@ def task_lora(source: ExportSource, task: str, base_model: str | None) -> PeftLo
         alpha=config.alpha,
         dropout=config.dropout,
         matrices={name: (a.detach().clone(), b.detach().clone()) for name, (a, b) in matrices.items()},
-        base_model=base_model,
-        revision=model.source.revision if model.source.is_pinned and not source.with_backbone else None,
         target_modules=shortest_targets(model.backbone, list(matrices)),
         task_type=_TASK_TYPES.get(model.family.layout.auto_class),
         fan_in_fan_out=any(isinstance(one.module, Conv1D) for one in maps),
     )
+
+
+def _revision(source: ExportSource) -> str | None:
+    origin = source.model.source
+    return origin.revision if origin.is_pinned and not source.with_backbone else None
 
 
 def base_model_name(source: ExportSource) -> str | None:
