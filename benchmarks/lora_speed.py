@@ -1,4 +1,4 @@
-"""LoRA beside peft's, with the same targets and rank on the same backbone: training steps, and mixed tasks at inference.
+"""LoRA beside peft's, with the same targets and rank on one backbone: training steps, and mixed tasks at inference.
 
     python benchmarks/lora_speed.py                    T5-small, 32 rows of 64 tokens
     python benchmarks/lora_speed.py --backbone qwen3   4 layers like those of Qwen3-0.6B, 8 rows of 128 tokens
@@ -40,9 +40,7 @@ def main() -> None:
     parser.add_argument("--backbone", choices=["t5-small", "qwen3"], default="t5-small")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--wall", action="store_true", help="time by the clock on the wall")
-    parser.add_argument(
-        "--memory", choices=["peft", "stored", "generated"], help="one kind of step, and its peak memory"
-    )
+    parser.add_argument("--memory", choices=["peft", "stored", "generated"], help="peak memory of one kind of step")
     options = parser.parse_args()
     rows, length = (32, 64) if options.backbone == "t5-small" else (8, 128)
     targets = ["q", "v"] if options.backbone == "t5-small" else ["q_proj", "v_proj"]
