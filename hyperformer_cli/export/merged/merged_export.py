@@ -74,6 +74,8 @@ def _generation_config(source: ExportSource, merged: PreTrainedModel) -> Generat
         "do_sample": False,
     }
     depths = [family.depth(merged.config, stack) for stack in family.stacks]
-    if len(set(depths)) > 1:
+    if depths[-1] > depths[0]:
         settings["use_cache"] = False  # transformers sizes the cache by the encoder's depth
-    return GenerationConfig(**{**merged.generation_config.to_diff_dict(), **settings})
+    before = merged.generation_config
+    special = source.run.tokenization.encoding.decoding(before)
+    return GenerationConfig(**{**before.to_diff_dict(), **special, **settings})
