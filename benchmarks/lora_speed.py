@@ -80,7 +80,7 @@ def batch_of(backbone: PreTrainedModel, rows: int, length: int) -> dict[str, tor
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(3, backbone.config.vocab_size, (rows, length), generator=generator)
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
-    return {**batch, "labels": ids[:, :3]} if backbone.config.is_encoder_decoder else batch
+    return {**batch, "labels": ids[:, :3].contiguous()} if backbone.config.is_encoder_decoder else batch
 
 
 def training_step(model: torch.nn.Module, batch: dict, parameters: list) -> Callable[[], None]:

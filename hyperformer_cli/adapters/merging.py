@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -58,14 +58,16 @@ def merge(
     """
     largest = 0.0
     for site, module in modules.items():
-        if type(module) not in (nn.Linear, Conv1D) or not module.weight.is_floating_point():
+        weight = cast(Tensor, module.weight)
+        if type(module) not in (nn.Linear, Conv1D) or not weight.is_floating_point():
             raise InputError(
-                f"{site.path}: a {type(module).__name__} of {module.weight.dtype}; adapters cannot be merged into a "
+                f"{site.path}: a {type(module).__name__} of {weight.dtype}; adapters cannot be merged into a "
                 "quantised backbone without changing it. Load it in float32 or bfloat16, or export to PEFT"
             )
     for site, module in modules.items():
-        change = form.weight_change(weights[site]).to(module.weight.device)
-        merged = module.weight.float() + (change.T if isinstance(module, Conv1D) else change)
-        module.weight.copy_(merged)
-        largest = max(largest, float((module.weight.float() - merged).abs().max()))
+        weight = cast(Tensor, module.weight)
+        change = form.weight_change(weights[site]).to(weight.device)
+        merged = weight.float() + (change.T if isinstance(module, Conv1D) else change)
+        weight.copy_(merged)
+        largest = max(largest, float((weight.float() - merged).abs().max()))
     return largest

@@ -139,7 +139,7 @@ class _Common:
     def tensors(self, lora: PeftLora, maps: list[LinearMap]) -> dict[str, Tensor]:
         """A task's adapters by `<stack>.<layer>.<path>.<tensor>`; zero at maps that it leaves alone."""
         factor = (lora.alpha / lora.rank) / (self.alpha / self.rank)
-        found = {}
+        found: dict[str, Tensor] = {}
         for one in maps:
             zero = torch.zeros(self.rank, one.site.input_width), torch.zeros(one.site.output_width, self.rank)
             a, b = lora.matrices.get(one.name, zero)

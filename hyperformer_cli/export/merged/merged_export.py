@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel
@@ -27,7 +28,7 @@ def write(source: ExportSource, folder: Path) -> None:
     if len(source.tasks) > 1:
         known = ", ".join(source.tasks)
         raise InputError(f"--format merged: a merged model answers one task; choose one with --task: {known}")
-    merged = source.model.merged(source.first_task)
+    merged: Any = source.model.merged(source.first_task)  # a PreTrainedModel, whose `to` is not typed
     merged.generation_config = _generation_config(source, merged)
     merged.to(_dtype(source)).save_pretrained(folder)
     source.run.tokenizer.save_pretrained(folder)

@@ -114,7 +114,8 @@ def peft_lora(model: AdaptedModel, task: str) -> PeftLora:
     """A task's adapters under PEFT's names."""
     config, weights = model.config, model.adapter_weights(task)
     maps = select_linear_maps(model.backbone, model.family, config.target_modules)
-    matrices = {one.name: (weights[one.site].lora_A, weights[one.site].lora_B) for one in maps}
+    named = {one.name: weights[one.site].named_tensors() for one in maps}
+    matrices = {name: (own["lora_A"], own["lora_B"]) for name, own in named.items()}
     return PeftLora(
         rank=config.rank,
         alpha=config.alpha,
