@@ -26,7 +26,8 @@ class Mergeable(Protocol):
 
 def bare_copy(backbone: PreTrainedModel) -> PreTrainedModel:
     """A copy of an adapted backbone without adapters; `backbone` is not changed."""
-    attached = {hook.func.__self__ for module in backbone.modules() for hook in _hooks(module).values()}
+    hooks = [hook for module in backbone.modules() for hook in _hooks(module).values()]
+    attached = {getattr(hook.func, "__self__") for hook in hooks}  # noqa: B009 (a Callable has none, for mypy)
     # What the hooks refer to, all adapters among it, is not copied with them.
     twin = copy.deepcopy(backbone, {id(adapters): adapters for adapters in attached})
     for module in twin.modules():

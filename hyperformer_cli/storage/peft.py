@@ -71,7 +71,7 @@ def write_peft(folder: Path, lora: PeftLora) -> None:
     for module, (a, b) in lora.matrices.items():
         tensors[f"{_PREFIX}{module}.lora_A.weight"], tensors[f"{_PREFIX}{module}.lora_B.weight"] = a, b
     write_tensors(folder / WEIGHTS_FILE, tensors)
-    config = {
+    config: dict[str, Any] = {
         "alpha_pattern": {},
         "auto_mapping": None,
         "base_model_name_or_path": lora.base_model,
