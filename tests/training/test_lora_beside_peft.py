@@ -9,23 +9,27 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import PreTrainedModel, T5Config, T5ForConditionalGeneration
 
-from hyperformer_cli import AdaptedModel, AdapterConfig
-from hyperformer_cli.config.recipe import TrainingSection
+from hyperformer_cli import AdaptedModel
+from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.data.tokenization import TokenizedSplit
 from hyperformer_cli.engine.optimizer import make_optimizer
 from hyperformer_cli.engine.step import LossFunction, OptimizerStep
 
 STEPS, ROWS = 40, 8
-SETTINGS = TrainingSection(
-    max_steps=STEPS, batch_size=ROWS, micro_batch_size=ROWS, learning_rate=1e-3, warmup_steps=4, label_smoothing=0.0
-)
+RECIPE = build_recipe(
+    {
+        "name": "beside_peft",
+        "model": {"init": "random", "tokenizer": "none", "config": {"d_model": 32}},
+        "adapter": {"method": "adapters", "form": "lora", "rank": 4, "alpha": 8, "target_modules": ["q", "v", "wo"]},
+        "tasks": ["cola"],
+        "training": {
+            "max_steps": STEPS, "batch_size": ROWS, "micro_batch_size": ROWS, "learning_rate": 1e-3, "warmup_steps": 4,
+            "label_smoothing": 0.0,
+        },
+    }
+)  # fmt: skip
+SETTINGS = RECIPE.training
 SHAPE = {"vocab_size": 64, "d_model": 32, "d_ff": 64, "d_kv": 8, "num_layers": 2, "num_heads": 4, "dropout_rate": 0.0}
-
-
-class Padding:
-    """What a batch needs of a tokenizer."""
-
-    pad_token_id = 0
 
 
 def backbone() -> PreTrainedModel:
@@ -72,23 +76,20 @@ def pairs(model: AdaptedModel, theirs: dict[str, Tensor]) -> dict[str, tuple[Ten
 def test_losses_and_weights_follow_pefts() -> None:
     theirs = peft_model().train()
     their_parameters = {name: p for name, p in theirs.named_parameters() if p.requires_grad}
-    config = AdapterConfig(
-        method="adapters", tasks=["cola"], form="lora", rank=4, alpha=8, target_modules=["q", "v", "wo"]
-    )
-    model = AdaptedModel.attach(backbone(), config).train()
+    model = AdaptedModel.attach(backbone(), RECIPE.adapter).train()
     with torch.no_grad():
         start = {name: p.clone() for name, p in their_parameters.items()}
         model.bank.set_adapters(0, {name: p for name, (_, p) in pairs(model, their_parameters).items()})
 
     accelerator, data = Accelerator(cpu=True), Examples()
-    loss_function = LossFunction(model, model, Padding(), accelerator)  # type: ignore[arg-type]
+    loss_function = LossFunction(model, model, 0, accelerator)
     ours: dict[int, TokenizedSplit] = {0: data}  # type: ignore[dict-item]
-    step = OptimizerStep(loss_function, ours, *make_optimizer(model.trained_parameters().values(), SETTINGS), SETTINGS)
+    step = OptimizerStep(loss_function, ours, *make_optimizer(model.trained_parameters().values(), SETTINGS), RECIPE)
     their_optimizer, their_schedule = make_optimizer(their_parameters.values(), SETTINGS)
     layout, differences = model.family.layout, []
     for number in range(STEPS):
         rows = range(number * ROWS, (number + 1) * ROWS)
-        our_loss = step([(0, row) for row in rows]).rows.losses.sum()
+        our_loss = step(step.prepare([(0, row) for row in rows])).rows.losses.sum()
         batch = layout.training_batch([data.inputs[row] for row in rows], [data.targets[row] for row in rows], 0)
         mean = theirs(**batch).loss  # over the tokens: peft and transformers know no sum
         their_loss = mean * (batch["labels"] != -100).sum()
