@@ -62,7 +62,8 @@ def plain_outputs(source: ExportSource, task: str, model: Any) -> Outputs:
     layout, backbone, samples = source.model.family.layout, source.model.backbone, source.samples[task]
     depths = [source.model.family.depth(backbone.config, stack) for stack in source.model.family.stacks]
     inputs = layout.forward_inputs(backbone, samples.batch)
-    prompts = samples.prompts | layout.generation_options(samples.prompts, depths)
+    prompts = {**samples.prompts, "use_cache": model.generation_config.use_cache is not False}
+    prompts |= layout.generation_options(prompts, depths)
     with torch.inference_mode():
         logits = model(**inputs, **layout.forward_options(inputs)).logits
         ids = model.generate(**prompts, max_new_tokens=NEW_TOKENS, do_sample=False, num_beams=1)
