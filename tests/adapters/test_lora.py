@@ -177,7 +177,8 @@ def test_gradient_checkpointing_recomputes_the_same() -> None:
     for model in (plain, checkpointed):
         (model(**batch(), task="cola").loss + model(**batch(), task_ids=[1, 2, 1, 1]).loss).backward()
     for name, parameter in plain.trained_parameters().items():
-        torch.testing.assert_close(checkpointed.trained_parameters()[name].grad, parameter.grad, atol=1e-6, rtol=1e-3)
+        found = checkpointed.trained_parameters()[name].grad
+        assert (found - parameter.grad).norm() <= 1e-4 * parameter.grad.norm(), name
 
 
 def test_a_bfloat16_backbone_has_float32_adapters() -> None:
