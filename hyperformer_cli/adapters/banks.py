@@ -45,6 +45,15 @@ class StoredBank(nn.Module):
             return stored.expand(-1, len(tasks), *stored.shape[2:])
         return select_tasks(stored, tasks, dim=1)
 
+    @torch.no_grad()
+    def set_adapters(self, task: int, tensors: Mapping[str, Tensor]) -> None:
+        """Copies a task's adapters, by `<stack>.<layer>.<position>.<tensor>`, into its slices."""
+        for group in self._groups:
+            stored = self.stacks[group.stack].get_parameter(group.parameter)
+            for own, site in zip(stored, group.sites, strict=True):
+                place = own[0 if self._shared else task] if group.spec.per_task else own
+                place.copy_(tensors[f"{site.path}.{group.name}"])
+
     def add_task(self, init_from: int | None) -> None:
         """Appends a task: its adapters copies of another's, or newly initialised."""
         for group, stored in self._per_task():

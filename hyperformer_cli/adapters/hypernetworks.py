@@ -66,7 +66,10 @@ class StackHypernetwork(nn.Module):
         super().__init__()
         self.groups, self.sites = list(groups), list(dict.fromkeys(site for group in groups for site in group.sites))
         self.site_embedding = None if config.method == "hyperformer" else SiteEmbedding(config, self.sites)
-        for group in groups:
+        for number, group in enumerate(groups):
+            if len(group.sites) < len(self.sites):
+                rows = torch.tensor([self.sites.index(site) for site in group.sites])
+                self.register_buffer(f"rows_{number}", rows, persistent=False)
             if group.spec.generated:
                 sets = _sets_of_heads(config.method, group.sites)
                 put(self, group.parameter, GroupedLinear(sets, config.embedding_sizes.projected, group.spec))
@@ -77,13 +80,13 @@ class StackHypernetwork(nn.Module):
         """(tasks, t) -> for each group (sites, tasks, *shape)."""
         count = len(tasks)
         embedded = tasks.expand(len(self.sites), -1, -1) if self.site_embedding is None else self.site_embedding(tasks)
-        return {group.key: self._of_group(group, embedded, count) for group in self.groups}
+        return {group.key: self._of_group(i, group, embedded, count) for i, group in enumerate(self.groups)}
 
-    def _of_group(self, group: TensorGroup, embedded: Tensor, tasks: int) -> Tensor:
+    def _of_group(self, number: int, group: TensorGroup, embedded: Tensor, tasks: int) -> Tensor:
         if not group.spec.generated:
             return shared_by_tasks(self.get_parameter(group.parameter), tasks)
         if len(group.sites) < len(self.sites):
-            embedded = embedded[[self.sites.index(site) for site in group.sites]]
+            embedded = embedded[self.get_buffer(f"rows_{number}")]
         head = self.get_submodule(group.parameter)
         assert isinstance(head, GroupedLinear)
         # Sites that share a set of heads lie together.

@@ -18,6 +18,7 @@ from hyperformer_cli.adapters.banks import FrozenBank, StoredBank
 from hyperformer_cli.adapters.forms import AdapterWeights, make_form
 from hyperformer_cli.adapters.freezing import freeze, has_quantized
 from hyperformer_cli.adapters.hypernetworks import HypernetworkBank
+from hyperformer_cli.adapters.merging import Mergeable, bare_copy, merge
 from hyperformer_cli.adapters.sites import AdapterSite
 from hyperformer_cli.adapters.stored import StoredModel, describe, static_description
 from hyperformer_cli.backbones.families import family_of
@@ -173,6 +174,23 @@ class AdaptedModel(nn.Module):
                 for site, weights in self.adapter_weights(task).items()
                 for name, tensor in weights.named_tensors().items()
             }
+
+    def merged(self, task: str) -> PreTrainedModel:
+        """A plain transformers model with one task's adapters in its weights; for adapters of linear maps (LoRA).
+
+        The sums are taken in float32 and rounded to the backbone's type. This model is not changed.
+
+        Raises:
+            InputError: an unknown task, adapters that cannot be merged, or a quantised backbone.
+        """
+        weights = self.adapter_weights(task)
+        twin = bare_copy(self.backbone)
+        if self.config.has_bank:
+            form = make_form(self.config)
+            if not isinstance(form, Mergeable):
+                raise InputError(f"form '{self.config.form}' has adapters that cannot be merged into weights; LoRA can")
+            merge(form, form.find_sites(twin, self.family), weights)
+        return twin
 
     @contextmanager
     def frozen_adapters(self) -> Iterator[None]:

@@ -43,6 +43,8 @@ class Family:
         published: a name on the hub to the configuration of a published checkpoint, or to None.
         merge: what a configuration file states and the values that override it, to the configuration's values.
         after_build: called with a model that was built from its configuration, without pretrained weights.
+        query_value: the query and value projections, by the ends of their names, which LoRA adapts by default. Those
+            that a model has: some have one map for both.
     """
 
     label: str
@@ -60,6 +62,7 @@ class Family:
     published: Callable[[str], dict[str, Any] | None] = _nothing
     merge: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]] = operator.or_
     after_build: Callable[[PreTrainedModel], None] = _nothing
+    query_value: tuple[str, ...] = ("q_proj", "v_proj")
 
     def layers(self, backbone: nn.Module, stack: Stack) -> list[nn.Module]:
         """The layers of a stack, from the first to the last.

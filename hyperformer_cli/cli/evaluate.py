@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,6 +38,9 @@ def evaluate(
     backbone: Backbone = None,
     device: Device = None,
     overrides: Overrides = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Keep the figures as results.json, of a run that has none: a converted one.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run again, on any split, tasks or data (--set data.source=FOLDER).
@@ -59,12 +63,16 @@ def evaluate(
     from hyperformer_cli.cli.progress import make_observer
     from hyperformer_cli.cli.tables import print_results
     from hyperformer_cli.evaluation.evaluate_run import evaluate_run
+    from hyperformer_cli.evaluation.keep_results import check_can_keep, keep_results
     from hyperformer_cli.evaluation.prediction_file import prediction_columns
     from hyperformer_cli.runs.opened import OpenedRun
     from hyperformer_cli.storage.atomic import atomic_path
     from hyperformer_cli.storage.records import RecordWriter
 
     chosen, trained = names(tasks, "--tasks"), OpenedRun(run, weights, backbone, changes)
+    if save:
+        check_can_keep(trained, chosen)
+    start = time.perf_counter()
     with contextlib.ExitStack() as opened:
         writer = None
         if predictions is not None and is_main_process():
@@ -77,6 +85,8 @@ def evaluate(
         results = evaluate_run(trained, split, chosen, observer, writer)
     if not is_main_process():
         return
+    if save:
+        keep_results(trained, results, time.perf_counter() - start)
     if as_json:
         print_json({"run": str(run), **results})
         return

@@ -14,9 +14,14 @@ def export(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     format: Annotated[str, typer.Option("--format", help=f"{', '.join(FORMATS)}.")],
     to: Annotated[Path | None, typer.Option(help="A new folder; RUN/export/FORMAT by default.")] = None,
-    tasks: Annotated[str | None, typer.Option(help="Comma-separated names; by default all of the run's.")] = None,
+    tasks: Annotated[
+        str | None, typer.Option("--tasks", "--task", help="Comma-separated names; by default all of the run's.")
+    ] = None,
     examples: Annotated[int, typer.Option(min=1, help="Rows per task on which it is compared with the run.")] = 16,
     backbone: Backbone = None,
+    with_backbone: Annotated[
+        bool, typer.Option("--with-backbone", help="peft: also write the backbone, with trained layer norms in it.")
+    ] = False,
     push_to: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="Upload a hub folder.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -32,7 +37,7 @@ def export(
 
     chosen = names(tasks, "--tasks")
     typer.echo(f"exporting {run}, then comparing the export with it", err=True)
-    report = export_run(run, format, to, chosen, examples, backbone, push_to, LineObserver())
+    report = export_run(run, format, to, chosen, examples, backbone, push_to, LineObserver(), with_backbone)
     if as_json:
         print_json(report.as_dict())
         return

@@ -127,8 +127,8 @@ class AdapterConfig(_WithOptions):
         method: `finetune`, `adapters` (one task: Adapters, several: Adapters-dagger), `hyperformer`,
             `hyperformer-shared-layers` (the reference's hyperformer.json) or `hyperformer++`.
         tasks: names, in the order of their ids.
-        form: what an adapter is: `bottleneck`, the paper's. The form's own options are fields too, such as
-            `reduction_factor`; see `config.forms`.
+        form: what an adapter is: `bottleneck`, the paper's, or `lora`. The form's own options are fields too, such as
+            `reduction_factor` and `rank`; see `config.forms`.
         adapter_blocks: False builds no adapters and trains nothing but the backbone's layer norms.
         train_layer_norms: whether the backbone's layer norms are trained.
         shared_by_tasks: one adapter per site for all tasks, which their inputs' prefixes must tell apart; not in the

@@ -7,12 +7,16 @@ here; its options become fields of `AdapterConfig`.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from hyperformer_cli.schema.section import Positive, Section
+from pydantic import Field
+
+from hyperformer_cli.schema.section import Distinct, Positive, Section
 
 NonLinearity = Literal["gelu_new", "gelu", "relu", "silu", "swish", "tanh", "sigmoid", "mish", "quick_gelu"]
+TargetModules = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1), Distinct]
 DEFAULT_FORM = "bottleneck"
+ALL_LINEAR = "all-linear"  # every linear map of every layer, as in PEFT
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,23 @@ class BottleneckOptions(Section):
     conditional_layer_norm: bool = True
 
 
+class LoraOptions(Section):
+    """LoRA (Hu et al., 2022, https://arxiv.org/abs/2106.09685): `W x + (alpha / rank) B A dropout(x)` on linear maps.
+
+    Args:
+        rank: r, the rows of A and columns of B.
+        alpha: what is divided by the rank to scale the product.
+        dropout: probability with which an input of A is dropped in training.
+        target_modules: linear maps of the layers by the end of their names, as in PEFT (`q_proj`, `mlp.up_proj`), or
+            `all-linear`; the backbone's query and value projections where it is None.
+    """
+
+    rank: Positive = 8
+    alpha: float = Field(16, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: Literal["all-linear"] | TargetModules | None = None
+
+
 FORMS: dict[str, FormEntry] = {
     "bottleneck": FormEntry(
         BottleneckOptions,
@@ -69,4 +90,6 @@ FORMS: dict[str, FormEntry] = {
         of_hypernetworks=frozenset({"conditional_layer_norm"}),
         always={"conditional_layer_norm": ("hyperformer-shared-layers", "hyperformer++")},
     ),
+    # Layer norms stay frozen, so that what PEFT, vLLM and llama.cpp load is the whole model.
+    "lora": FormEntry(LoraOptions, "hyperformer_cli.adapters.forms.lora:Lora", train_layer_norms=False),
 }

@@ -1,6 +1,5 @@
 """Checkpoints of the reference code (https://github.com/rabeehk/hyperformer) as run folders."""
 
-import os
 import pickle
 from pathlib import Path
 
@@ -10,15 +9,12 @@ from torch import Tensor
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
-from hyperformer_cli.config.loading import build_recipe, dump_recipe
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
+from hyperformer_cli.convert.converted_run import target_of, write_run
 from hyperformer_cli.data.loading import load_tokenizer
-from hyperformer_cli.errors import InputError, WriteError
-from hyperformer_cli.runs.environment import describe_environment
+from hyperformer_cli.errors import InputError
 from hyperformer_cli.runs.folder import RunFolder
-from hyperformer_cli.runs.weights import write_weights
-from hyperformer_cli.storage.atomic import atomic_folder, write_json, write_text
 from hyperformer_cli.storage.manifest import sha256_of_file
 
 
@@ -34,31 +30,12 @@ def convert_checkpoint(file: Path, recipe: Recipe, to: Path | None = None) -> Ru
         InputError: the file is damaged, is not a state dict or holds code; it does not fit the recipe's method; its
             frozen weights are not those of the recipe's backbone; or the target exists.
     """
-    run = RunFolder(to or Path(recipe.output_dir))
-    if not recipe.joint:
-        raise InputError(f"{recipe.where('joint')}: joint: a checkpoint holds one model; set joint=true and its tasks")
-    if os.path.lexists(run.path):
-        raise InputError(f"{run.path} exists; choose another folder with --to, or remove it")
-    recipe = build_recipe({**recipe.as_dict(), "output_dir": str(run.path)})
+    run, recipe = target_of(recipe, to)
     names = {task.prefix: task.name for task in recipe_tasks(recipe) if task.prefix}
     state = {_renamed(name, names): tensor for name, tensor in _read_state_dict(file).items()}
     tokenizer = load_tokenizer(recipe)
     model = _load_model(state, recipe, str(file))
-    environment = {
-        **describe_environment(world_size=1),
-        "converted_from": {"file": file.name, "sha256": sha256_of_file(file)},
-    }
-    try:
-        with atomic_folder(run.path) as folder:
-            made = RunFolder(folder)
-            write_text(made.recipe_file, dump_recipe(recipe))
-            write_json(made.environment_file, environment)
-            for weights in (made.best, made.last):
-                write_weights(weights, model.describe(), model.trained_parameters(), tokenizer)
-    except WriteError:
-        raise
-    except OSError as error:
-        raise InputError(f"{run.path}: cannot be written: {error}") from error
+    write_run(run, recipe, model, tokenizer, {"file": file.name, "sha256": sha256_of_file(file)})
     return run
 
 

@@ -53,6 +53,7 @@ def export_run(
     backbone: Path | None = None,
     push_to: str | None = None,
     observer: Observer | None = None,
+    with_backbone: bool = False,
 ) -> ExportReport:
     """Exports a run; one with one model per task (`joint: false`) into one folder per task.
 
@@ -65,6 +66,7 @@ def export_run(
         backbone: a folder with the model the run was trained on, if that model has moved.
         push_to: `owner/name` on the hub to upload a `hub` folder to.
         observer: is told of every comparison.
+        with_backbone: also write the backbone; `peft` alone can leave it out.
 
     Raises:
         InputError: an unknown format or task, not a run, damaged files, or a target that exists.
@@ -73,6 +75,8 @@ def export_run(
     """
     if format not in FORMATS:
         raise InputError(f"unknown format '{format}'; {did_you_mean(format, FORMATS)}")
+    if with_backbone and format != "peft":
+        raise InputError(f"--with-backbone: only --format peft leaves the backbone out otherwise, not '{format}'")
     if push_to is not None:
         if format != "hub":
             raise InputError(f"--push-to: only --format hub makes a folder for the hub, not '{format}'")
@@ -87,7 +91,7 @@ def export_run(
     try:
         with atomic_folder(target) as folder:
             for name, part in parts.items():
-                source = open_source(part, tasks, examples)
+                source = open_source(part, tasks, examples, with_backbone)
                 (folder / name).mkdir(exist_ok=True)
                 exporter.write(source, folder / name)
                 write_manifest(folder / name)

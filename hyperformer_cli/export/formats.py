@@ -29,6 +29,8 @@ class Format:
 FORMATS: dict[str, Format] = {
     "static": Format("static.static_export"),
     "hub": Format("hub.hub_export", nests=False),
+    "peft": Format("peft.peft_export"),
+    "merged": Format("merged.merged_export", tolerance=1e-4),  # other sums: (W + B A) x, not W x + B (A x)
     "adapterhub": Format("adapterhub.adapterhub_export"),
     "onnx": Format("onnx.onnx_export", tolerance=1e-4),  # the runtime sums in another order
 }

@@ -18,12 +18,12 @@ _TEMPLATES = Environment(
 )
 
 
-def write_readme(source: ExportSource, folder: Path, template: str, **variables: Any) -> None:
-    """Writes an export's README from a template below `export/`; its code is for the first task.
+def write_readme(source: ExportSource, folder: Path, template: str, task: str | None = None, **variables: Any) -> None:
+    """Writes an export's README from a template below `export/`; its code is for one task, the first by default.
 
     `variables` are what the template uses besides `name`, `tasks`, `task`, `about` and `example`.
     """
-    task = source.first_task
+    task = task or source.first_task
     text = _TEMPLATES.get_template(template).render(
         name=source.run.recipe.name,
         tasks=list(source.tasks),

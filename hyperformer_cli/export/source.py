@@ -45,11 +45,13 @@ class ExportSource:
         run: opened; it has one model, in evaluation mode, on the CPU, in float32.
         tasks: the tasks to export, by name, in the model's order.
         samples: for each of them a batch to compare outputs on.
+        with_backbone: whether the backbone is written too, by formats that can leave it out.
     """
 
     run: OpenedRun
     tasks: dict[str, Task]
     samples: dict[str, Samples]
+    with_backbone: bool = False
 
     @property
     def model(self) -> AdaptedModel:
@@ -87,13 +89,16 @@ class ExportSource:
         return "".join(text + ("" if column is None else "A cat sat on the mat.") for text, column, _, _ in parts)
 
 
-def open_source(run: OpenedRun, tasks: Sequence[str] | None = None, examples: int = EXAMPLES) -> ExportSource:
+def open_source(
+    run: OpenedRun, tasks: Sequence[str] | None = None, examples: int = EXAMPLES, with_backbone: bool = False
+) -> ExportSource:
     """Loads the model of a run and a batch for each task.
 
     Args:
         run: of one model.
         tasks: the tasks to export, by default all of the model's; others are ignored.
         examples: rows of each task's validation split to compare on, where the data are available.
+        with_backbone: see `ExportSource`.
 
     Raises:
         InputError: the run has one model per task, no best weights, damaged files, or another backbone than it was
@@ -101,7 +106,8 @@ def open_source(run: OpenedRun, tasks: Sequence[str] | None = None, examples: in
     """
     run.model.float()
     chosen = {name: run.tasks[name] for name in run.model.tasks if tasks is None or name in tasks}
-    return ExportSource(run, chosen, {name: _samples(run, task, examples) for name, task in chosen.items()})
+    samples = {name: _samples(run, task, examples) for name, task in chosen.items()}
+    return ExportSource(run, chosen, samples, with_backbone)
 
 
 def _samples(run: OpenedRun, task: Task, examples: int) -> Samples:

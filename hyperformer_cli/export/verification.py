@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,6 +54,19 @@ def outputs(model: AdaptedModel, task: str, samples: Samples) -> Outputs:
     with torch.inference_mode():
         logits = model(**inputs, task=task).logits
         ids = model.generate(**samples.prompts, task=task, max_new_tokens=NEW_TOKENS, do_sample=False, num_beams=1)
+    return Outputs(logits, ids)
+
+
+def plain_outputs(source: ExportSource, task: str, model: Any) -> Outputs:
+    """The outputs of a model of transformers, or of PEFT, in evaluation mode, for the samples of a task."""
+    layout, backbone, samples = source.model.family.layout, source.model.backbone, source.samples[task]
+    depths = [source.model.family.depth(backbone.config, stack) for stack in source.model.family.stacks]
+    inputs = layout.forward_inputs(backbone, samples.batch)
+    prompts = {**samples.prompts, "use_cache": model.generation_config.use_cache is not False}
+    prompts |= layout.generation_options(prompts, depths)
+    with torch.inference_mode():
+        logits = model(**inputs, **layout.forward_options(inputs)).logits
+        ids = model.generate(**prompts, max_new_tokens=NEW_TOKENS, do_sample=False, num_beams=1)
     return Outputs(logits, ids)
 
 

@@ -49,6 +49,7 @@ LLAMA = Family(
     identity=IDENTITY,
     refused={"enable_moe_block": "its experts work beside the feed-forward, not in it"},
     merge=merge_by_layer,
+    query_value=("q_proj", "v_proj", "qkv_proj"),
 )  # fmt: skip
 
 GPT2 = replace(
@@ -61,6 +62,7 @@ GPT2 = replace(
     width="n_embd",
     feed_forward_width="n_inner",
     heads="n_head",
+    query_value=("c_attn",),
     identity=(
         "model_type", "vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner", "activation_function",
         "layer_norm_epsilon", "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "tie_word_embeddings",
@@ -78,4 +80,5 @@ GPT_NEOX = replace(
         for part in ("weight", "bias")
     ),
     identity=(*IDENTITY, "use_parallel_residual", "rotary_pct"),
+    query_value=("query_key_value",),
 )

@@ -68,4 +68,5 @@ T5 = Family(
     published=_published,
     merge=_merge,
     after_build=_untie_output_layer,
+    query_value=("q", "v"),
 )  # fmt: skip

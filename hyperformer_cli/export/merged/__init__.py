@@ -1,0 +1,1 @@
+"""`--format merged`: a plain transformers model with one task in its weights."""

@@ -1,0 +1,1 @@
+"""`--format peft`: a LoRA folder per task, as PEFT stores them."""
