@@ -26,6 +26,11 @@ def language_model_folder() -> Path:
     return data_folder() / "nano_lm"
 
 
+def is_bundled_model(name: str | None) -> bool:
+    """Whether a model's name is that of a nano model of the package."""
+    return name in (BUNDLED, BUNDLED_LM)
+
+
 def folder_of(name: str) -> str:
     """A nano model's folder for `bundled` and `bundled-lm`; the name of any other model as it is."""
     return str({BUNDLED: model_folder(), BUNDLED_LM: language_model_folder()}.get(name, name))

@@ -48,9 +48,9 @@ STEPS, WARMUP, DECAY = 2000, 100, 0.8
 PARTS, ROWS, POOL = 2, 64, 64  # parts of a step, rows of a part, parts that are sorted by length together
 MATRICES_RATE, OTHER_RATE = 2e-2, 3e-3
 
-PROMPT = "{input} answer:"  # as in recipes/quickstart_lm.yaml
+PROMPT = "{input}\nanswer:"  # as in recipes/quickstart_lm.yaml
 TOLD = 0.5  # the share of examples whose prompt has the task's own word in place of `answer`
-UNTRAINED_SHARE = 0.25  # weight of a piece of prose or of a prompt; a piece of an answer has 1
+PROMPT_WEIGHT = 0.25  # of a piece of a prompt or of prose in the loss; a piece of an answer has 1
 
 MIXTURE: Mixture = (
     (prose, 2),
@@ -123,8 +123,8 @@ def _padded(rows: list[Sample]) -> tuple[Tensor, Tensor]:
     ids, weights = torch.zeros(len(rows), longest, dtype=torch.long), torch.zeros(len(rows), longest)
     for row, (text, prompt) in enumerate(rows):
         ids[row, : len(text)] = torch.tensor(text)
-        weights[row, : len(text)] = 1.0 if prompt else UNTRAINED_SHARE
-        weights[row, :prompt] = UNTRAINED_SHARE
+        weights[row, : len(text)] = 1.0 if prompt else PROMPT_WEIGHT
+        weights[row, :prompt] = PROMPT_WEIGHT
     return ids, weights
 
 

@@ -1,4 +1,4 @@
-"""The nano T5's tokenizer: one piece per word of the generated language; any other word is split into letters."""
+"""The nano models' tokenizer: one piece per word of the generated language; any other word is split into letters."""
 
 import re
 from random import Random
