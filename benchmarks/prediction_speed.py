@@ -88,7 +88,9 @@ def loop(run: OpenedRun, lines: list[bytes]) -> int:
     model, tokenizer, done = run.model, run.tokenizer, 0
     size, length = run.recipe.evaluation.batch_size, run.recipe.data.max_source_length
     parsed = [json.loads(line) for line in lines]
-    new_tokens = longest_target([run.tasks[name] for name in {row["task"] for row in parsed}], tokenizer)
+    new_tokens = longest_target(
+        [run.tasks[name] for name in {row["task"] for row in parsed}], run.tokenization.encoding
+    )
     for start in range(0, len(parsed), size):
         batch = parsed[start : start + size]
         texts = [run.tasks[row["task"]].input_text(row, run.recipe.adapter.needs_task_prefix) for row in batch]

@@ -9,7 +9,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.utils.generic import ModelOutput
 
 from hyperformer_cli.adapters.active import checked_ids
 from hyperformer_cli.adapters.attached import AttachedAdapters, Bank, check_bare
@@ -83,10 +84,14 @@ class AdaptedModel(nn.Module):
     def _freeze(self, frozen_dtype: torch.dtype) -> None:
         """Freezes what the method does not train. Trained parameters are float32, whatever the frozen ones are."""
         norms = self.layer_norms() if self.config.train_layer_norms else {}
+        quantized = self.backbone.config.to_dict().get("quantization_config") is not None
+        if quantized and self.config.method == "finetune":
+            raise InputError("method 'finetune' trains every weight, and those of a quantised backbone cannot be")
         for name, parameter in self.backbone.named_parameters():
             trained = self.config.method == "finetune" or name in norms
             parameter.requires_grad_(trained)
-            parameter.data = parameter.data.to(torch.float32 if trained else frozen_dtype)
+            if trained or not quantized:  # what is quantised keeps its type
+                parameter.data = parameter.data.to(torch.float32 if trained else frozen_dtype)
 
     @property
     def device(self) -> torch.device:
@@ -105,7 +110,7 @@ class AdaptedModel(nn.Module):
 
     def forward(
         self, *, task: str | None = None, task_ids: Tensor | Sequence[int] | None = None, **inputs: Any
-    ) -> Seq2SeqLMOutput:
+    ) -> ModelOutput:
         """Runs the backbone with the adapters of one task, or of one task per row.
 
         Args:
@@ -115,19 +120,23 @@ class AdaptedModel(nn.Module):
 
         Returns:
             `.logits` (batch, target length, vocabulary) and, given labels (-100 is ignored), `.loss`, the mean
-            cross-entropy over tokens.
+            cross-entropy over tokens. Decoder-only backbones read prompt and target as one sequence: their labels have
+            its length, -100 on the prompt.
 
         Raises:
             InputError: an unknown task, an id out of range, or not exactly one of `task` and `task_ids`.
         """
         with self._adapters_of(task, task_ids, inputs), self._reduced_precision():
-            return self.backbone(**inputs)
+            return self.backbone(**inputs | self.family.layout.forward_options(inputs))
 
     @torch.no_grad()
     def generate(
         self, *, task: str | None = None, task_ids: Tensor | Sequence[int] | None = None, **inputs: Any
     ) -> Tensor:
-        """The backbone's `generate` with adapters made once for all decoding steps; arguments as in `forward`."""
+        """The backbone's `generate` with adapters made once for all decoding steps; arguments as in `forward`.
+
+        Prompts of decoder-only backbones are padded on the left; what is returned begins with them.
+        """
         with self._adapters_of(task, task_ids, inputs), self._reduced_precision():
             depths = [self.family.depth(self.backbone.config, stack) for stack in self.family.stacks]
             return self.backbone.generate(**inputs | self.family.layout.generation_options(inputs, depths))
@@ -139,7 +148,12 @@ class AdaptedModel(nn.Module):
 
         `forward` and `generate` take it as `encoder_outputs`, with the same `attention_mask`, in place of `input_ids`:
         several decoder passes then share one encoder pass.
+
+        Raises:
+            InputError: the backbone has no encoder.
         """
+        if "encoder" not in self.family.stacks:
+            raise InputError(f"a {self.backbone.config.model_type} backbone has no encoder")
         with self._adapters_of(task, task_ids, inputs), self._reduced_precision():
             return self.backbone.get_encoder()(**inputs)
 

@@ -29,8 +29,8 @@ from hyperformer_cli.storage.cache import cache_root
 
 def configuration_hash(config: PreTrainedConfig) -> str:
     """SHA-256 of what determines the tensors' shapes and the arithmetic, to recognise a backbone of another shape."""
-    values = [getattr(config, key, None) for key in family_of(config).identity]
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+    values = family_of(config).identity_values(config)
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def frozen_hash(backbone: nn.Module) -> str:

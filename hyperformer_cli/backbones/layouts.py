@@ -3,40 +3,45 @@
 A layout is asked for
 
     training_batch      token ids of inputs and targets -> padded tensors with `labels`
-    forward_inputs      such a batch -> the model's keyword arguments
-    aligned             logits and labels -> logits and labels position by position
+    forward_inputs      such a batch -> the arguments of `AdaptedModel.forward` for the logits of its labels
+    forward_options     what completes the arguments of the backbone's `forward`
     generation_batch    token ids of inputs -> the arguments of `generate`
     generation_options  what replaces or completes the arguments of `generate`
     generated           what `generate` returned -> the new tokens
     read                one pass over the inputs that generation and the scoring of labels share
     continued           a batch that scores targets after some of the rows that were read
+    stack_lengths       how many tokens a stack reads, and how many each of them attends to
 """
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 IGNORED_LABEL = -100
 
+Stack = Literal["encoder", "decoder"]
 Ids = Sequence[int] | np.ndarray
 
 
-class Encodes(Protocol):
-    """What `read` needs of a model: `AdaptedModel.encode`."""
+class Reader(Protocol):
+    """What `read` needs of a model: an `AdaptedModel`."""
 
     def encode(self, **inputs: Any) -> BaseModelOutput: ...
+
+    def __call__(self, **inputs: Any) -> Any: ...
 
 
 class EncoderDecoderLayout:
     """Inputs and targets are two sequences: the encoder reads one, the decoder writes the other."""
 
     auto_class = "AutoModelForSeq2SeqLM"
+    joins_target = False  # inputs and targets are two sequences
 
     def training_batch(self, inputs: Sequence[Ids], targets: Sequence[Ids], pad_id: int) -> dict[str, Tensor]:
         """Pads inputs and targets to the longest of the batch.
@@ -47,19 +52,16 @@ class EncoderDecoderLayout:
         return {**self.generation_batch(inputs, pad_id), "labels": pad(targets, IGNORED_LABEL)}
 
     def forward_inputs(self, backbone: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """The backbone's arguments for the logits of a batch's labels; the loss is computed outside."""
+        """The model's arguments for logits (batch, target length, vocabulary); the loss is computed outside."""
         inputs = {name: value for name, value in batch.items() if name != "labels"}
         return {**inputs, "decoder_input_ids": backbone.prepare_decoder_input_ids_from_labels(batch["labels"])}
 
-    def aligned(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (batch, length, vocabulary) and the labels (batch, length) that they predict."""
-        return logits, labels
+    def forward_options(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {}
 
     def generation_batch(self, inputs: Sequence[Ids], pad_id: int) -> dict[str, Tensor]:
         """`input_ids` and `attention_mask`, (batch, source length) each, padded on the right."""
-        input_ids, lengths = pad(inputs, pad_id), torch.tensor([len(ids) for ids in inputs])
-        mask = (torch.arange(input_ids.shape[1]) < lengths.unsqueeze(1)).long()
-        return {"input_ids": input_ids, "attention_mask": mask}
+        return {"input_ids": pad(inputs, pad_id), "attention_mask": pad([np.ones(len(ids)) for ids in inputs], 0)}
 
     def generation_options(self, inputs: Mapping[str, Any], depths: Collection[int]) -> dict[str, Any]:
         """What replaces or completes the arguments of `generate`; `depths` are the stacks' numbers of layers."""
@@ -75,20 +77,121 @@ class EncoderDecoderLayout:
         """The new tokens, (batch, length), of what `generate` returned for a batch."""
         return ids
 
-    def read(self, model: Encodes, batch: Mapping[str, Tensor], task_ids: Sequence[int]) -> dict[str, Any]:
+    def read(self, model: Reader, batch: Mapping[str, Tensor], task_ids: Sequence[int]) -> dict[str, Any]:
         """Runs the encoder once; the result is what `generate` and `continued` take in place of the batch."""
         hidden = model.encode(**batch, task_ids=task_ids).last_hidden_state
         return {"encoder_outputs": BaseModelOutput(hidden), "attention_mask": batch["attention_mask"]}
 
     def continued(self, read: Mapping[str, Any], rows: Tensor, targets: Tensor) -> dict[str, Any]:
         """A batch that scores `targets` (n, length), each after the input of one of the `rows` (n,) that were read."""
-        hidden = read["encoder_outputs"].last_hidden_state
-        return {"encoder_outputs": (hidden[rows],), "attention_mask": read["attention_mask"][rows], "labels": targets}
+        encoded = BaseModelOutput(read["encoder_outputs"].last_hidden_state[rows])
+        return {"encoder_outputs": encoded, "attention_mask": read["attention_mask"][rows], "labels": targets}
+
+    def stack_lengths(self, source: int, target: int) -> dict[Stack, tuple[int, int]]:
+        return {"encoder": (source, source), "decoder": (target, target + source)}
 
 
-def pad(sequences: Sequence[Ids], value: int) -> Tensor:
-    """(sequences, longest), int64, filled up on the right."""
+class DecoderOnlyLayout:
+    """Prompt and target are one sequence, of which only the target is predicted.
+
+    Batches to train on are padded on the right, batches to generate from on the left, so that every row's last token
+    is in the last column. Positions are counted from a row's first token; padding is told by the attention mask alone,
+    so that any token can fill it.
+    """
+
+    auto_class = "AutoModelForCausalLM"
+    joins_target = True
+
+    def training_batch(self, inputs: Sequence[Ids], targets: Sequence[Ids], pad_id: int) -> dict[str, Tensor]:
+        """Joins each prompt and its target, without the target's last token, which predicts nothing.
+
+        Returns:
+            `input_ids` and `attention_mask` (batch, length) padded on the right; `labels` (batch, target length), the
+            targets padded with -100; and `logits_to_keep` (batch, target length), the position in `input_ids` that
+            predicts each label. Logits are computed there only.
+        """
+        rows = [np.concatenate([prompt, target[:-1]]) for prompt, target in zip(inputs, targets, strict=True)]
+        input_ids, labels = pad(rows, pad_id), pad(targets, IGNORED_LABEL)
+        first = torch.tensor([[len(prompt) - 1] for prompt in inputs])
+        return {
+            "input_ids": input_ids,
+            "attention_mask": pad([np.ones(len(row)) for row in rows], 0),
+            "labels": labels,
+            "logits_to_keep": (first + torch.arange(labels.shape[1])).clamp(max=input_ids.shape[1] - 1),
+        }
+
+    def forward_inputs(self, backbone: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """The model's arguments for logits (batch, target length, vocabulary); the loss is computed outside."""
+        return {name: value for name, value in batch.items() if name != "labels"}
+
+    def forward_options(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Positions from each row's first token on, which backbones count from the first column unless told."""
+        mask = inputs.get("attention_mask")
+        if mask is None or mask.dim() != 2 or inputs.get("position_ids") is not None:
+            return {}
+        read = inputs["input_ids"] if inputs.get("input_ids") is not None else inputs["inputs_embeds"]
+        return {"position_ids": _positions(mask)[:, -read.shape[1] :]}
+
+    def generation_batch(self, inputs: Sequence[Ids], pad_id: int) -> dict[str, Tensor]:
+        """`input_ids` and `attention_mask`, (batch, prompt length) each, padded on the left."""
+        mask = pad([np.ones(len(ids)) for ids in inputs], 0, left=True)
+        return {"input_ids": pad(inputs, pad_id, left=True), "attention_mask": mask}
+
+    def generation_options(self, inputs: Mapping[str, Any], depths: Collection[int]) -> dict[str, Any]:
+        """A cache of the prompt is copied, because `generate` would extend the caller's, and repeated for beams."""
+        cache, beams = inputs.get("past_key_values"), inputs.get("num_beams") or 1
+        if cache is None:
+            return {}
+        rows = torch.arange(len(inputs["input_ids"]), device=inputs["input_ids"].device)
+        return {"past_key_values": _rows_of(cache, rows.repeat_interleave(beams) if beams > 1 else None)}
+
+    def generated(self, ids: Tensor, batch: Mapping[str, Any]) -> Tensor:
+        """The new tokens, (batch, length), of what `generate` returned for a batch: without the prompt."""
+        return ids[:, batch["input_ids"].shape[1] :]
+
+    def read(self, model: Reader, batch: Mapping[str, Tensor], task_ids: Sequence[int]) -> dict[str, Any]:
+        """Runs the prompts once, but for their last tokens, from which `generate` and `continued` go on."""
+        if batch["input_ids"].shape[1] == 1:
+            return dict(batch)
+        all_but_last = {name: tensor[:, :-1] for name, tensor in batch.items()}
+        out = model(**all_but_last, task_ids=task_ids, use_cache=True, logits_to_keep=1)
+        return {**batch, "past_key_values": out.past_key_values}
+
+    def continued(self, read: Mapping[str, Any], rows: Tensor, targets: Tensor) -> dict[str, Any]:
+        """A batch that scores `targets` (n, length), each after the prompt of one of the `rows` (n,) that were read."""
+        prompt, mask = read["input_ids"][rows], read["attention_mask"][rows]
+        before = targets[:, :-1]
+        is_token = before != IGNORED_LABEL
+        inputs = torch.cat([prompt, before.where(is_token, prompt[:, -1:])], dim=1)
+        batch: dict[str, Any] = {"attention_mask": torch.cat([mask, is_token.to(mask.dtype)], dim=1), "labels": targets}
+        if "past_key_values" in read:
+            batch["past_key_values"] = _rows_of(read["past_key_values"], rows)
+        return {**batch, "input_ids": inputs[:, -targets.shape[1] :]}
+
+    def stack_lengths(self, source: int, target: int) -> dict[Stack, tuple[int, int]]:
+        return {"decoder": (source + target, source + target)}
+
+
+Layout = EncoderDecoderLayout | DecoderOnlyLayout
+
+
+def pad(sequences: Sequence[Ids], value: int, left: bool = False) -> Tensor:
+    """(sequences, longest), int64, filled up on the right, or on the left."""
     padded = np.full((len(sequences), max(map(len, sequences))), value, dtype=np.int64)
     for row, sequence in zip(padded, sequences, strict=True):
-        row[: len(sequence)] = sequence
+        row[len(row) - len(sequence) if left else 0 :][: len(sequence)] = sequence
     return torch.from_numpy(padded)
+
+
+def _positions(mask: Tensor) -> Tensor:
+    """(batch, length): the number of each token within its row, from 0; 0 for padding before it."""
+    return (mask.long().cumsum(dim=1) - 1).clamp(min=0)
+
+
+def _rows_of(cache: Cache, rows: Tensor | None) -> Cache:
+    """A cache with these rows of another (None: all of them), which can be extended without changing that one."""
+    chosen = copy.copy(cache)
+    chosen.layers = [copy.copy(layer) for layer in cache.layers]  # whose tensors are replaced, not written to
+    if rows is not None:
+        chosen.batch_select_indices(rows)
+    return chosen

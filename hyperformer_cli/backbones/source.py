@@ -13,6 +13,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from hyperformer_cli.backbones import hub
 from hyperformer_cli.backbones.configuration import backbone_config, build_backbone
 from hyperformer_cli.backbones.families import auto_class, family_of
+from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.bundled import folder_of
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.errors import InputError
@@ -93,6 +94,15 @@ class BackboneSource:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def recipe_family(recipe: Recipe) -> Family:
+    """The family of a recipe's backbone, by its configuration.
+
+    Raises:
+        InputError: no such model, or no family covers it.
+    """
+    return family_of(backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision))
 
 
 def load_backbone(source: BackboneSource) -> PreTrainedModel:

@@ -84,7 +84,8 @@ class SamplingSection(Section):
 class DataSection(Section):
     """Where examples come from and how they are cut. `source` is `hub`, `bundled` (the miniature) or a folder.
 
-    A folder holds `<task>/<split>.<format>`, the format parquet, jsonl, csv or tsv.
+    A folder holds `<task>/<split>.<format>`, the format parquet, jsonl, csv or tsv. `prompt` is for decoder-only
+    models: a text around `{input}`, behind which the target follows, or `chat` for the tokenizer's chat template.
     """
 
     source: str = "hub"
@@ -92,7 +93,15 @@ class DataSection(Section):
     max_source_length: Positive = 128
     max_target_length: Positive = 128
     samples_per_task: Positive | None = None
+    prompt: str | None = None
     sampling: SamplingSection = SamplingSection()
+
+    @field_validator("prompt")
+    @classmethod
+    def _prompt_holds_the_input_once(cls, value: str | None) -> str | None:
+        if value is not None and value != "chat" and value.count("{input}") != 1:
+            raise ValueError("write {input} once, where a task's input goes, or chat for the tokenizer's chat template")
+        return value
 
     @model_validator(mode="after")
     def _reference_draws_as_it_does(self) -> "DataSection":

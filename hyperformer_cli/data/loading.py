@@ -6,8 +6,10 @@ from pathlib import Path
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from hyperformer_cli.backbones import hub
+from hyperformer_cli.backbones.layouts import Layout
 from hyperformer_cli.bundled import folder_of
 from hyperformer_cli.config.recipe import DataSection, Recipe
+from hyperformer_cli.data.encoding import DEFAULT_PROMPT, Encoding, OneSequence, TwoSequences
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of, split_rows
 from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit
@@ -17,12 +19,33 @@ from hyperformer_cli.tasks.task import Task
 from hyperformer_cli.tasks.template import template_parts
 
 DatasetsByTask = dict[str, TokenizedSplit]
+_UNLIMITED = 2**20  # tokens
 
 
-def tokenization(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Tokenization:
-    """The tokenization of a recipe's text."""
+def tokenization(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, layout: Layout) -> Tokenization:
+    """The tokenization of a recipe's text for models with such a layout.
+
+    Raises:
+        InputError: `data.prompt` does not fit the tokenizer, or the model is an encoder-decoder, which has none.
+    """
     lengths = recipe.data.max_source_length, recipe.data.max_target_length
-    return Tokenization(tokenizer, *lengths, task_prefix=recipe.adapter.needs_task_prefix)
+    encoding = make_encoding(tokenizer, layout, recipe.data.prompt, recipe.where("data.prompt"))
+    return Tokenization(encoding, *lengths, task_prefix=recipe.adapter.needs_task_prefix)
+
+
+def make_encoding(
+    tokenizer: PreTrainedTokenizerBase, layout: Layout, prompt: str | None, where: str = "recipe"
+) -> Encoding:
+    """How texts become token ids for models with such a layout; `where` is what errors call `prompt`'s place."""
+    if layout.joins_target:
+        return OneSequence.of_prompt(tokenizer, DEFAULT_PROMPT if prompt is None else prompt)
+    if prompt is not None:
+        raise InputError(
+            f"{where}: data.prompt is for decoder-only models; an encoder-decoder reads the task's input as it is"
+        )
+    if tokenizer.pad_token_id is None:
+        raise InputError(f"{where}: the tokenizer has no padding token; is tokenizer_config.json missing there?")
+    return TwoSequences(tokenizer)
 
 
 def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
@@ -49,23 +72,21 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
 
 
 def checked_tokenizer(tokenizer: PreTrainedTokenizerBase, origin: str) -> PreTrainedTokenizerBase:
-    """The tokenizer, if it has the special tokens that batches need.
+    """The tokenizer, if it has the end-of-sequence token that targets need.
 
     Raises:
         InputError: it has none, for example because `tokenizer_config.json` is missing.
     """
-    for name, token in (("padding", tokenizer.pad_token_id), ("end-of-sequence", tokenizer.eos_token_id)):
-        if token is None:
-            raise InputError(f"{origin}: the tokenizer has no {name} token; is tokenizer_config.json missing there?")
+    if tokenizer.eos_token_id is None:
+        raise InputError(
+            f"{origin}: the tokenizer has no end-of-sequence token; is tokenizer_config.json missing there?"
+        )
     return tokenizer
 
 
-def load_splits(
-    recipe: Recipe, tasks: Iterable[Task], split: SplitName, tokenizer: PreTrainedTokenizerBase
-) -> DatasetsByTask:
+def load_splits(recipe: Recipe, tasks: Iterable[Task], split: SplitName, tokenization: Tokenization) -> DatasetsByTask:
     """Every task's examples in one role."""
-    text_to_ids = tokenization(recipe, tokenizer)
-    return {task.name: load_split(task, split, recipe.data, text_to_ids, recipe.seed) for task in tasks}
+    return {task.name: load_split(task, split, recipe.data, tokenization, recipe.seed) for task in tasks}
 
 
 def load_split(
@@ -92,9 +113,7 @@ def select_rows(task: Task, split: SplitName, data: DataSection, rows: int, seed
     return selected
 
 
-def check_texts(
-    tasks: Iterable[Task], with_prefixes: bool, tokenizer: PreTrainedTokenizerBase, data: DataSection
-) -> None:
+def check_texts(tasks: Iterable[Task], tokenization: Tokenization) -> None:
     """Checks that inputs are not cut to nothing, and that a model can spell every label.
 
     If tasks are told apart by their prefixes, these must differ.
@@ -103,22 +122,22 @@ def check_texts(
         InputError: no room for a row's text behind what all inputs of a task begin with; a label text that the
             tokenizer cannot spell, or that does not fit; prefixes that are alike.
     """
+    encoding, limit, with_prefixes = tokenization.encoding, tokenization.max_source_length, tokenization.task_prefix
     if with_prefixes:
-        check_prefixes(tasks, tokenizer)
+        check_prefixes(tasks, tokenization.tokenizer)
     for task in tasks:
         beginning = template_parts(task.input_template(with_prefixes))[0][0].strip()
-        taken = len(tokenizer(beginning)["input_ids"])  # with the end-of-sequence token
-        if taken >= data.max_source_length:
+        taken = len(encoding.inputs([beginning], _UNLIMITED)[0])
+        if taken >= limit:
             first = f": inputs of task '{task.name}' begin with {beginning!r}" if beginning else ""
             raise InputError(
-                f"data.max_source_length: {data.max_source_length} tokens leave nothing of a row's text{first} "
-                f"({taken} tokens, with the end of the sequence)"
+                f"data.max_source_length: {limit} tokens leave nothing of a row's text{first} "
+                f"({taken} tokens, with {encoding.surroundings})"
             )
-        length = task.max_target_length or data.max_target_length
-        for label in task.label_texts:
-            ids = tokenizer(text_target=label, max_length=length, truncation=True)["input_ids"]
-            text = tokenizer.batch_decode([ids], skip_special_tokens=True)[0]
-            if text.strip() != label:
+        length = task.max_target_length or tokenization.max_target_length
+        for label, ids in zip(task.label_texts, tokenization.target_ids(task, task.label_texts), strict=True):
+            text = tokenization.tokenizer.batch_decode([ids], skip_special_tokens=True)[0]
+            if text.strip() != label or encoding.is_cut(ids):
                 raise InputError(
                     f"task '{task.name}': the tokenizer turns label {label!r} into {text!r} (in at most {length} "
                     "tokens); give it another text"
@@ -142,7 +161,7 @@ def check_prefixes(tasks: Iterable[Task], tokenizer: PreTrainedTokenizerBase) ->
         seen[ids] = task.name
 
 
-def longest_target(tasks: Iterable[Task], tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+def longest_target(tasks: Iterable[Task], encoding: Encoding) -> dict[str, int]:
     """The number of new tokens each task's predictions may have: its longest target without the end-of-sequence token.
 
     As in the reference, whose limit counts the decoder's start token instead. Where a task's targets cannot be listed,
@@ -150,6 +169,6 @@ def longest_target(tasks: Iterable[Task], tokenizer: PreTrainedTokenizerBase) ->
     """
     longest = {}
     for task in tasks:
-        length = task.max_target_length or max(map(len, tokenizer(list(task.possible_targets()))["input_ids"]))
+        length = task.max_target_length or max(map(len, encoding.targets(task.possible_targets(), _UNLIMITED)))
         longest[task.name] = max(1, length - 1)
     return longest

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
+from hyperformer_cli.data.encoding import Encoding
 from hyperformer_cli.data.sources import Rows
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.storage.atomic import atomic_path
@@ -70,10 +71,14 @@ class TokenizedSplit:
 class Tokenization:
     """The way from text to token ids: everything besides the rows that the cache's key depends on."""
 
-    tokenizer: PreTrainedTokenizerBase
+    encoding: Encoding
     max_source_length: int
     max_target_length: int
     task_prefix: bool
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return self.encoding.tokenizer
 
     def apply(self, task: Task, rows: Rows) -> TokenizedSplit:
         """Tokenises every row of a split, or reads what an earlier call with the same content left.
@@ -100,12 +105,10 @@ class Tokenization:
         inputs: list[list[int]] = []
         target_texts: list[str] = []
         for texts, targets in formatted_rows(task, rows, self.task_prefix):
-            inputs += self.tokenizer(texts, max_length=self.max_source_length, truncation=True)["input_ids"]
+            inputs += self.encoding.inputs(texts, self.max_source_length)
             target_texts += targets
         distinct = list(dict.fromkeys(target_texts))
-        length = task.max_target_length or self.max_target_length
-        encoded = self.tokenizer(text_target=distinct, max_length=length, truncation=True)["input_ids"]
-        ids = dict(zip(distinct, encoded, strict=True))
+        ids = dict(zip(distinct, self.target_ids(task, distinct), strict=True))
         tokens = pa.list_(pa.int32())
         table = {
             "input_ids": pa.array(inputs, tokens),
@@ -114,11 +117,17 @@ class Tokenization:
         }
         return pa.table(table).combine_chunks()
 
+    def target_ids(self, task: Task, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of a task's targets, with the end-of-sequence token."""
+        limit = task.max_target_length or self.max_target_length
+        return self.encoding.targets(texts, limit) if texts else []  # tokenizers fail without any
+
     def _key(self, task: Task, rows: Rows) -> str:
         parts = (
             FORMAT_VERSION, rows.fingerprint, tokenizer_fingerprint(self.tokenizer), self.max_source_length,
             task.max_target_length or self.max_target_length, self.task_prefix and (task.prefix or task.name),
             task.template, task.target, task.label_texts, task.label_values, task.label_column, task.range,
+            self.encoding.key,
         )  # fmt: skip
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 

@@ -26,10 +26,9 @@ def batch_losses(
         smoothing: eps.
         wrapped: called in the model's place, such as the model in DDP.
     """
-    layout = model.family.layout
-    inputs = layout.forward_inputs(model.backbone, batch)
+    inputs = model.family.layout.forward_inputs(model.backbone, batch)
     logits = (wrapped or model)(**inputs, task_ids=task_ids, use_cache=False).logits
-    return label_smoothed_loss(*layout.aligned(logits, batch["labels"]), smoothing)
+    return label_smoothed_loss(logits, batch["labels"], smoothing)
 
 
 def label_smoothed_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:

@@ -7,12 +7,11 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.recipe import EvaluationSection
 from hyperformer_cli.data.loading import longest_target
-from hyperformer_cli.data.tokenization import TokenizedSplit
+from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit
 from hyperformer_cli.engine.averages import mean_of_metrics_and_tasks
 from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.tasks.task import Task
@@ -42,7 +41,7 @@ class Evaluator:
     """
 
     model: AdaptedModel
-    tokenizer: PreTrainedTokenizerBase
+    tokenization: Tokenization
     accelerator: Accelerator
     settings: EvaluationSection
     observer: Observer = SILENT
@@ -52,7 +51,7 @@ class Evaluator:
 
         The adapters of all tasks are generated once; the model is left in the mode it came in.
         """
-        lengths = longest_target(tasks, self.tokenizer)
+        lengths = longest_target(tasks, self.tokenization.encoding)
         was_training = self.model.training
         self.model.eval()
         scores: list[Score] = []
@@ -80,7 +79,8 @@ class Evaluator:
 
         Examples are sharded over the processes by number, so none is duplicated or dropped, and batched by length.
         """
-        accelerator, layout = self.accelerator, self.model.family.layout
+        accelerator, layout, encoding = self.accelerator, self.model.family.layout, self.tokenization.encoding
+        options = encoding.decoding(self.model.backbone.generation_config)
         mine = np.arange(accelerator.process_index, len(data), accelerator.num_processes)
         mine = mine[np.argsort(-data.input_lengths()[mine], kind="stable")]
         beams = self.settings.num_beams or task.num_beams
@@ -88,13 +88,14 @@ class Evaluator:
         for start in range(0, len(mine), self.settings.batch_size):
             numbers = mine[start : start + self.settings.batch_size].tolist()
             inputs = [data.input_ids(number) for number in numbers]
-            batch = layout.generation_batch(inputs, self.tokenizer.pad_token_id)
+            batch = layout.generation_batch(inputs, encoding.pad_id)
             batch = {name: tensor.to(accelerator.device) for name, tensor in batch.items()}
             with torch.inference_mode(), accelerator.autocast():
                 ids = self.model.generate(
-                    **batch, task=task.name, num_beams=beams, max_new_tokens=max_new_tokens, do_sample=False
+                    **batch, task=task.name, num_beams=beams, max_new_tokens=max_new_tokens, do_sample=False, **options
                 )
-            answers = self.tokenizer.batch_decode(layout.generated(ids, batch), skip_special_tokens=True)
+            new = layout.generated(ids, batch)
+            answers = self.tokenization.tokenizer.batch_decode(new, skip_special_tokens=True)
             texts += zip(numbers, answers, strict=True)
             self.observer.evaluating(task.name, split, len(numbers))
         if accelerator.num_processes > 1:

@@ -10,7 +10,6 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
-from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.layouts import IGNORED_LABEL
@@ -40,12 +39,13 @@ class RowLosses(NamedTuple):
 class LossFunction:
     """The forward pass of training: from examples to the losses of their rows.
 
-    `wrapped_model` is what accelerate or torch.compile made of the model; else the model itself.
+    `wrapped_model` is what accelerate or torch.compile made of the model; else the model itself. `pad_id` fills
+    up rows.
     """
 
     model: AdaptedModel
     wrapped_model: nn.Module
-    tokenizer: PreTrainedTokenizerBase
+    pad_id: int
     accelerator: Accelerator
 
     def __call__(self, examples: Sequence[Example], splits: SplitsById, smoothing: float) -> RowLosses:
@@ -53,7 +53,7 @@ class LossFunction:
         device, ids = self.accelerator.device, [task for task, _ in examples]
         inputs = [splits[task].input_ids(row) for task, row in examples]
         targets = [splits[task].target_ids(row) for task, row in examples]
-        batch = self.model.family.layout.training_batch(inputs, targets, self.tokenizer.pad_token_id)
+        batch = self.model.family.layout.training_batch(inputs, targets, self.pad_id)
         batch = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
         with self.accelerator.autocast():
             losses = batch_losses(self.model, batch, ids, smoothing, wrapped=self.wrapped_model)

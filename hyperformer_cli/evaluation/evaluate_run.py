@@ -65,11 +65,11 @@ def _evaluate_model(
     chosen = [task for name, task in run.tasks.items() if not tasks or name in tasks]
     accelerator = make_accelerator(run.recipe.training.precision)
     model = run.model.to(accelerator.device)
-    evaluator = Evaluator(model, run.tokenizer, accelerator, run.recipe.evaluation, observer)
+    evaluator = Evaluator(model, run.tokenization, accelerator, run.recipe.evaluation, observer)
     scores: list[dict[str, Any]] = []
     average: dict[str, dict[str, float]] = {}
     for split in splits:
-        data = load_splits(run.recipe, chosen, split, run.tokenizer)
+        data = load_splits(run.recipe, chosen, split, run.tokenization)
         found = evaluator.evaluate(chosen, split, data)
         scores += [score.as_dict() for score in found]
         average[split] = {key: round(value, 4) for key, value in averages(found).items()}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hyperformer_cli.adapters.model import AdaptedModel
+from hyperformer_cli.backbones.layouts import Ids
 from hyperformer_cli.data.loading import longest_target, select_rows
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
@@ -26,11 +27,13 @@ class Samples:
     """A small batch of one task.
 
     Attributes:
-        batch: `input_ids` and `attention_mask` (rows, source length), `labels` (rows, target length) padded with -100.
+        batch: to train on, as the layout of the run's backbone makes it, with `labels` padded with -100.
+        prompts: its inputs, to generate from.
         origin: where it comes from, in words.
     """
 
     batch: dict[str, Tensor]
+    prompts: dict[str, Tensor]
     origin: str
 
 
@@ -69,13 +72,13 @@ class ExportSource:
 
     def about(self, task: str) -> dict[str, Any]:
         """How inputs of a task are written (columns in braces) and what its answers mean."""
-        declared = self.tasks[task]
+        declared, encoding = self.tasks[task], self.run.tokenization.encoding
         return {
-            "input": declared.input_template(self.run.recipe.adapter.needs_task_prefix),
+            "input": encoding.around(declared.input_template(self.run.recipe.adapter.needs_task_prefix)),
             "labels": list(declared.label_texts),
             "label_names": declared.label_names,
             "metrics": declared.metrics,
-            "max_new_tokens": longest_target([declared], self.run.tokenizer)[task],
+            "max_new_tokens": longest_target([declared], encoding)[task],
         }
 
     def example_input(self, task: str) -> str:
@@ -106,7 +109,7 @@ def _samples(run: OpenedRun, task: Task, examples: int) -> Samples:
     try:
         return _real_rows(run, task, examples)
     except InputError:
-        return Samples(_generated_ids(len(run.tokenizer)), "generated token ids (the run's data are not available)")
+        return _samples_of(run, *_generated_ids(len(run.tokenizer)), "generated token ids (the run's data are missing)")
 
 
 def _real_rows(run: OpenedRun, task: Task, examples: int) -> Samples:
@@ -116,15 +119,19 @@ def _real_rows(run: OpenedRun, task: Task, examples: int) -> Samples:
     tokenized = run.tokenization.apply(task, rows.take(numbers))
     inputs = [tokenized.input_ids(row) for row in range(len(tokenized))]
     targets = [tokenized.target_ids(row) for row in range(len(tokenized))]
-    batch = run.model.family.layout.training_batch(inputs, targets, run.tokenizer.pad_token_id)
-    return Samples(batch, f"{len(tokenized)} rows of its validation split")
+    return _samples_of(run, inputs, targets, f"{len(tokenized)} rows of its validation split")
 
 
-def _generated_ids(vocabulary: int) -> dict[str, Tensor]:
+def _samples_of(run: OpenedRun, inputs: Sequence[Ids], targets: Sequence[Ids], origin: str) -> Samples:
+    layout, pad_id = run.model.family.layout, run.tokenization.encoding.pad_id
+    return Samples(layout.training_batch(inputs, targets, pad_id), layout.generation_batch(inputs, pad_id), origin)
+
+
+def _generated_ids(vocabulary: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Inputs of several lengths, and targets."""
     rows, source, target = _GENERATED_SHAPE
     generator = torch.Generator().manual_seed(0)
-    input_ids = torch.randint(_FIRST_ORDINARY_ID, vocabulary, (rows, source), generator=generator)
-    lengths = torch.randint(source // 2, source + 1, (rows, 1), generator=generator)
-    mask = (torch.arange(source) < lengths).long()
-    labels = torch.randint(_FIRST_ORDINARY_ID, vocabulary, (rows, target), generator=generator)
-    return {"input_ids": input_ids * mask, "attention_mask": mask, "labels": labels}
+    input_ids = torch.randint(_FIRST_ORDINARY_ID, vocabulary, (rows, source), generator=generator).tolist()
+    lengths = torch.randint(source // 2, source + 1, (rows,), generator=generator).tolist()
+    labels = torch.randint(_FIRST_ORDINARY_ID, vocabulary, (rows, target), generator=generator).tolist()
+    return [ids[:length] for ids, length in zip(input_ids, lengths, strict=True)], labels

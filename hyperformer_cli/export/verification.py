@@ -1,14 +1,14 @@
 """Whether an export computes what its run computes."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from hyperformer_cli.adapters.model import AdaptedModel
-from hyperformer_cli.export.source import ExportSource
+from hyperformer_cli.export.source import ExportSource, Samples
 
 NEW_TOKENS = 8  # decoded greedily; every one must be the same
 
@@ -18,8 +18,8 @@ class Outputs:
     """The outputs of a model for one batch of samples.
 
     Attributes:
-        logits: (rows, target length, vocabulary), with the labels shifted right as the decoder's input.
-        ids: (rows, at most 1 + NEW_TOKENS), greedily decoded, beginning with the start token.
+        logits: (rows, target length, vocabulary), each for a label after those before it.
+        ids: (rows, length), what `generate` returns, greedily decoded: at most NEW_TOKENS of them are new.
     """
 
     logits: Tensor
@@ -47,19 +47,19 @@ class TaskComparison:
         return f"{self.task}: logits differ by at most {self.difference:.2g}, {ids} greedy tokens; on {self.inputs}"
 
 
-def outputs(model: AdaptedModel, task: str, batch: Mapping[str, Tensor]) -> Outputs:
+def outputs(model: AdaptedModel, task: str, samples: Samples) -> Outputs:
     """The outputs of an `AdaptedModel` for one task."""
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    inputs = model.family.layout.forward_inputs(model.backbone, samples.batch)
     with torch.inference_mode():
-        logits = model(**batch, task=task).logits
-        ids = model.generate(**inputs, task=task, max_new_tokens=NEW_TOKENS, do_sample=False, num_beams=1)
+        logits = model(**inputs, task=task).logits
+        ids = model.generate(**samples.prompts, task=task, max_new_tokens=NEW_TOKENS, do_sample=False, num_beams=1)
     return Outputs(logits, ids)
 
 
 def compare(source: ExportSource, task: str, found: Outputs) -> TaskComparison:
     """Compares an export's outputs for the samples of a task with the run's."""
     samples = source.samples[task]
-    expected = outputs(source.model, task, samples.batch)
+    expected = outputs(source.model, task, samples)
     same_ids = expected.ids.shape == found.ids.shape and bool((expected.ids == found.ids).all())
     difference = math.inf
     if expected.logits.shape == found.logits.shape:
@@ -71,4 +71,4 @@ def compare(source: ExportSource, task: str, found: Outputs) -> TaskComparison:
 def compare_models(source: ExportSource, model: AdaptedModel) -> Iterator[TaskComparison]:
     """Compares the run's model with one that was loaded from an export, task by task."""
     for task, samples in source.samples.items():
-        yield compare(source, task, outputs(model, task, samples.batch))
+        yield compare(source, task, outputs(model, task, samples))

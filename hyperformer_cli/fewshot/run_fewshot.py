@@ -52,11 +52,13 @@ def run_fewshot(
     accelerator = make_accelerator(recipe.training.precision)
     if accelerator.num_processes > 1:
         raise InputError("fewshot runs in one process; give several their own --target-tasks and --output-dir")
-    with_prefix, data = model.config.needs_task_prefix, recipe.data
-    check_texts([*run.declared.values(), *tasks], with_prefix, run.tokenizer, data)
-    tokenization = Tokenization(run.tokenizer, data.max_source_length, data.max_target_length, with_prefix)
+    data = recipe.data
+    tokenization = Tokenization(
+        run.tokenization.encoding, data.max_source_length, data.max_target_length, model.config.needs_task_prefix
+    )
+    check_texts([*run.declared.values(), *tasks], tokenization)
     targets = [_load(task, recipe, tokenization, strict_shots) for task in tasks]
-    transfer = Transfer(model.to(accelerator.device), run.tokenizer, recipe, accelerator)
+    transfer = Transfer(model.to(accelerator.device), tokenization, recipe, accelerator)
     for task in tasks:
         if starts[task.name] == AUTO:
             validation = load_split(task, "validation", data, tokenization, recipe.seed)

@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.sampling import TemperatureSampler
-from hyperformer_cli.data.tokenization import TokenizedSplit
+from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit
 from hyperformer_cli.engine.optimizer import make_optimizer
 from hyperformer_cli.engine.scoring import Evaluator, limited
 from hyperformer_cli.engine.step import LossFunction, OptimizerStep, micro_batches
@@ -46,12 +45,10 @@ class Target:
 class Transfer:
     """A run's model, its initial weights, and the training of trials from them, as a recipe says."""
 
-    def __init__(
-        self, model: AdaptedModel, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, accelerator: Accelerator
-    ):
+    def __init__(self, model: AdaptedModel, tokenization: Tokenization, recipe: Recipe, accelerator: Accelerator):
         self.model, self.recipe, self.settings = model, recipe, fewshot_section(recipe)
-        self._loss_function = LossFunction(model, model, tokenizer, accelerator)
-        self._evaluator = Evaluator(model, tokenizer, accelerator, recipe.evaluation)
+        self._loss_function = LossFunction(model, model, tokenization.encoding.pad_id, accelerator)
+        self._evaluator = Evaluator(model, tokenization, accelerator, recipe.evaluation)
         self._initial = {name: p.detach().clone() for name, p in model.trained_parameters().items()}
 
     def run(self, target: Target, trial: FewShotTrial, init_from: str | None) -> dict[str, Any]:

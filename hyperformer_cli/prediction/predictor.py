@@ -46,23 +46,19 @@ class Predictor:
 
     @cached_property
     def _new_tokens(self) -> dict[str, int]:
-        return longest_target(self.tasks.values(), self.tokenization.tokenizer)
+        return longest_target(self.tasks.values(), self.tokenization.encoding)
 
     @cached_property
     def _label_ids(self) -> dict[str, list[list[int]]]:
         return {name: self._encode_labels(task) if self.with_scores else [] for name, task in self.tasks.items()}
 
     def _encode_labels(self, task: Task) -> list[list[int]]:
-        if not task.labels:
-            return []
-        limit = task.max_target_length or self.tokenization.max_target_length
-        texts = list(task.label_texts)
-        return self.tokenization.tokenizer(text_target=texts, max_length=limit, truncation=True)["input_ids"]
+        return self.tokenization.target_ids(task, task.label_texts)
 
     def predict(self, requests: Sequence[Request]) -> list[Prediction]:
         """One prediction per request, in their order. Batches mix tasks whose decoding has the same limits."""
         texts, limit = [request.text for request in requests], self.tokenization.max_source_length
-        inputs = self.tokenization.tokenizer(texts, max_length=limit, truncation=True)["input_ids"]
+        inputs = self.tokenization.encoding.inputs(texts, limit)
         found: dict[int, Prediction] = {}
         with self.model.frozen_adapters(), torch.inference_mode(), self.accelerator.autocast():
             for chosen, limits in self._batches(requests, [len(ids) for ids in inputs]):
@@ -92,18 +88,19 @@ class Predictor:
         self, tasks: Sequence[str], inputs: Sequence[Sequence[int]], limits: tuple[int, int]
     ) -> tuple[list[str], list[list[float]]]:
         """Generated texts, and the log-likelihoods of every row's labels, over one pass of the inputs."""
-        tokenizer, layout = self.tokenization.tokenizer, self.model.family.layout
+        encoding, layout = self.tokenization.encoding, self.model.family.layout
         new_tokens, beams = limits
         task_ids = [self.model.task_id(task) for task in tasks]
-        batch = layout.generation_batch(inputs, tokenizer.pad_token_id)
+        batch = layout.generation_batch(inputs, encoding.pad_id)
         batch = {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
         read = layout.read(self.model, batch, task_ids)
+        options = encoding.decoding(self.model.backbone.generation_config)
         ids = self.model.generate(
-            **read, task_ids=task_ids, do_sample=False, max_new_tokens=new_tokens, num_beams=beams
+            **read, task_ids=task_ids, do_sample=False, max_new_tokens=new_tokens, num_beams=beams, **options
         )
         labels = [self._label_ids[task] for task in tasks]
         scores = label_log_likelihoods(self.model, read, task_ids, labels, self.settings.batch_size)
-        return tokenizer.batch_decode(layout.generated(ids, batch), skip_special_tokens=True), scores
+        return encoding.tokenizer.batch_decode(layout.generated(ids, batch), skip_special_tokens=True), scores
 
     def _describe(self, request: Request, text: str, log_likelihoods: Sequence[float]) -> Prediction:
         task = self.tasks[request.task]

@@ -132,7 +132,7 @@ class OpenedRun:
     @property
     def tokenization(self) -> Tokenization:
         """The tokenization of its training."""
-        return tokenization(self.recipe, self.tokenizer)
+        return tokenization(self.recipe, self.tokenizer, self.model.family.layout)
 
     def new_backbone(self) -> PreTrainedModel | None:
         """The given backbone, loaded anew; None if none was given, and the model loads the one it was trained on."""

@@ -72,13 +72,13 @@ class Training:
     def __init__(self, recipe: Recipe, setup: Setup, run: RunFolder, observer: Observer, stop: StopRequest):
         self.recipe, self.setup, self.run, self.observer, self.stop = recipe, setup, run, observer, stop
         self.accelerator = accelerator = setup.accelerator
-        loss_function = LossFunction(setup.model, setup.wrapped_model, setup.tokenizer, accelerator)
+        loss_function = LossFunction(setup.model, setup.wrapped_model, setup.tokenization.encoding.pad_id, accelerator)
         splits = {number: setup.data["train"][task.name] for number, task in enumerate(setup.tasks)}
         self.make_step = OptimizerStep(
             loss_function, splits, setup.optimizer, setup.schedule, recipe.training, recipe.training.replicas
         )
         stoppable = StoppableEvaluation(observer, stop, accelerator)
-        self.evaluator = Evaluator(setup.model, setup.tokenizer, accelerator, recipe.evaluation, stoppable)
+        self.evaluator = Evaluator(setup.model, setup.tokenization, accelerator, recipe.evaluation, stoppable)
         self.parameters = count_model(setup.model).as_dict()
         self.state = RunState()
         self.meter = LossMeter(setup.model.tasks, accelerator.device)
@@ -193,7 +193,7 @@ class Training:
 
     def _save_weights(self, folder: Path) -> None:
         tensors = self.setup.model.trained_parameters()
-        write_weights(folder, self.setup.description, tensors, self.setup.tokenizer)
+        write_weights(folder, self.setup.description, tensors, self.setup.tokenization.tokenizer)
 
     def _save(self) -> None:
         self.meter.check_finite(self.state.step)

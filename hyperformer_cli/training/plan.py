@@ -9,12 +9,13 @@ from transformers import PreTrainedConfig
 from hyperformer_cli.adapters.counting import count_adapted
 from hyperformer_cli.backbones.configuration import backbone_config
 from hyperformer_cli.backbones.families import family_of
+from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.backbones.hub import is_folder
 from hyperformer_cli.bundled import folder_of
 from hyperformer_cli.config.cells import part_recipes
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
-from hyperformer_cli.data.loading import check_texts, load_tokenizer
+from hyperformer_cli.data.loading import check_texts, load_tokenizer, tokenization
 from hyperformer_cli.data.sampling import task_distribution
 from hyperformer_cli.data.sizes import sizes_are, split_size
 from hyperformer_cli.errors import InputError
@@ -36,7 +37,8 @@ def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
     """
     check_batch(recipe, processes)
     tasks = recipe_tasks(recipe)
-    _check_folders(recipe, tasks)
+    shape = backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
+    _check_folders(recipe, tasks, family_of(shape))
     sizes = {task.name: {split: split_size(recipe, task, split) for split in SPLITS} for task in tasks}
     runs = list(part_recipes(recipe).values())
     shares: list[float] = []
@@ -45,7 +47,6 @@ def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
         make_sampler(recipe, training)  # says what is wrong with the batch
         shares += list(task_distribution(training, recipe.data.sampling.temperature) / len(runs))
     examples = len(runs) * recipe.training.max_steps * recipe.training.batch_size
-    shape = backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
     parameters = count_adapted(shape, runs[0].adapter).as_dict()
     return {
         "name": recipe.name,
@@ -65,11 +66,11 @@ def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
     }
 
 
-def _check_folders(recipe: Recipe, tasks: Sequence[Task]) -> None:
+def _check_folders(recipe: Recipe, tasks: Sequence[Task], family: Family) -> None:
     """Refuses folders without the tokenizer or the weights that training would load."""
     name, named = recipe.model.name, recipe.model.tokenizer or recipe.model.name
     if named is not None and is_folder(named):
-        check_texts(tasks, recipe.adapter.needs_task_prefix, load_tokenizer(recipe), recipe.data)
+        check_texts(tasks, tokenization(recipe, load_tokenizer(recipe), family.layout))
     if name is None or recipe.model.init == "random" or not is_folder(name):
         return
     folder = Path(folder_of(name))
@@ -81,6 +82,7 @@ def _bytes(recipe: Recipe, shape: PreTrainedConfig, parameters: dict[str, Any]) 
     """Weights, gradients and Adam's moments exactly; activations of a full-length micro-batch roughly.
 
     A layer keeps about 16 vectors of the hidden size and 3 of the feed-forward size per token, and 3 attention maps.
+    Logits are computed for targets only.
     """
     frozen = parameters["total"] - parameters["trained"]
     weights = frozen * (_BFLOAT16 if recipe.model.dtype == "bfloat16" else _FLOAT32) + parameters["trained"] * _FLOAT32
@@ -89,11 +91,10 @@ def _bytes(recipe: Recipe, shape: PreTrainedConfig, parameters: dict[str, Any]) 
     rows, data = recipe.training.micro_batch_size, recipe.data
     source, target = data.max_source_length, data.max_target_length
     family = family_of(shape)
-    width, inner = family.hidden_size(shape), getattr(shape, family.feed_forward_width)
     kept = 0
-    for stack in family.stacks:
-        length, attended = (source, source) if stack == "encoder" else (target, target + source)
-        per_token = 16 * width + 3 * inner + 3 * shape.num_attention_heads * attended
+    for stack, (length, attended) in family.layout.stack_lengths(source, target).items():
+        width, inner = family.hidden_size(shape, stack), family.feed_forward_size(shape, stack)
+        per_token = 16 * width + 3 * inner + 3 * family.head_count(shape, stack) * attended
         kept += rows * length * per_token * (1 if recipe.model.gradient_checkpointing else family.depth(shape, stack))
-    logits = 3 * rows * target * shape.vocab_size * _FLOAT32
+    logits = 3 * rows * target * family.vocabulary_size(shape) * _FLOAT32
     return weights + optimizer + kept * activation + logits

@@ -15,11 +15,12 @@ from transformers import PreTrainedTokenizerBase
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.adapters.stored import describe
 from hyperformer_cli.backbones.identity import FolderState, known_frozen_hash
-from hyperformer_cli.backbones.source import BackboneSource, load_backbone
+from hyperformer_cli.backbones.source import BackboneSource, load_backbone, recipe_family
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
-from hyperformer_cli.data.loading import DatasetsByTask, check_texts, load_splits, load_tokenizer
+from hyperformer_cli.data.loading import DatasetsByTask, check_texts, load_splits, load_tokenizer, tokenization
 from hyperformer_cli.data.sampling import BatchSampler, ReferenceSampler, TemperatureSampler
+from hyperformer_cli.data.tokenization import Tokenization
 from hyperformer_cli.engine.optimizer import make_optimizer
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.schema.section import SplitName
@@ -39,7 +40,7 @@ class Setup:
     """
 
     accelerator: Accelerator
-    tokenizer: PreTrainedTokenizerBase
+    tokenization: Tokenization
     tasks: list[Task]
     data: dict[SplitName, DatasetsByTask]
     sampler: BatchSampler
@@ -76,10 +77,11 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
     tasks = recipe_tasks(recipe)
     check_batch(recipe, accelerator.num_processes)
     tokenizer = load_tokenizer(recipe)
-    check_texts(tasks, recipe.adapter.needs_task_prefix, tokenizer, recipe.data)
+    text_to_ids = tokenization(recipe, tokenizer, recipe_family(recipe).layout)
+    check_texts(tasks, text_to_ids)
     splits: list[SplitName] = ["train", "validation", *recipe.evaluation.splits]
     with _main_process_first(accelerator):  # the others read what it tokenised
-        data = {split: load_splits(recipe, tasks, split, tokenizer) for split in dict.fromkeys(splits)}
+        data = {split: load_splits(recipe, tasks, split, text_to_ids) for split in dict.fromkeys(splits)}
     training = [data["train"][task.name] for task in tasks]
     lengths = [split.input_lengths() for split in training] if recipe.data.sampling.length_grouping else None
     sampler = make_sampler(recipe, [len(split) for split in training], lengths)
@@ -90,7 +92,7 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
     if recipe.training.compile:
         wrapped_model = torch.compile(wrapped_model)
     torch.manual_seed(recipe.seed + accelerator.process_index)  # dropout differs between processes
-    return Setup(accelerator, tokenizer, tasks, data, sampler, model, wrapped_model, optimizer, schedule, state)
+    return Setup(accelerator, text_to_ids, tasks, data, sampler, model, wrapped_model, optimizer, schedule, state)
 
 
 def check_batch(recipe: Recipe, processes: int) -> None:

@@ -150,7 +150,7 @@ def restore_best(checkpoint: Checkpoint, run: RunFolder, state: RunState, setup:
             return False
     except InputError:
         pass
-    write_weights(run.best, setup.description, read_tensors(copy), setup.tokenizer)
+    write_weights(run.best, setup.description, read_tensors(copy), setup.tokenization.tokenizer)
     return True
 
 

@@ -328,13 +328,9 @@ def test_a_reduction_factor_must_leave_a_bottleneck() -> None:
 
 
 def test_other_architectures_are_refused() -> None:
-    from transformers import BartConfig, BartForConditionalGeneration
+    from transformers import BertConfig, BertLMHeadModel
 
-    small = {"encoder_layers": 1, "decoder_layers": 1, "d_model": 16, "vocab_size": 64}
-    bart = BartForConditionalGeneration(
-        BartConfig(
-            **small, encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16
-        )
-    )
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    bert = BertLMHeadModel(BertConfig(**small, vocab_size=64, is_decoder=True))
     with pytest.raises(InputError, match="T5 family"):
-        AdaptedModel.attach(bart, AdapterConfig(method="adapters", tasks=["cola"], reduction_factor=4))
+        AdaptedModel.attach(bert, AdapterConfig(method="adapters", tasks=["cola"], reduction_factor=4))

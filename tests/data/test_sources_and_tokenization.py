@@ -13,6 +13,7 @@ from pyarrow import parquet
 from transformers import AutoTokenizer
 
 from hyperformer_cli.backbones.layouts import EncoderDecoderLayout
+from hyperformer_cli.data.encoding import TwoSequences
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.data.sources import Rows, load_rows
 from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit, cache_folder
@@ -27,7 +28,7 @@ def tokenizer(tokenizer_folder: Path):
 
 @pytest.fixture
 def tokenization(tokenizer) -> Tokenization:
-    return Tokenization(tokenizer, max_source_length=32, max_target_length=8, task_prefix=False)
+    return Tokenization(TwoSequences(tokenizer), max_source_length=32, max_target_length=8, task_prefix=False)
 
 
 def rows_of(task: str, source: Path | str) -> Rows:
@@ -99,7 +100,7 @@ def test_collation_pads_and_masks(data_folder: Path, tokenizer, tokenization: To
 
 
 def test_decoding_is_as_long_as_the_longest_target(tokenizer) -> None:
-    longest = longest_target([get_task("cola"), get_task("stsb")], tokenizer)
+    longest = longest_target([get_task("cola"), get_task("stsb")], TwoSequences(tokenizer))
     for name in longest:
         texts = list(get_task(name).possible_targets())
         assert longest[name] == max(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)

@@ -149,7 +149,7 @@ def test_the_library_adapters_gives_the_runs_logits_and_ids(
     folder, source = export_run(path, "adapterhub").folder, open_source(OpenedRun(path))
     tensors, texts = {}, {}
     for task, samples in source.samples.items():
-        found = outputs(source.model, task, samples.batch)
+        found = outputs(source.model, task, samples)
         named = {**samples.batch, "logits": found.logits, "ids": found.ids}
         tensors |= {f"{task}/{name}": tensor.contiguous() for name, tensor in named.items()}
         rows = source.run.tokenizer.batch_decode(samples.batch["input_ids"], skip_special_tokens=True)

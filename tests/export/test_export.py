@@ -36,7 +36,7 @@ def test_real_rows_are_compared_where_there_are_any(run: Path, data_folder: Path
     assert list(source.tasks) == ["mrpc"] and not source.model.training
     samples = source.samples["mrpc"].batch
     task = source.tasks["mrpc"]
-    split = load_splits(source.run.recipe, [task], "validation", source.run.tokenizer)["mrpc"]
+    split = load_splits(source.run.recipe, [task], "validation", source.run.tokenization)["mrpc"]
     for row in range(5):
         found = samples["input_ids"][row][samples["attention_mask"][row].bool()]
         assert found.tolist() == split.input_ids(row).tolist()

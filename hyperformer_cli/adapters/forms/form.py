@@ -27,9 +27,9 @@ def small_normal(shape: tuple[int, ...]) -> Tensor:
 
 def sublayer_sites(backbone: PreTrainedModel, family: Family) -> dict[AdapterSite, nn.Module]:
     """The outputs of self-attention and of the feed-forward, in every layer of every stack (paper, Section 2)."""
-    width = family.hidden_size(backbone.config)
+    widths = {stack: family.hidden_size(backbone.config, stack) for stack in family.stacks}
     return {
-        AdapterSite(stack, number, position, width, width): family.sublayer(layer, position)
+        AdapterSite(stack, number, position, widths[stack], widths[stack]): family.sublayer(layer, position)
         for stack in family.stacks
         for position in family.sublayers
         for number, layer in enumerate(family.layers(backbone, stack))

@@ -9,15 +9,28 @@ from typing import Any
 
 import transformers
 from transformers import PreTrainedConfig
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
 
 from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.errors import InputError
 
+_FAMILIES = "hyperformer_cli.backbones.families"
+_LIKE_LLAMA = (
+    "apertus", "arcee", "cohere", "cohere2", "ernie4_5", "exaone4", "gemma", "gemma2", "gemma3_text", "glm", "glm4",
+    "gpt_oss", "granite", "helium", "llama", "ministral", "mistral", "mixtral", "olmo2", "olmo3", "olmoe", "phi",
+    "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "seed_oss", "smollm3", "stablelm", "starcoder2",
+)  # fmt: skip
 # By `model_type` of transformers: `module:attribute`.
 FAMILIES: dict[str, str] = {
-    "t5": "hyperformer_cli.backbones.families.t5:T5",
-    "mt5": "hyperformer_cli.backbones.families.t5:T5",
-    "umt5": "hyperformer_cli.backbones.families.t5:T5",
+    **dict.fromkeys(("t5", "mt5", "umt5"), f"{_FAMILIES}.t5:T5"),
+    "t5gemma": f"{_FAMILIES}.t5gemma:T5GEMMA",
+    **dict.fromkeys(("bart", "mbart"), f"{_FAMILIES}.bart:BART"),
+    **dict.fromkeys(_LIKE_LLAMA, f"{_FAMILIES}.decoder_only:LLAMA"),
+    "gpt2": f"{_FAMILIES}.decoder_only:GPT2",
+    "gpt_neox": f"{_FAMILIES}.decoder_only:GPT_NEOX",
 }
 
 
@@ -30,8 +43,19 @@ def family_of(model_type: str | PreTrainedConfig) -> Family:
     name = model_type if isinstance(model_type, str) else model_type.model_type
     if name not in FAMILIES:
         covered = "; ".join(f"the {family.label} family ({', '.join(types)})" for family, types in _covered().items())
-        raise InputError(f"architecture '{name}' is not supported. Supported: {covered}")
+        raise InputError(f"architecture '{name}' is not supported{_reason(name)}. Supported: {covered}")
     return _load(FAMILIES[name])
+
+
+def _reason(name: str) -> str:
+    """Why an architecture has no family, where that is a matter of its kind."""
+    if f"{name}_text" in FAMILIES:
+        return f": it reads images too; its text model, '{name}_text', is supported on its own"
+    if name in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        return ": it reads images too; take a model of text alone"
+    if name in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        return ": an encoder, which writes no text"
+    return ""
 
 
 def auto_class(family: Family) -> Any:

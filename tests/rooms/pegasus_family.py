@@ -1,14 +1,14 @@
-"""A toy backbone family, in one file: BART."""
+"""A toy backbone family, in one file: Pegasus."""
 
 from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.backbones.layouts import EncoderDecoderLayout
 
-BART = Family(
-    label="BART",
+PEGASUS = Family(
+    label="Pegasus",
     layout=EncoderDecoderLayout(),
     stacks={"encoder": "model.encoder.layers", "decoder": "model.decoder.layers"},
     sublayers={"self_attention": "self_attn", "feed_forward": "fc2"},
-    layer_norms=("layer_norm.weight", "layer_norm.bias", "layernorm_embedding.weight", "layernorm_embedding.bias"),
+    layer_norms=("layer_norm.weight", "layer_norm.bias"),
     depths={"encoder": "encoder_layers", "decoder": "decoder_layers"},
     width="d_model",
     feed_forward_width="encoder_ffn_dim",
