@@ -3,8 +3,8 @@
     python benchmarks/miniature_yardstick.py [RUN...]
 
 Prints for every task the majority's score, that of a regression on word counts (one count per field and word, trained
-on the training split), that of a frozen nano model without adapters, and those of trained runs, such as the quickstart's
-and that of the same on a backbone without pretraining:
+on the training split), that of a frozen nano model without adapters, and those of trained runs, such as the
+quickstart's and that of the same on a backbone without pretraining:
 
     hyperformer train quickstart
     hyperformer train quickstart model.init=random name=quickstart_random
@@ -24,10 +24,12 @@ from rich.table import Table
 from scipy.sparse import hstack
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
-from transformers import AutoTokenizer
 
+from hyperformer_cli.backbones.families import family_of
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
-from hyperformer_cli.bundled import model_folder
+from hyperformer_cli.config.loading import load_recipe
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.data.loading import load_tokenizer, tokenization
 from hyperformer_cli.data.metrics import majority_score, score
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.tasks.registry import all_tasks
@@ -64,13 +66,12 @@ def bag_of_words() -> Figures:
 
 def frozen_backbone(recipe: Recipe) -> Figures:
     """A recipe's backbone as it is, asked to answer without adapters or training."""
-    tokenizer = load_tokenizer(recipe)
-    backbone = load_backbone(BackboneSource.from_recipe(recipe)).eval()
+    backbone, tokenizer = load_backbone(BackboneSource.from_recipe(recipe)).eval(), load_tokenizer(recipe)
     layout = family_of(backbone.config).layout
-    found = {}
+    encoding, found = tokenization(recipe, tokenizer, layout).encoding, {}
     for name, task in MINIATURE.items():
-        texts = [prompted(recipe, task.input_text(row, with_prefix=False)) for row in _rows(task, "test")]
-        batch = layout.generation_batch(tokenizer(texts)["input_ids"], tokenizer.pad_token_id)
+        texts = [task.input_text(row, with_prefix=False) for row in _rows(task, "test")]
+        batch = layout.generation_batch(encoding.inputs(texts, recipe.data.max_source_length), encoding.pad_id)
         with torch.no_grad():
             answers = layout.generated(backbone.generate(**batch, max_new_tokens=4), batch)
         found[name] = score(task, tokenizer.batch_decode(answers, skip_special_tokens=True), _targets(task))

@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--length", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--cpu-time", action="store_true", help="processor time in place of wall time: on a busy machine")
+    parser.add_argument("--cpu-time", action="store_true", help="for a busy machine: processor time, not wall time")
     options = parser.parse_args()
     clock = time.process_time if options.cpu_time else time.perf_counter
     methods = {name: config for name, config in METHODS.items() if name in (BOUND, *options.methods)}

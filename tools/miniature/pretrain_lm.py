@@ -95,8 +95,8 @@ def encoded(stream: Iterator[Example], tokenizer: PreTrainedTokenizerBase, rando
         some = list(islice(stream, 1024))
         prompts = [_prompt(example, random) for example in some]
         answers = [example.source if example.target is None else example.target for example in some]
-        prompt_ids, answer_ids = (tokenizer(texts, add_special_tokens=False)["input_ids"] for texts in (prompts, answers))
-        for prompt, said in zip(prompt_ids, answer_ids, strict=True):
+        pairs = zip(tokenizer(prompts)["input_ids"], tokenizer(answers)["input_ids"], strict=True)
+        for prompt, said in pairs:
             yield [*prompt, *said, tokenizer.eos_token_id], len(prompt)
 
 
@@ -180,7 +180,7 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, steps: in
 
 
 def _backward(model: LlamaForCausalLM, batch: list[tuple[Tensor, Tensor]]) -> float:
-    """Sets the gradients of a step, the mean of its parts'; with two processes each computes one part. Returns the loss."""
+    """Sets the gradients of a step and returns its loss, the means over its parts, of which each process takes some."""
     rank, processes = _rank(), dist.get_world_size() if dist.is_initialized() else 1
     parameters = list(model.parameters())
     summed: Tensor | None = None

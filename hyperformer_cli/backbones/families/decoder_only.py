@@ -7,6 +7,7 @@ and keys inside an attention (`q_norm`, `k_norm`: Qwen3, Gemma 3, OLMo 2) stay f
 from dataclasses import replace
 from typing import Any
 
+from hyperformer_cli.backbones.families.published import published
 from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.backbones.layouts import DecoderOnlyLayout
 
@@ -46,6 +47,7 @@ LLAMA = Family(
     width="hidden_size",
     feed_forward_width="intermediate_size",
     identity=IDENTITY,
+    published=published,
     merge=merge_by_layer,
 )  # fmt: skip
 
