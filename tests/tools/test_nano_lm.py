@@ -15,8 +15,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.bundled import language_model_folder, model_folder
 from hyperformer_cli.config.loading import load_recipe
-from tools.miniature.auxiliary import examples, sentences_of_tests
-from tools.miniature.pretrain_lm import MIXTURE, PROMPT, TOLD, encoded, new_model, part_loss, parts, rate
+from tools.miniature.auxiliary import Mixture, examples, sentences_of_tests
+from tools.miniature.pretrain_lm import BROAD, HARD, PROMPT, TOLD, Round, encoded, new_model, part_loss, parts, rate
 from tools.miniature.tokenizer import build_tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -46,15 +46,16 @@ def test_the_recipes_ask_as_the_pretraining_did() -> None:
     assert load_recipe("quickstart_lm").data.prompt == load_recipe("mini_lm/hyperpp").data.prompt == PROMPT
 
 
-def test_pretraining_sees_no_test_row() -> None:
+@pytest.mark.parametrize("mixture", [BROAD, HARD])
+def test_pretraining_sees_no_test_row(mixture: Mixture) -> None:
     tested = sentences_of_tests()
-    for example in islice(examples(0, MIXTURE), 3000):
+    for example in islice(examples(0, mixture), 3000):
         assert frozenset(example.said) not in tested
         assert all(frozenset([one]) not in tested for one in example.said)
 
 
 def test_a_text_is_source_question_answer_and_end(tokenizer: PreTrainedTokenizerBase) -> None:
-    said = list(islice(examples(0, MIXTURE), 1024))
+    said = list(islice(examples(0, BROAD), 1024))
     asked = 0
     for example, (ids, prompt) in zip(said, islice(encoded(iter(said), tokenizer, Random(0)), 1024), strict=True):
         tokens = tokenizer.convert_ids_to_tokens(ids)
@@ -75,7 +76,7 @@ def test_a_text_is_source_question_answer_and_end(tokenizer: PreTrainedTokenizer
 def test_the_loss_is_the_weighted_mean_over_rows_one_by_one(tokenizer: PreTrainedTokenizerBase) -> None:
     torch.manual_seed(0)
     model, random = new_model(len(tokenizer)).double(), Random(0)
-    ids, weights = next(parts(encoded(examples(0, MIXTURE), tokenizer, random), random))
+    ids, weights = next(parts(encoded(examples(0, BROAD), tokenizer, random), 0.25, random))
     ids, weights = ids[:4], weights[:4].double()
     total = 0.0
     for row, own in zip(ids, weights, strict=True):
@@ -89,16 +90,24 @@ def test_the_loss_is_the_weighted_mean_over_rows_one_by_one(tokenizer: PreTraine
 
 
 def test_the_rate_rises_stays_and_falls_to_zero() -> None:
-    assert [rate(step, 1000) for step in (0, 99, 150, 600, 1000)] == pytest.approx([0.01, 1, 1, 0.5, 0])
+    of = Round(BROAD, steps=1000, zero_at=1000, peak=0.5, prompt_weight=1.0)
+    assert [rate(step, of) for step in (0, 99, 150, 600, 1000)] == pytest.approx([0.01, 1, 1, 0.5, 0])
 
 
 @pytest.mark.slow
 def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    alone = [sys.executable, "-m"]
-    shared = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "-m"]
-    for folder, command in (("alone", alone), ("again", alone), ("shared", shared)):
-        options = ["tools.miniature.pretrain_lm", "--to", str(tmp_path / folder), "--steps", "3"]
-        subprocess.run([*command, *options], env=environment, check=True, cwd=ROOT)
+    short = (
+        "import sys; from pathlib import Path; import torch.distributed as dist\n"
+        "from tools.miniature import pretrain_lm as p\n"
+        "if dist.is_torchelastic_launched(): dist.init_process_group('gloo')\n"
+        "p.pretrain(Path(sys.argv[1]), [p.Round(p.BROAD, 2, 9, 1.0, 0.25), p.Round(p.HARD, 2, 2, 0.5, 0.05)])\n"
+    )
+    script = tmp_path / "short.py"
+    script.write_text(short)
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    for folder, launcher in (("alone", []), ("again", []), ("shared", torchrun)):
+        command = [sys.executable, *launcher, str(script), str(tmp_path / folder)]
+        subprocess.run(command, env=environment, check=True, cwd=ROOT)
     written = {(tmp_path / name / "model.safetensors").read_bytes() for name in ("alone", "again", "shared")}
     assert len(written) == 1

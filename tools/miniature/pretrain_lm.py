@@ -13,7 +13,8 @@ those of its two parts, summed. So two processes can share the work, and write t
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -44,15 +45,14 @@ from tools.miniature.auxiliary import (
 )
 from tools.miniature.tokenizer import build_tokenizer
 
-STEPS, WARMUP, DECAY = 2000, 100, 0.8
+WARMUP, DECAY = 100, 0.8
 PARTS, ROWS, POOL = 2, 64, 64  # parts of a step, rows of a part, parts that are sorted by length together
 MATRICES_RATE, OTHER_RATE = 2e-2, 3e-3
 
 PROMPT = "{input}\nanswer:"  # as in recipes/quickstart_lm.yaml
 TOLD = 0.5  # the share of examples whose prompt has the task's own word in place of `answer`
-PROMPT_WEIGHT = 0.25  # of a piece of a prompt or of prose in the loss; a piece of an answer has 1
 
-MIXTURE: Mixture = (
+BROAD: Mixture = (
     (prose, 2),
     (repair, 2),
     (spot, 5),
@@ -65,6 +65,46 @@ MIXTURE: Mixture = (
     (consequence, 3),
     (word_relation, 1),
     (decimal, 1),
+)
+
+# More of what is slow to learn.
+HARD: Mixture = (
+    (prose, 1),
+    (repair, 2),
+    (spot, 5),
+    (roles, 2),
+    (compare, 8),
+    (connect, 5),
+    (answer, 7),
+    (ask, 1),
+    (plain_consequence, 2),
+    (consequence, 4),
+    (decimal, 1),
+)
+
+
+@dataclass(frozen=True)
+class Round:
+    """Some steps with one mixture, and with new optimizers.
+
+    Attributes:
+        mixture: of what the text is.
+        steps: how many.
+        zero_at: the step at which the learning rate would have fallen to zero.
+        peak: the highest learning rate, relative to MATRICES_RATE and OTHER_RATE.
+        prompt_weight: of a piece of a prompt or of prose in the loss; a piece of an answer has 1.
+    """
+
+    mixture: Mixture
+    steps: int
+    zero_at: int
+    peak: float
+    prompt_weight: float
+
+
+ROUNDS = (
+    Round(BROAD, steps=1250, zero_at=2000, peak=1.0, prompt_weight=0.25),
+    Round(HARD, steps=700, zero_at=700, peak=1.0, prompt_weight=0.05),
 )
 
 Ids = list[int]
@@ -107,7 +147,7 @@ def _prompt(example: Example, random: Random) -> str:
     return prompt.format(input=example.source)
 
 
-def parts(samples: Iterator[Sample], random: Random) -> Iterator[tuple[Tensor, Tensor]]:
+def parts(samples: Iterator[Sample], prompt_weight: float, random: Random) -> Iterator[tuple[Tensor, Tensor]]:
     """Ids (rows, length), padded on the right, and the weight of each piece as something to predict.
 
     Rows of a part are of similar length.
@@ -115,16 +155,16 @@ def parts(samples: Iterator[Sample], random: Random) -> Iterator[tuple[Tensor, T
     while True:
         pool = sorted(islice(samples, ROWS * POOL), key=lambda sample: len(sample[0]))
         for start in random.sample(range(0, len(pool), ROWS), POOL):
-            yield _padded(pool[start : start + ROWS])
+            yield _padded(pool[start : start + ROWS], prompt_weight)
 
 
-def _padded(rows: list[Sample]) -> tuple[Tensor, Tensor]:
+def _padded(rows: list[Sample], prompt_weight: float) -> tuple[Tensor, Tensor]:
     longest = max(len(ids) for ids, _ in rows)
     ids, weights = torch.zeros(len(rows), longest, dtype=torch.long), torch.zeros(len(rows), longest)
     for row, (text, prompt) in enumerate(rows):
         ids[row, : len(text)] = torch.tensor(text)
-        weights[row, : len(text)] = 1.0 if prompt else PROMPT_WEIGHT
-        weights[row, :prompt] = PROMPT_WEIGHT
+        weights[row, : len(text)] = 1.0 if prompt else prompt_weight
+        weights[row, :prompt] = prompt_weight
     return ids, weights
 
 
@@ -137,45 +177,50 @@ def part_loss(model: LlamaForCausalLM, ids: Tensor, weights: Tensor) -> Tensor:
     return (losses * weights[kept]).sum() / weights.sum()
 
 
-def rate(step: int, steps: int) -> float:
-    """Of a step's learning rate to its highest value: a warm-up, a plateau, a linear decay."""
-    return min(1.0, (step + 1) / WARMUP, (steps - step) / (DECAY * steps))
+def rate(step: int, of: Round) -> float:
+    """Of a step's learning rate to the round's highest: a warm-up, a plateau, a linear decay."""
+    return min(1.0, (step + 1) / WARMUP, (of.zero_at - step) / (DECAY * of.zero_at))
 
 
-def pretrain(folder: Path, steps: int = STEPS, seed: int = 0) -> None:
+def pretrain(folder: Path, rounds: Sequence[Round] = ROUNDS, seed: int = 0) -> None:
     """Trains a nano language model and writes it, in half precision, with its tokenizer."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     tokenizer = build_tokenizer(ends_texts=False)
     model = new_model(len(tokenizer))
-    train(model, tokenizer, steps, seed)
+    for number, each in enumerate(rounds):
+        train(model, tokenizer, each, seed + number)
+        model.half().float()  # a round starts from what would have been written
     if _rank() == 0:
         model.half().save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
 
-def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, steps: int, seed: int) -> None:
-    """Trains in place; prints the mean loss every 100 steps."""
+def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, of: Round, seed: int) -> None:
+    """Trains one round, in place; prints the mean loss every 100 steps."""
     model.train()
     parameters = dict(model.named_parameters())
     matrices = [p for name, p in parameters.items() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in parameters.items() if p.ndim == 1 or "embed" in name]
+    adam = {"betas": (0.9, 0.95), "weight_decay": 0.0, "fused": True}
     optimizers = (
-        torch.optim.Muon(matrices, lr=MATRICES_RATE, weight_decay=0.0),
-        torch.optim.AdamW(others, lr=OTHER_RATE, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
+        torch.optim.Muon(matrices, lr=of.peak * MATRICES_RATE, weight_decay=0.0),
+        torch.optim.AdamW(others, lr=of.peak * OTHER_RATE, **adam),
     )
-    schedules = [torch.optim.lr_scheduler.LambdaLR(each, lambda step: rate(step, steps)) for each in optimizers]
+    schedules = [torch.optim.lr_scheduler.LambdaLR(each, lambda step: rate(step, of)) for each in optimizers]
     random = Random(seed)
-    stream = parts(encoded(examples(seed, MIXTURE), tokenizer, random), random)
+    stream = parts(encoded(examples(seed, of.mixture), tokenizer, random), of.prompt_weight, random)
     began, total = time.monotonic(), 0.0
-    for step in range(steps):
+    for step in range(of.steps):
         total += _backward(model, list(islice(stream, PARTS)))
         torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
         for optimizer, schedule in zip(optimizers, schedules, strict=True):
             optimizer.step()
             schedule.step()
         if (step + 1) % 100 == 0 and _rank() == 0:
-            print(f"step {step + 1} of {steps}  loss {total / 100:.3f}  {time.monotonic() - began:.0f} s", flush=True)
+            print(
+                f"step {step + 1} of {of.steps}  loss {total / 100:.3f}  {time.monotonic() - began:.0f} s", flush=True
+            )
             total = 0.0
 
 
@@ -203,9 +248,8 @@ def _rank() -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Pretrain the bundled nano language model.")
     parser.add_argument("--to", type=Path, default=language_model_folder(), help="where to write it")
-    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if dist.is_torchelastic_launched():
         dist.init_process_group("gloo")
-    pretrain(options.to, options.steps, options.seed)
+    pretrain(options.to, seed=options.seed)
