@@ -13,9 +13,11 @@ only when the weights are hashed again.
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -25,6 +27,7 @@ from transformers import PreTrainedConfig
 from hyperformer_cli.backbones.families import family_of
 from hyperformer_cli.storage.atomic import write_json
 from hyperformer_cli.storage.cache import cache_root
+from hyperformer_cli.storage.json_files import read_json
 
 
 def configuration_hash(config: PreTrainedConfig) -> str:
@@ -80,14 +83,21 @@ def known_frozen_hash(backbone: nn.Module, state: FolderState | None) -> str:
         return frozen_hash(backbone)
     file = cache_root() / "frozen" / f"{_key(backbone, state.folder)}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
-        known = json.loads(file.read_bytes())
-        if known["files"] == state.files:
+        known = read_json(file)
+        if known["files"] == state.files and known["entry_sha256"] == _entry_hash(known):
             return str(known["frozen_sha256"])
     found = frozen_hash(backbone)
     if FolderState.observe(state.folder) == state:  # else it may be of either
+        entry = {"folder": str(state.folder), "frozen_sha256": found, "files": state.files}
         with suppress(OSError):
-            write_json(file, {"folder": str(state.folder), "frozen_sha256": found, "files": state.files})
+            write_json(file, {**entry, "entry_sha256": _entry_hash(entry)})
     return found
+
+
+def _entry_hash(entry: Mapping[str, Any]) -> str:
+    """Of what the cache says of a folder: a digit that changed on the disk must not become a backbone's hash."""
+    parts = [entry[key] for key in ("folder", "frozen_sha256", "files")]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _key(backbone: nn.Module, folder: Path) -> str:

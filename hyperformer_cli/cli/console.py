@@ -16,10 +16,15 @@ from typing import Annotated, Any, ParamSpec
 import typer
 
 from hyperformer_cli.cli.launch import adopt_slurm_environment
-from hyperformer_cli.errors import HyperformerError, InputError
+from hyperformer_cli.errors import HyperformerError, InputError, WriteError
+from hyperformer_cli.storage.atomic import write_text
 
 P = ParamSpec("P")
 _FIRST_WORD_SECONDS = 3.0
+_SAVES_MEMORY = (
+    "smaller batches (training.micro_batch_size, evaluation.batch_size; predict --batch-size), shorter inputs "
+    "(data.max_source_length) or model.gradient_checkpointing=true need less"
+)
 
 Overrides = Annotated[
     list[str] | None,
@@ -65,11 +70,24 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             typer.echo(f"error: {error.strerror}: {error.filename or 'standard output'}", err=True)
             raise typer.Exit(1) from None
-        except Exception:
+        except Exception as error:
             _let_the_first_process_speak()
-            raise
+            if (wanted := _memory_wanted(error)) is None:
+                raise
+            typer.echo(f"error: out of memory ({wanted}); {_SAVES_MEMORY}", err=True)
+            raise typer.Exit(1) from None
 
     return wrapped
+
+
+def _memory_wanted(error: BaseException | None) -> str | None:
+    """What an allocator said when memory was short; None if that is not what happened. torch need not be imported."""
+    while error is not None:
+        text = str(error)
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in text:
+            return (text.strip().splitlines() or ["no size was given"])[0].rpartition("DefaultCPUAllocator: ")[2]
+        error = error.__cause__
+    return None
 
 
 def _let_the_first_process_speak() -> None:
@@ -116,6 +134,20 @@ def new_file(path: Path | None, name: str) -> Path:
     if file.exists():
         raise InputError(f"{file} exists; name another file")
     return file
+
+
+def write_copy(file: Path, text: str) -> None:
+    """Writes a new file that a person named.
+
+    Raises:
+        InputError: it cannot be written there.
+    """
+    try:
+        write_text(file, text)
+    except WriteError:
+        raise
+    except OSError as error:
+        raise InputError(f"{file}: cannot be written: {error.strerror}") from error
 
 
 def print_json(value: Any) -> None:

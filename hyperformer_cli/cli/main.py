@@ -1,6 +1,9 @@
 """The command line. Every subcommand is a file of its own; heavy imports happen inside the commands."""
 
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
 
 from hyperformer_cli.cli import (
     convert,
@@ -17,7 +20,20 @@ from hyperformer_cli.cli import (
     verify,
 )
 
+
+class _Commands(TyperGroup):
+    """Takes from typer's messages what pydantic puts before them."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Multi-task adapter tuning of T5 with shared hypernetworks: HyperFormer, HyperFormer++, and the baselines.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hyperformer_cli.cli.console import AsJson, Overrides, new_file, print_json, reports_errors
+from hyperformer_cli.cli.console import AsJson, Overrides, new_file, print_json, reports_errors, write_copy
 
 if TYPE_CHECKING:
     from hyperformer_cli.config.recipe import Recipe
@@ -54,10 +54,9 @@ def copy(
 ) -> None:
     """Copy a recipe to a new file that needs no other file, to edit it."""
     from hyperformer_cli.config.loading import flatten_recipe
-    from hyperformer_cli.storage.atomic import write_text
 
     text, target = flatten_recipe(recipe), new_file(to, f"{Path(recipe).stem}.yaml")
-    write_text(target, text)
+    write_copy(target, text)
     typer.echo(str(target))
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hyperformer_cli.cli.console import AsJson, new_file, print_json, reports_errors
+from hyperformer_cli.cli.console import AsJson, new_file, print_json, reports_errors, write_copy
 
 if TYPE_CHECKING:
     from hyperformer_cli.tasks.task import Task
@@ -40,7 +40,6 @@ def copy(
 ) -> None:
     """Copy a shipped task to a YAML file, to change it and list it in a recipe."""
     from hyperformer_cli.errors import InputError
-    from hyperformer_cli.storage.atomic import write_text
     from hyperformer_cli.tasks.registry import copy_of
 
     name = name or f"my_{task}"
@@ -48,7 +47,7 @@ def copy(
     target = new_file(to, f"{name}.yaml")
     if target.suffix not in (".yaml", ".yml"):
         raise InputError(f"{target}: recipes know a task's file by its ending, .yaml or .yml; name another file")
-    write_text(target, text)
+    write_copy(target, text)
     typer.echo(str(target))
     typer.echo(
         f"Change it, look at it with `hyperformer tasks show {target}`, and list it in a recipe by its path (from the "

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from hyperformer_cli.config.task_entries import TaskEntry
-from hyperformer_cli.schema.section import Distinct, Positive, Section
+from hyperformer_cli.schema.section import LARGEST, Distinct, Positive, Section
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 PAPER, AUTO, RANDOM = "paper", "auto", "random"
@@ -29,4 +29,4 @@ class FewshotSection(Section):
     batch_size: Positive = 32
     learning_rate: float = Field(default=3e-4, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup_steps: int = Field(default=0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0, le=LARGEST)

@@ -128,7 +128,7 @@ def override_values(
         if not equals or not all(parts):
             raise InputError(f"override '{override}': expected dotted.key=value, such as training.max_steps=1000")
         value, _ = yaml_lines.parse(text, f"override '{override}'")
-        set_value(values, origins, parts, value, f"override '{override}'")
+        set_value(values, origins, parts, value if text.strip() else None, f"override '{override}'")
     return values, origins
 
 

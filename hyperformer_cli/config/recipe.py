@@ -13,7 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr, ValidationI
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.config.fewshot import FewshotSection, Seed
 from hyperformer_cli.config.task_entries import TaskEntry, entry_name
-from hyperformer_cli.schema.section import Distinct, Positive, Section, SplitName
+from hyperformer_cli.schema.section import LARGEST, Distinct, Positive, Section, SplitName
 
 Tracker = Literal["tensorboard", "wandb", "mlflow", "comet_ml", "clearml", "aim", "trackio"]
 
@@ -70,6 +70,8 @@ class ModelSection(Section):
             raise ValueError("init: random needs a name or a config")
         if self.name is None and self.tokenizer is None:
             raise ValueError("tokenizer is needed where the model has no name")
+        if self.init == "pretrained" and self.config:
+            raise ValueError("config replaces values of a model without weights; it needs init: random")
         return self
 
 
@@ -124,7 +126,7 @@ class TrainingSection(Section):
     replicas: Positive = 1
     learning_rate: float = Field(default=3e-4, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup_steps: int = Field(default=500, ge=0)
+    warmup_steps: int = Field(default=500, ge=0, le=LARGEST)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     loss_reduction: Literal["sum", "mean"] = "sum"
     max_grad_norm: float | None = Field(default=1.0, gt=0)
@@ -150,7 +152,7 @@ class EvaluationSection(Section):
     """
 
     every: Positive = 1000
-    splits: list[SplitName] = Field(default=["validation", "test"])
+    splits: Annotated[list[SplitName], Distinct] = Field(default=["validation", "test"])
     metric: Literal["average"] = "average"
     method: Literal["generate"] = "generate"
     num_beams: Positive | None = None
@@ -232,7 +234,10 @@ class Recipe(Section):
     @field_validator("output_dir")
     @classmethod
     def _named_after_the_recipe(cls, value: str, info: ValidationInfo) -> str:
-        folder = value or str(Path("outputs") / info.data.get("name", "run"))
+        name = info.data.get("name", "run")
+        if not value and (Path(name).is_absolute() or ".." in Path(name).parts):
+            raise ValueError(f"the name {name!r} leads out of outputs/; give an output_dir")
+        folder = value or str(Path("outputs") / name)
         for part in Path(folder).parts:
             if len(part.encode(errors="replace")) > _LONGEST_PART:
                 raise ValueError(f"{part[:20]}... is too long for a folder's name ({len(part)} characters)")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pyarrow as pa
 from pyarrow import compute, csv, parquet
-from pyarrow import json as arrow_json
 
 from hyperformer_cli.backbones import hub
 from hyperformer_cli.bundled import BUNDLED, data_folder
+from hyperformer_cli.data.json_lines import read_json_lines
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.storage.manifest import sha256_of_file
 from hyperformer_cli.tasks.task import Task
@@ -102,6 +102,8 @@ def _from_file(task: Task, path: Path) -> Rows:
         raise InputError(f"{path}: task '{task.name}': no such file, seen from {Path.cwd()}")
     try:
         table = _read(path, task)
+    except InputError:
+        raise
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
     return Rows(table, str(path), sha256_of_file(path))
@@ -112,13 +114,8 @@ def _read(path: Path, task: Task) -> pa.Table:
         return parquet.read_table(path)
     block = max(1 << 20, min(path.stat().st_size, 2**31 - 1))  # bytes, in which a row must fit
     if path.suffix == ".jsonl":
-        plain = [column for _, column, keys in template_parts(task.template) if column and not keys]
-        schema = pa.schema([(column, pa.string()) for column in dict.fromkeys(plain)])  # a date is text too
-        return arrow_json.read_json(
-            path,
-            read_options=arrow_json.ReadOptions(block_size=block),
-            parse_options=arrow_json.ParseOptions(explicit_schema=schema),
-        )
+        fields = template_parts(task.template + (task.target or ""))
+        return read_json_lines(path, task.columns, {column for _, column, keys in fields if column and not keys})
     # GLUE's own TSV files know no quotes: a sentence may begin with one and never close it.
     tab = path.suffix == ".tsv"
     layout = {"delimiter": "\t", "quote_char": False} if tab else {"newlines_in_values": True}
@@ -137,7 +134,9 @@ def _is_text(kind: pa.DataType) -> bool:
         return _is_text(kind.value_type)
     if pa.types.is_struct(kind):
         return all(_is_text(kind.field(i).type) for i in range(kind.num_fields))
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def _bundled(task: Task, split: str) -> Rows:

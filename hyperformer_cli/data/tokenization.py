@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.data.encoding import Encoding
 from hyperformer_cli.data.sources import Rows
-from hyperformer_cli.errors import HyperformerError, InputError
+from hyperformer_cli.errors import HyperformerError, InputError, WriteError
 from hyperformer_cli.storage.atomic import atomic_path
 from hyperformer_cli.storage.cache import cache_root
 from hyperformer_cli.tasks.task import Task
@@ -91,6 +91,8 @@ class Tokenization:
         if table is None:
             try:
                 _write(cached, self._tokenize(task, rows))
+            except WriteError as error:
+                raise WriteError(error.errno or 0, f"{cached.parent} (HYPERFORMER_CACHE)") from error
             except OSError as error:
                 reason = f"cannot be written ({error.strerror}); set HYPERFORMER_CACHE"
                 raise InputError(f"{cached.parent}: {reason}") from error
@@ -109,6 +111,8 @@ class Tokenization:
             target_texts += targets
         distinct = list(dict.fromkeys(target_texts))
         ids = dict(zip(distinct, self.target_ids(task, distinct), strict=True))
+        if self.tokenizer.is_fast:  # else it would be saved with the last length, where the cache held nothing
+            self.tokenizer.backend_tokenizer.no_truncation()
         tokens = pa.list_(pa.int32())
         table = {
             "input_ids": pa.array(inputs, tokens),
@@ -183,10 +187,11 @@ def formatted_rows(task: Task, rows: Rows, prefix: bool) -> Iterator[tuple[list[
     Raises:
         InputError: a row without text or label, or with another label than the task's; naming file, row and column.
     """
-    number = 0
+    number = 0  # of the row, from 1
     for batch in rows.table.select(task.columns).to_batches(max_chunksize=_CHUNK):
         texts, targets = [], []
         for row in batch.to_pylist():
+            number += 1
             try:
                 if not task.is_free_text and row[task.label_column] is None:
                     raise InputError(f"column '{task.label_column}' is empty")
@@ -194,5 +199,4 @@ def formatted_rows(task: Task, rows: Rows, prefix: bool) -> Iterator[tuple[list[
                 texts.append(task.input_text(row, prefix))
             except InputError as error:
                 raise InputError(f"{rows.origin}: row {number}: {error}") from error
-            number += 1
         yield texts, targets

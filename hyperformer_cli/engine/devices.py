@@ -33,9 +33,7 @@ def make_accelerator(precision: str, run: Path | None = None, trackers: Sequence
     AcceleratorState._reset_state(reset_partial_state=False)
     if os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true"):
         raise InputError("FSDP is not supported: what is trained is small, use DDP (torchrun, --nproc-per-node)")
-    missing = set(trackers) - {str(tracker) for tracker in get_available_trackers()}
-    if missing:
-        raise InputError(f"training.report_to: {min(missing)} is not installed")
+    check_trackers(trackers)
     return Accelerator(
         cpu=not has_gpu,
         # The loop accumulates by itself; accelerate would scale by what its launcher put into the environment.
@@ -45,3 +43,10 @@ def make_accelerator(precision: str, run: Path | None = None, trackers: Sequence
         project_dir=run if trackers else None,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=False, broadcast_buffers=False)],
     )
+
+
+def check_trackers(trackers: Sequence[str]) -> None:
+    """Raises InputError for a tracker that is not installed."""
+    missing = set(trackers) - {str(tracker) for tracker in get_available_trackers()}
+    if missing:
+        raise InputError(f"training.report_to: {min(missing)} is not installed")

@@ -18,6 +18,15 @@ def fewshot_section(recipe: Recipe) -> FewshotSection:
     return recipe.fewshot
 
 
+def check_are_new(targets: Sequence[Task], trained: Sequence[str]) -> None:
+    """Raises InputError for a target that the run was trained on, and for a duplicate."""
+    for number, task in enumerate(targets):
+        if task.name in trained:
+            raise InputError(f"'{task.name}' is a task the run was trained on, not a new one")
+        if task in targets[:number]:
+            raise InputError(f"duplicate target '{task.name}'")
+
+
 def trials_of(task: Task, settings: FewshotSection, available: int, strict: bool) -> list[FewShotTrial]:
     """The trials of one target, ordered by shots, then by seed.
 

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hyperformer_cli.config.fewshot import FewshotSection
+from hyperformer_cli.config.fewshot import AUTO, FewshotSection
 from hyperformer_cli.config.loading import build_recipe, load_recipe, override_values, set_value
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import target_tasks
 from hyperformer_cli.config.task_entries import entry_name
 from hyperformer_cli.data.sizes import sizes_are, split_size
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.fewshot.protocol import fewshot_section, settings_of, trials_of
+from hyperformer_cli.fewshot.protocol import check_are_new, fewshot_section, settings_of, starting_task, trials_of
 from hyperformer_cli.runs.fewshot_files import check_settings
 from hyperformer_cli.runs.folder import RunFolder
 
@@ -101,6 +101,11 @@ def plan(run: RunFolder, recipe: Recipe, output: Path, strict_shots: bool) -> di
     """
     finished = check_settings(output, settings_of(recipe), {})
     settings, tasks = fewshot_section(recipe), target_tasks(recipe)
+    trained = run.recipe() if run.recipe_file.is_file() else None
+    check_are_new(tasks, trained.task_names if trained else ())
+    if trained and trained.adapter.has_bank and not trained.adapter.shared_by_tasks and settings.init_from != AUTO:
+        for task in tasks:
+            starting_task(task, settings.init_from, trained.task_names)
     targets: dict[str, dict[str, Any]] = {}
     to_do = 0
     for task in tasks:

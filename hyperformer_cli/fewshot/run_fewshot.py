@@ -100,11 +100,7 @@ def _target_tasks(run: OpenedRun, recipe: Recipe) -> list[Task]:
     trained, tasks = run.with_one_model().recipe, target_tasks(recipe)
     if not tasks:
         raise InputError("no target tasks; give --target-tasks, such as --target-tasks paws,imdb")
-    for number, task in enumerate(tasks):
-        if task.name in trained.task_names:
-            raise InputError(f"'{task.name}' is a task the run was trained on, not a new one")
-        if task in tasks[:number]:
-            raise InputError(f"duplicate target '{task.name}'")
+    protocol.check_are_new(tasks, trained.task_names)
     if protocol.fewshot_section(recipe).train == "task-embedding" and not trained.adapter.has_hypernetwork:
         raise InputError(f"--train task-embedding: method '{trained.adapter.method}' has no task embeddings")
     if run.is_static:

@@ -1,6 +1,5 @@
 """The files of few-shot transfer: one per trial, and `fewshot.json` with mean and standard deviation over seeds."""
 
-import json
 import statistics
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +9,8 @@ from typing import Any
 
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.storage.atomic import write_json
+from hyperformer_cli.storage.json_files import read_json
+from hyperformer_cli.storage.manifest import read_manifest, sha256_of_file, write_manifest
 
 FORMAT_VERSION = 1
 
@@ -31,17 +32,20 @@ def trial_file(folder: Path, trial: FewShotTrial) -> Path:
 
 
 def read_trials(folder: Path) -> dict[FewShotTrial, dict[str, Any]]:
-    """The files of all trials that are done. A damaged file counts as missing.
+    """The files of all trials that are done. A file that is damaged, or not the one in the manifest, counts as missing.
 
     Raises:
-        InputError: a file has another format version.
+        InputError: a file has another format version, or the manifest is damaged.
     """
-    trials = {}
+    trials, hashes = {}, read_manifest(folder / "fewshot") or {}
     for file in sorted((folder / "fewshot").glob("*/*-shot/seed-*.json")):
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = read_json(file)
             if (version := content["format_version"]) != FORMAT_VERSION:
                 raise InputError(f"{file}: format version {version}; this release reads {FORMAT_VERSION}")
+            known = sha256_of_file(file)
+            if hashes.get(file.relative_to(folder / "fewshot").as_posix(), known) != known:
+                continue
             trial = FewShotTrial(content["task"], int(content["shots"]), int(content["seed"]))
             if content["results"] and isinstance(content["settings"], dict) and file == trial_file(folder, trial):
                 trials[trial] = content
@@ -78,10 +82,11 @@ def check_settings(
 
 
 def write_trial(folder: Path, trial: FewShotTrial, settings: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    """Writes a trial's file: its settings, and what `found` holds of its outcome."""
+    """Writes a trial's file (its settings, and what `found` holds of its outcome), and the manifest of all trials."""
     made = {"init_from": settings["init_from"], "train": settings["train"], "settings": dict(settings)}
     content = {"format_version": FORMAT_VERSION, **asdict(trial), **made, **found}
     write_json(trial_file(folder, trial), content)
+    write_manifest(folder / "fewshot")
 
 
 def write_summary(folder: Path, head: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from hyperformer_cli.config.loading import dump_recipe, load_recipe
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.errors import HyperformerError, InputError, WriteError
 from hyperformer_cli.storage.atomic import write_json, write_text, writing
+from hyperformer_cli.storage.json_files import read_json
 from hyperformer_cli.storage.manifest import MANIFEST, check_files, write_manifest
 
 # These keys may differ when a run is started again: none of them changes the trained weights.
@@ -25,6 +26,7 @@ _FREE_TO_CHANGE = (
     "training.report_to",
 )  # fmt: skip
 _SECONDS_BETWEEN_LOOKS = 1.0
+_NAMED = 5  # keys of another recipe that a message names
 
 
 class FolderInUse(HyperformerError):
@@ -80,7 +82,7 @@ class RunFolder:
         """
         check_files(self.path, lambda file: file == self.results_file.name)
         try:
-            content = json.loads(self.results_file.read_bytes())
+            content = read_json(self.results_file)
         except ValueError as error:
             raise InputError(f"{self.results_file}: damaged ({error})") from error
         scores = content.get("results") if isinstance(content, dict) else None
@@ -142,9 +144,12 @@ class RunFolder:
         """
         if not self.recipe_file.is_file() or self._has_only_begun():
             return
-        for key, (there, here) in sorted(self._differences(recipe).items()):
+        differences = sorted(self._differences(recipe).items())
+        if differences:
+            named = [f"{key} is {there!r} there and {here!r} here" for key, (there, here) in differences]
+            more = f", and {len(named) - _NAMED} other keys differ" if len(named) > _NAMED else ""
             raise InputError(
-                f"{self.path} holds a run of another recipe: {key} is {there!r} there and {here!r} here; "
+                f"{self.path} holds a run of another recipe: {', '.join(named[:_NAMED])}{more}; "
                 "choose another output_dir, or remove the folder"
             )
 

@@ -58,6 +58,7 @@ def explain(
             yield f"{at}: {key + ': ' if key else ''}{problem['ctx']['error']}"
         else:
             message = problem["msg"].replace("Input should be", "should be").replace("a valid ", "a ")
+            message = message.replace("a integer", "an integer").replace("Value error, ", "")
             yield f"{at}: {key}: found {found!r}, {message}"
 
 

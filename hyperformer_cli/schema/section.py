@@ -7,7 +7,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
-Positive = Annotated[int, Field(ge=1)]
+LARGEST = 2**31 - 1  # more would not fit what torch and tokenizers count in
+Positive = Annotated[int, Field(ge=1, le=LARGEST)]
 LONGEST_NAME = 100  # characters of a task's name, which also names files
 Values = TypeVar("Values", bound=Sequence[Any])
 

@@ -21,11 +21,16 @@ _MOST_VALUES = 100_000  # an alias counts as all that it stands for
 
 
 class _Loader(_SafeLoader):
-    """PyYAML's safe loader, with YAML 1.2's floats (`1e-4`, not only `1.0e-4`)."""
+    """PyYAML's safe loader with YAML 1.2's numbers: `1e-4`, not only `1.0e-4`; `010` and `1:30` are none, but text."""
 
 
 _FLOAT = re.compile(r"^[-+]?(?:\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+$")
-_Loader.yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_INT = re.compile(r"^(?:[-+]?(?:0|[1-9][0-9_]*)|0x[0-9a-fA-F_]+)$")
+_Loader.yaml_implicit_resolvers = {
+    key: [(tag, pattern) for tag, pattern in value if tag != "tag:yaml.org,2002:int"]
+    for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 
 
@@ -35,6 +40,8 @@ def read_mapping(path: Path, what: str) -> tuple[dict[str, Any], dict[str, int]]
     Raises:
         InputError: the file cannot be read, is too large, is not valid YAML, or holds something else.
     """
+    if path.exists() and not path.is_file():  # a pipe, for example, may never end
+        raise InputError(f"{path}: not a file")
     try:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)

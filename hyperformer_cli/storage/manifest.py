@@ -3,14 +3,16 @@
 A folder without one is read unchecked: earlier releases wrote none, and neither does `AdaptedModel.save_pretrained`.
 """
 
+import errno
 import hashlib
-import json
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.storage.atomic import write_json
+from hyperformer_cli.storage.json_files import read_json
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
@@ -19,7 +21,9 @@ FileState = Literal["ok", "damaged", "missing"]
 
 
 def sha256_of_file(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
+    """The SHA-256 of a file's bytes, in hexadecimal; an OSError for what is no regular file, such as a pipe."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a file", str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -39,7 +43,8 @@ def write_manifest(folder: Path, files: Iterable[Path] | None = None, **about: A
 
 def remove_manifest(folder: Path) -> None:
     """Before a file of the folder changes: until the next manifest is written, nothing is promised of it."""
-    (folder / MANIFEST).unlink(missing_ok=True)
+    file = folder / MANIFEST
+    shutil.rmtree(file) if file.is_dir() and not file.is_symlink() else file.unlink(missing_ok=True)
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -56,7 +61,7 @@ def read_manifest(folder: Path) -> dict[str, str] | None:
     """
     file = folder / MANIFEST
     try:
-        content = json.loads(file.read_bytes())
+        content = read_json(file)
         version, hashes = content["format_version"], dict(content["sha256"])
     except FileNotFoundError:
         return None

@@ -8,7 +8,6 @@
 Without adapter blocks there is no file of a task's tensors.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.storage.atomic import write_json
+from hyperformer_cli.storage.json_files import read_json
 from hyperformer_cli.storage.manifest import remove_manifest
 from hyperformer_cli.storage.trained import (
     CONFIG_FILE,
@@ -101,7 +101,7 @@ def _check_task_description(file: Path, arithmetic: Mapping[str, Any]) -> None:
     """What a program without this package goes by must say the same as hyperformer.json."""
     expected = {"format_version": FORMAT_VERSION, **arithmetic}
     try:
-        described = json.loads(file.read_text(encoding="utf-8"))
+        described = read_json(file)
         found = {key: described[key] for key in expected}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file}: missing or damaged ({error})") from error

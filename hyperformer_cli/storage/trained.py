@@ -5,7 +5,6 @@ hyperformer.json          format_version, adapter (the fields of AdapterConfig),
 hyperformer.safetensors   the trained tensors, and no others
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.storage.atomic import atomic_path, write_json
+from hyperformer_cli.storage.json_files import read_json
 from hyperformer_cli.storage.manifest import remove_manifest
 
 FORMAT_VERSION = 1
@@ -68,7 +68,7 @@ def read_description(folder: Path) -> Description:
     """
     file = folder / CONFIG_FILE
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
     except FileNotFoundError as error:
         raise InputError(f"{folder}: no {CONFIG_FILE} here; give a folder that save_pretrained wrote") from error
     except (OSError, ValueError) as error:

@@ -179,6 +179,8 @@ class Task(Section):
             number = round(float(label), 1) if math.isfinite(label) else math.nan
         except (TypeError, OverflowError):
             return None
+        if isinstance(label, bool):
+            return None
         number += 0.0  # -0.0 is 0.0
         return str(number) if low <= number <= high else None
 

@@ -18,6 +18,7 @@ from hyperformer_cli.config.recipe_tasks import recipe_tasks
 from hyperformer_cli.data.loading import check_texts, load_tokenizer, tokenization
 from hyperformer_cli.data.sampling import task_distribution
 from hyperformer_cli.data.sizes import sizes_are, split_size
+from hyperformer_cli.engine.devices import check_trackers
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.schema.section import SPLITS
 from hyperformer_cli.tasks.task import Task
@@ -36,6 +37,8 @@ def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
         InputError: as training would.
     """
     check_batch(recipe, processes)
+    check_trackers(recipe.training.report_to)
+    _check_output(Path(recipe.output_dir))
     tasks = recipe_tasks(recipe)
     shape = backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
     _check_folders(recipe, tasks, family_of(shape))
@@ -76,6 +79,13 @@ def _check_folders(recipe: Recipe, tasks: Sequence[Task], family: Family) -> Non
     folder = Path(folder_of(name))
     if not any(file.suffix in (".safetensors", ".bin") for file in folder.iterdir()):
         raise InputError(f"{recipe.where('model.name')}: model.name: {folder} holds no weights")
+
+
+def _check_output(folder: Path) -> None:
+    """Refuses a folder that cannot be made because a file is in its path; what is not mounted here may be elsewhere."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir():
+        raise InputError(f"output_dir {folder}: cannot be written: {nearest} is not a folder")
 
 
 def _bytes(recipe: Recipe, shape: PreTrainedConfig, parameters: dict[str, Any]) -> int:

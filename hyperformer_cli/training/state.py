@@ -79,16 +79,31 @@ def restore_checkpoint(checkpoint: Checkpoint, setup: Setup) -> RunState:
     """Restores weights, optimizer, schedule and random state; returns the rest.
 
     Raises:
-        InputError: the model's branch has moved since, or the backbone's weights or the data have changed.
+        InputError: the model's branch has moved since, the backbone's weights or the data have changed, or the
+            checkpoint is of another release.
     """
-    scalars = checkpoint.state()
+    try:
+        return _restore(checkpoint, checkpoint.state(), setup)
+    except InputError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{checkpoint.path}: not a checkpoint that this release can continue ({type(error).__name__}: {error}); "
+            "remove it to continue from the one before"
+        ) from error
+
+
+def _restore(checkpoint: Checkpoint, scalars: Mapping[str, Any], setup: Setup) -> RunState:
+    state = RunState(**scalars["run"])
+    if state.step != checkpoint.step:
+        raise InputError(f"{checkpoint.path}: holds step {state.step}; give it back its name, or remove it")
     _check_backbone(checkpoint, scalars["backbone"], setup)
     _check_data(checkpoint, scalars.get("data", {}), setup)
     parameters, groups = setup.model.trained_parameters(), setup.optimizer.state_dict()["param_groups"]
     copy_tensors(checkpoint.file("trained"), parameters)
     groups = [own | stored for own, stored in zip(groups, scalars["optimizer"], strict=True)]
-    state = _by_number(parameters, read_tensors(checkpoint.file("optimizer")))
-    setup.optimizer.load_state_dict({"state": state, "param_groups": groups})
+    moments = _by_number(parameters, read_tensors(checkpoint.file("optimizer")))
+    setup.optimizer.load_state_dict({"state": moments, "param_groups": groups})
     # Checkpoints of earlier releases hold a part of the schedule's state.
     setup.schedule.load_state_dict({**setup.schedule.state_dict(), **scalars["scheduler"]})
     if scalars["world_size"] == setup.accelerator.num_processes:
@@ -96,7 +111,7 @@ def restore_checkpoint(checkpoint: Checkpoint, setup: Setup) -> RunState:
         torch.set_rng_state(states["cpu"])
         if "cuda" in states and setup.accelerator.device.type == "cuda":
             torch.cuda.set_rng_state(states["cuda"])
-    return RunState(**scalars["run"])
+    return state
 
 
 def _check_backbone(checkpoint: Checkpoint, recorded: Mapping[str, Any], setup: Setup) -> None:

@@ -67,7 +67,7 @@ def dry_run(recipe: Path, *changes: object) -> Result:
 
 @pytest.mark.parametrize(
     ("label", "text", "complaint"),
-    [("7", "a", "row 1: label '7'"), ("", "a", "row 1: label ''"), ("1", None, "row 1: column 'sentence' is null")],
+    [("7", "a", "row 2: label '7'"), ("", "a", "row 2: label ''"), ("1", None, "row 2: column 'sentence' is null")],
 )
 def test_the_plan_refuses_the_rows_that_the_start_refuses(
     label: Any, text: str | None, complaint: str, recipe_values: dict, write_recipe: Callable, tmp_path: Path

@@ -1,6 +1,7 @@
 """What a person can get wrong: each ends with a short message, its exit code, and nothing left behind."""
 
 import math
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -173,11 +174,11 @@ def _rewrite(rows: list[dict]) -> Callable[[Path], None]:
         (lambda path: path.write_bytes(path.read_bytes()[:-20]), ["train.parquet", "cannot be read"]),
         (_rewrite([{"text": "a", "label": 1}]), ["no column 'sentence'", "found: text, label"]),
         (_rewrite([{"sentence": "a"}]), ["no column 'label'"]),
-        (_rewrite([{"sentence": "a", "label": 1}, {"sentence": "b", "label": 2}]), ["row 1: label 2", "expected 0, 1"]),
-        (_rewrite([{"sentence": "a", "label": -1}]), ["row 0: label -1"]),
-        (_rewrite([{"sentence": "a", "label": "yes"}]), ["row 0: label 'yes'"]),
-        (_rewrite([{"sentence": "a", "label": None}, {"sentence": "a", "label": 1}]), ["row 0", "'label' is empty"]),
-        (_rewrite([{"sentence": "a", "label": 1}, {"sentence": None, "label": 1}]), ["row 1", "'sentence' is null"]),
+        (_rewrite([{"sentence": "a", "label": 1}, {"sentence": "b", "label": 2}]), ["row 2: label 2", "expected 0, 1"]),
+        (_rewrite([{"sentence": "a", "label": -1}]), ["row 1: label -1"]),
+        (_rewrite([{"sentence": "a", "label": "yes"}]), ["row 1: label 'yes'"]),
+        (_rewrite([{"sentence": "a", "label": None}, {"sentence": "a", "label": 1}]), ["row 1", "'label' is empty"]),
+        (_rewrite([{"sentence": "a", "label": 1}, {"sentence": None, "label": 1}]), ["row 2", "'sentence' is null"]),
         (_rewrite([{"sentence": b"\xff", "label": 1}]), ["'sentence' is not UTF-8 text"]),
         (_rewrite([{"sentence": 5, "label": 1}]), ["'sentence' is not UTF-8 text"]),
         (lambda path: parquet.write_table(parquet.read_table(path).slice(0, 0), path), ["has no rows"]),
@@ -237,4 +238,81 @@ def test_unlabelled_validation_rows_are_named(
     rows = [{**row, "label": -1} for row in example_rows("cola", 20, "x")]
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "data" / "cola" / "validation.parquet")
     recipe = write_recipe({**recipe_values, "tasks": ["cola"], "data": {"source": str(tmp_path / "data")}})
-    check_refused(run("train", recipe), ["validation.parquet: row 0: label -1"])
+    check_refused(run("train", recipe), ["validation.parquet: row 1: label -1"])
+
+
+# What the dry run says of these must be what the start says of them.
+REFUSED_BY_BOTH = [
+    ("training.max_steps=99999999999999999999999", "training.max_steps: found 9999"),
+    ("data.max_source_length=99999999999999999999999", "should be less than or equal to 2147483647"),
+    ("evaluation.num_beams=100000000000000000000", "evaluation.num_beams"),
+    ("training.warmup_steps=1000000000000000000000", "training.warmup_steps"),
+    ("training.max_steps=010", "found '010', should be an integer"),
+    ("training.max_steps=1:30", "found '1:30', should be an integer"),
+    ("training.max_steps=", "found None, should be an integer"),
+    ("evaluation.splits=[test,test]", "evaluation.splits: duplicate value 'test'"),
+    ("training.report_to=[aim]", "training.report_to: aim is not installed"),
+    ("output_dir=/dev/null/x", "output_dir /dev/null/x: cannot be written"),
+]
+
+
+@pytest.mark.parametrize(("change", "complaint"), REFUSED_BY_BOTH)
+def test_the_dry_run_refuses_what_the_start_refuses(
+    change: str, complaint: str, recipe_values: dict, write_recipe: Callable, tmp_path: Path
+) -> None:
+    recipe = write_recipe(recipe_values)
+    for options in ([], ["--dry-run"]):
+        check_refused(run("train", recipe, *options, change), [complaint])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_configuration_over_trained_weights_is_refused_by_both(
+    recipe_values: dict, write_recipe: Callable, tokenizer_folder: Path
+) -> None:
+    recipe = write_recipe({**recipe_values, "model": {"name": str(tokenizer_folder), "config": {"d_model": 64}}})
+    for options in ([], ["--dry-run"]):
+        check_refused(run("train", recipe, *options), ["config replaces values of a model without weights"])
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere", "/elsewhere"])
+def test_a_name_that_leads_out_of_the_folder_of_outputs(name: str, recipe_values: dict, write_recipe: Callable) -> None:
+    values = {key: value for key, value in recipe_values.items() if key != "output_dir"}
+    check_refused(run("train", write_recipe({**values, "name": name}), "--dry-run"), ["leads out of outputs/"])
+    assert run("recipes", "show", write_recipe({**recipe_values, "name": name})).exit_code == 0
+
+
+def test_too_little_memory_is_said_in_one_line(recipe_values: dict, write_recipe: Callable) -> None:
+    recipe = write_recipe(recipe_values)
+    refused = run("train", recipe, "adapter.task_embedding_dim=2000000000", "adapter.projector_hidden_dim=2000000000")
+    check_refused(refused, ["error: out of memory (", "training.micro_batch_size"], code=1)
+
+
+def test_every_key_of_another_recipe_is_named(recipe_values: dict, write_recipe: Callable, tmp_path: Path) -> None:
+    recipe = write_recipe({**recipe_values, "training": {**recipe_values["training"], "max_steps": 2}})
+    assert run("train", recipe, "evaluation.every=2").exit_code == 0
+    again = run("train", recipe, "seed=1", "evaluation.every=1", "training.batch_size=4")
+    check_refused(again, ["evaluation.every is 2 there and 1 here, seed is 42", "training.batch_size is 8 there and 4"])
+    many = [
+        f"training.{key}" for key in ("max_steps=3", "batch_size=4", "learning_rate=1", "replicas=2", "compile=true")
+    ]
+    check_refused(run("train", recipe, "evaluation.every=1", *many), [", and 1 other keys differ; choose another"])
+
+
+def test_a_value_that_an_option_does_not_take(tmp_path: Path) -> None:
+    for command in (["eval", tmp_path, "--weights", "worst"], ["report", tmp_path, "--format", "word"]):
+        refused = run(*command)
+        assert refused.exit_code == 2
+        assert "is not one of" in refused.stderr and "Value error" not in refused.stderr
+
+
+@pytest.mark.parametrize("command", [["recipes", "copy", "quickstart"], ["tasks", "copy", "mrpc"]])
+def test_copies_where_none_can_be_written(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    refused = run(*command, tmp_path / "file" / "copy.yaml")
+    check_refused(refused, [f"{tmp_path}/file/copy.yaml: cannot be written"])
+
+
+def test_a_pipe_is_no_task_and_no_recipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for command in (["tasks", "show"], ["recipes", "show"]):
+        assert run(*command, tmp_path / "pipe.yaml").exit_code == 2

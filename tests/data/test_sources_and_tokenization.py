@@ -202,9 +202,9 @@ def test_a_csv_cell_may_be_long(tmp_path: Path) -> None:
     ("rows", "complaint"),
     [
         ([{"text": "a", "label": 1}], "no column 'sentence'.*found: text, label"),
-        ([{"sentence": "a", "label": float("inf")}], "row 0: label inf"),
-        ([{"sentence": "a", "label": 1}, {"sentence": "b", "label": 7}], r"train\.parquet: row 1: label 7"),
-        ([{"sentence": "a", "label": 1}, {"sentence": None, "label": 1}], "row 1: column 'sentence' is null"),
+        ([{"sentence": "a", "label": float("inf")}], "row 1: label inf"),
+        ([{"sentence": "a", "label": 1}, {"sentence": "b", "label": 7}], r"train\.parquet: row 2: label 7"),
+        ([{"sentence": "a", "label": 1}, {"sentence": None, "label": 1}], "row 2: column 'sentence' is null"),
     ],
 )
 def test_faults_of_rows(rows: list[dict], complaint: str, tmp_path: Path, tokenization: Tokenization) -> None:
@@ -263,3 +263,13 @@ def test_rows_without_the_unlabelled_ones_are_other_content(tmp_path: Path) -> N
     all_rows, labelled = (load_rows(task, "train", source) for task in (get_task("cola"), kept))
     assert (all_rows.table.num_rows, labelled.table.num_rows) == (6, 4)
     assert all_rows.fingerprint != labelled.fingerprint
+
+
+def test_what_a_tokenizer_is_saved_with_does_not_depend_on_the_cache(
+    data_folder: Path, tmp_path: Path, tokenization: Tokenization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYPERFORMER_CACHE", str(tmp_path))
+    rows = load_rows(get_task("mrpc"), "train", str(data_folder))
+    for _ in range(2):  # the cache holds nothing at first, then everything
+        tokenization.apply(get_task("mrpc"), rows)
+        assert tokenization.tokenizer.backend_tokenizer.truncation is None

@@ -112,6 +112,36 @@ def test_a_damaged_trial_is_done_again_and_one_of_another_version_refused(traine
     assert refused.exit_code == 2 and "format version 2" in refused.stderr
 
 
+def test_a_figure_that_changed_on_the_disk_is_not_averaged(trained: Callable) -> None:
+    folder = trained()
+    command = ("fewshot", folder, "--target-tasks", "paws", "--init-from", "mrpc", "--shots", "4", "--json")
+    first = run(*command)
+    assert first.exit_code == 0 and run("verify", folder).exit_code == 0
+    trial = folder / "fewshot" / "paws" / "4-shot" / "seed-2.json"
+    content = json.loads(trial.read_text())
+    content["results"][0]["value"] += 50
+    trial.write_text(json.dumps(content))
+    assert "damaged  fewshot/paws/4-shot/seed-2.json" in run("verify", folder).stdout
+    again = run(*command)
+    assert "1 of 2 trials to do" in again.stderr and json.loads(again.stdout) == json.loads(first.stdout)
+    assert run("verify", folder).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--target-tasks", "mrpc"], "'mrpc' is a task the run was trained on"),
+        (["--target-tasks", "paws,paws"], "duplicate"),
+        (["--target-tasks", "paws", "--init-from", "nope"], "the run has no task 'nope'"),
+    ],
+)
+def test_the_dry_run_refuses_what_the_start_refuses(options: list[str], complaint: str, trained: Callable) -> None:
+    folder = trained()
+    for dry in ([], ["--dry-run"]):
+        refused = run("fewshot", folder, *options, *dry)
+        assert refused.exit_code == 2 and complaint in refused.stderr, refused.output
+
+
 def test_a_trial_that_fails_loses_no_other(trained: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     from hyperformer_cli.engine.step import LossFunction
     from hyperformer_cli.fewshot.transfer import Transfer

@@ -78,3 +78,14 @@ def test_training_and_exports_on_a_full_disk(recipe_values: dict, write_recipe: 
         assert full.returncode == 1 and "Traceback" not in full.stderr, full.stderr
         assert "cannot be written: File too large" in full.stderr.splitlines()[-1]
         assert not (tmp_path / "run" / "export").exists()
+
+
+def test_a_full_disk_under_the_cache_is_named_and_no_mistake_of_the_recipe(
+    recipe_values: dict, write_recipe: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYPERFORMER_CACHE", str(tmp_path / "cache"))
+    full = command(1_000, "train", write_recipe(recipe_values))
+    assert full.returncode == 1 and "Traceback" not in full.stderr, full.stderr
+    complaint = f"error: {tmp_path}/cache/tokenized (HYPERFORMER_CACHE): cannot be written: File too large"
+    assert full.stderr.splitlines()[-1] == complaint
+    assert not list((tmp_path / "cache").rglob("*.tmp"))

@@ -162,9 +162,9 @@ def test_wrong_definitions_are_explained(
         ({"files": {"train": "missing.csv", "validation": "missing.csv"}}, "no such file"),
         ({"files": {"train": "a.txt", "validation": "b.txt"}}, "reads .parquet, .jsonl, .csv, .tsv files"),
         ({"template": "{title}"}, "no column 'title'"),
-        ({"labels": ["cat", "bird"]}, "row 1: label 'dog' in column 'topic'; expected cat, bird"),
+        ({"labels": ["cat", "bird"]}, "row 2: label 'dog' in column 'topic'; expected cat, bird"),
         ({"files": None}, "has no folder 'topics'"),
-        ({"template": "{text[b]}"}, "row 0: column 'text' must hold several texts"),
+        ({"template": "{text[b]}"}, "row 1: column 'text' must hold several texts"),
         ({"labels": {"cat": "\u2603", "dog": "dog"}}, "the tokenizer turns label"),
     ],
 )

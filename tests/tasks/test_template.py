@@ -64,7 +64,7 @@ def test_training_and_prediction_refuse_the_same_rows(
     parquet.write_table(pa.table({**columns, "label": [1]}), tmp_path / "own" / "train.parquet")
     with pytest.raises(InputError) as trained:
         list(formatted_rows(task, load_rows(task, "train", str(tmp_path)), prefix=False))
-    assert str(trained.value) == f"{tmp_path}/own/train.parquet: row 0: {complaint}"
+    assert str(trained.value) == f"{tmp_path}/own/train.parquet: row 1: {complaint}"
     with pytest.raises(InputError) as predicted:
         RequestReader({"own": task}, None, False)(Row(1, 0, {"x": value}))
     assert str(predicted.value) == complaint
@@ -74,5 +74,5 @@ def test_a_free_text_to_write_is_checked_too(tmp_path: Path) -> None:
     task = Task(name="own", template="{x}", target="{y[0]}")
     (tmp_path / "own").mkdir()
     parquet.write_table(pa.table({"x": ["a"], "y": [[None, "b"]]}), tmp_path / "own" / "train.parquet")
-    with pytest.raises(InputError, match=r"row 0: 'y\[0\]' is not text but None"):
+    with pytest.raises(InputError, match=r"row 1: 'y\[0\]' is not text but None"):
         list(formatted_rows(task, load_rows(task, "train", str(tmp_path)), prefix=False))

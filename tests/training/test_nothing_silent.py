@@ -17,6 +17,7 @@ from hyperformer_cli.evaluation.evaluate_run import evaluate_run
 from hyperformer_cli.observer import Observer
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.opened import OpenedRun
+from hyperformer_cli.storage.manifest import write_manifest
 from hyperformer_cli.training.stopping import Stopped
 
 
@@ -228,3 +229,42 @@ def test_a_tokenizer_without_its_settings_is_refused(
     model = {**recipe_values["model"], "tokenizer": str(bare)}
     with pytest.raises(InputError, match=r"no padding token"):
         train(build_recipe({**recipe_values, "model": model}).as_dict(), tmp_path / "x")
+
+
+def test_a_hash_that_changed_in_the_cache_is_not_recorded(
+    local: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYPERFORMER_CACHE", str(tmp_path / "cache"))
+    recorded = lambda run: json.loads((run / "best" / "hyperformer.json").read_text())["backbone"]  # noqa: E731
+    first = recorded(train(local, tmp_path / "first"))
+    entry = next((tmp_path / "cache" / "frozen").iterdir())
+    digit = "0" if first["frozen_sha256"][0] != "0" else "1"
+    entry.write_text(entry.read_text().replace(first["frozen_sha256"], digit + first["frozen_sha256"][1:]))
+    assert recorded(train(local, tmp_path / "second")) == first
+    entry.write_text("[" * 200_000)
+    assert recorded(train(local, tmp_path / "third")) == first
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda state: state["run"].update(of_a_later_release=1), "not a checkpoint that this release can continue"),
+        (
+            lambda state: state.pop("optimizer"),
+            r"this release can continue .KeyError: 'optimizer'",
+        ),
+        (lambda state: state.update(data=[]), "not a checkpoint that this release can continue"),
+        (lambda state: state["run"].update(step=4), "checkpoint-5: holds step 4"),
+    ],
+)
+def test_a_whole_checkpoint_of_something_else(
+    change: Callable, complaint: str, recipe_values: dict, tmp_path: Path
+) -> None:
+    run = stopped(recipe_values, tmp_path / "r", 5)
+    file = run / "checkpoint-5" / "state.json"
+    state = json.loads(file.read_text())
+    change(state)
+    file.write_text(json.dumps(state))
+    write_manifest(file.parent)
+    with pytest.raises(InputError, match=complaint):
+        train(recipe_values, run)
