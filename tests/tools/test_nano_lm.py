@@ -90,7 +90,7 @@ def test_the_loss_is_the_weighted_mean_over_rows_one_by_one(tokenizer: PreTraine
 
 
 def test_the_rate_rises_stays_and_falls_to_zero() -> None:
-    of = Round(BROAD, steps=1000, zero_at=1000, peak=0.5, prompt_weight=1.0)
+    of = Round(BROAD, steps=1000, zero_at=1000, prompt_weight=1.0)
     assert [rate(step, of) for step in (0, 99, 150, 600, 1000)] == pytest.approx([0.01, 1, 1, 0.5, 0])
 
 
@@ -101,7 +101,7 @@ def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; import torch.distributed as dist\n"
         "from tools.miniature import pretrain_lm as p\n"
         "if dist.is_torchelastic_launched(): dist.init_process_group('gloo')\n"
-        "p.pretrain(Path(sys.argv[1]), [p.Round(p.BROAD, 2, 9, 1.0, 0.25), p.Round(p.HARD, 2, 2, 0.5, 0.05)])\n"
+        "p.pretrain(Path(sys.argv[1]), [p.Round(p.BROAD, 2, 9, 0.25), p.Round(p.HARD, 2, 2, 0.05)])\n"
     )
     script = tmp_path / "short.py"
     script.write_text(short)

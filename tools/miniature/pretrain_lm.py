@@ -91,20 +91,18 @@ class Round:
         mixture: of what the text is.
         steps: how many.
         zero_at: the step at which the learning rate would have fallen to zero.
-        peak: the highest learning rate, relative to MATRICES_RATE and OTHER_RATE.
         prompt_weight: of a piece of a prompt or of prose in the loss; a piece of an answer has 1.
     """
 
     mixture: Mixture
     steps: int
     zero_at: int
-    peak: float
     prompt_weight: float
 
 
 ROUNDS = (
-    Round(BROAD, steps=1250, zero_at=2000, peak=1.0, prompt_weight=0.25),
-    Round(HARD, steps=700, zero_at=700, peak=1.0, prompt_weight=0.05),
+    Round(BROAD, steps=1250, zero_at=2000, prompt_weight=0.25),
+    Round(HARD, steps=700, zero_at=700, prompt_weight=0.05),
 )
 
 Ids = list[int]
@@ -204,8 +202,8 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, of: Round
     others = [p for name, p in parameters.items() if p.ndim == 1 or "embed" in name]
     adam = {"betas": (0.9, 0.95), "weight_decay": 0.0, "fused": True}
     optimizers = (
-        torch.optim.Muon(matrices, lr=of.peak * MATRICES_RATE, weight_decay=0.0),
-        torch.optim.AdamW(others, lr=of.peak * OTHER_RATE, **adam),
+        torch.optim.Muon(matrices, lr=MATRICES_RATE, weight_decay=0.0),
+        torch.optim.AdamW(others, lr=OTHER_RATE, **adam),
     )
     schedules = [torch.optim.lr_scheduler.LambdaLR(each, lambda step: rate(step, of)) for each in optimizers]
     random = Random(seed)
