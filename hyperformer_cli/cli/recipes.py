@@ -62,6 +62,19 @@ def copy(
 
 @app.command()
 @reports_errors
+def schema() -> None:
+    """Print the JSON schema of recipes, with which editors complete and check keys.
+
+    Write it beside a recipe, `hyperformer recipes schema > recipe.schema.json`, and let the recipe's first line be
+    `# yaml-language-server: $schema=recipe.schema.json`.
+    """
+    from hyperformer_cli.config.json_schema import recipe_schema
+
+    print_json(recipe_schema())
+
+
+@app.command()
+@reports_errors
 def validate(
     recipes: Annotated[list[str] | None, typer.Argument(metavar="RECIPE", help="All shipped ones by default.")] = None,
 ) -> None:

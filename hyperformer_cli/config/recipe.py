@@ -118,11 +118,15 @@ class TrainingSection(Section):
     `replicas` are those of the experiment, whatever the number of processes: the reference summed the loss over each
     GPU's rows and averaged over its 4 GPUs, so with `loss_reduction: sum` the sum over the batch is divided by
     `replicas`, and `protocol: reference` draws for so many.
+
+    `micro_batching: tokens` cuts a process's part of a step by length, so that little of what is computed is padding;
+    `micro_batch_size` rows of full length are then the most that a micro-batch holds. `rows` cuts it as drawn.
     """
 
     max_steps: Positive = 65536
     batch_size: Annotated[int, Field(ge=1, le=2**20)] = 128
     micro_batch_size: Positive = 32
+    micro_batching: Literal["tokens", "rows"] = "tokens"
     replicas: Positive = 1
     learning_rate: float = Field(default=3e-4, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"

@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ def task_distribution(sizes: Sequence[int], temperature: float) -> np.ndarray:
     return weights / weights.sum()
 
 
-def rank_slice(batch: Sequence[Example], rank: int, world: int) -> Sequence[Example]:
+def rank_slice(batch: Sequence[Any], rank: int, world: int) -> Sequence[Any]:
     """The consecutive part of a global batch that one rank computes.
 
     Raises:

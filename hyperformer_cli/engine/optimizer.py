@@ -24,7 +24,7 @@ class AdamW(torch.optim.AdamW):
     """
 
     def __init__(self, parameters: Iterable[Tensor], lr: float):
-        super().__init__(parameters, lr=lr, betas=BETAS, eps=EPSILON, weight_decay=0.0)
+        super().__init__(parameters, lr=lr, betas=BETAS, eps=EPSILON, weight_decay=0.0, fused=True)
         for group in self.param_groups:
             group["steps"] = 0
         self.register_step_pre_hook(_set_epsilon)

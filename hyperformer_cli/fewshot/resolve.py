@@ -20,7 +20,14 @@ DEFAULT_RECIPE = "fewshot"
 _USED_KEYS = {
     "data": ("source", "protocol", "max_source_length", "max_target_length"),
     "evaluation": ("batch_size", "num_beams", "max_examples"),
-    "training": ("label_smoothing", "loss_reduction", "max_grad_norm", "precision", "micro_batch_size"),
+    "training": (
+        "label_smoothing",
+        "loss_reduction",
+        "max_grad_norm",
+        "precision",
+        "micro_batch_size",
+        "micro_batching",
+    ),
 }
 
 

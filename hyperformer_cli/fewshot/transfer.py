@@ -11,11 +11,12 @@ from accelerate import Accelerator
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.data.micro_batches import cut_as_drawn
 from hyperformer_cli.data.sampling import TemperatureSampler
 from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit
 from hyperformer_cli.engine.optimizer import make_optimizer
 from hyperformer_cli.engine.scoring import Evaluator, limited
-from hyperformer_cli.engine.step import LossFunction, OptimizerStep, micro_batches
+from hyperformer_cli.engine.step import LossFunction, OptimizerStep
 from hyperformer_cli.errors import HyperformerError
 from hyperformer_cli.fewshot.protocol import fewshot_section
 from hyperformer_cli.runs.fewshot_files import FewShotTrial
@@ -84,9 +85,11 @@ class Transfer:
         """Cross-entropy per token of a new task's examples with each trained task's adapters, without smoothing."""
         split, found = limited(split, self.recipe.evaluation.max_examples), {}
         for task_id, name in enumerate(self.model.tasks):
-            examples = [(task_id, row) for row in range(len(split))]
-            parts = micro_batches(examples, self.recipe.evaluation.batch_size)
-            losses = [self._loss_function(part, {task_id: split}, smoothing=0.0) for part in parts]
+            parts = cut_as_drawn(len(split), self.recipe.evaluation.batch_size)
+            batches = (
+                self._loss_function.collate([(task_id, row) for row in part], {task_id: split}) for part in parts
+            )
+            losses = [self._loss_function(batch, smoothing=0.0) for batch in batches]
             total = sum(float(rows.losses.sum()) for rows in losses)
             found[name] = total / sum(int(rows.tokens.sum()) for rows in losses)
         return found
@@ -113,9 +116,9 @@ class Transfer:
         with self._trained_parts() as parameters:
             optimizer, schedule = make_optimizer(parameters, self.settings)
             splits = {task_id: examples}
-            make_step = OptimizerStep(self._loss_function, splits, optimizer, schedule, self.recipe.training)
+            make_step = OptimizerStep(self._loss_function, splits, optimizer, schedule, self.recipe)
             for step in range(self.settings.max_steps):
-                last = make_step([(task_id, row) for _, row in sampler.batch(step)])
+                last = make_step(make_step.prepare([(task_id, row) for _, row in sampler.batch(step)]))
             finite = all(tensor.isfinite().all() for tensor in (last.rows.losses, *parameters))
         self.model.eval()
         if not finite:

@@ -17,7 +17,8 @@ SIZE = "data.samples_per_task"
 # What changes no figure except by rounding: names, checkpoints, logs, compiling, how a batch is cut to fit a device.
 _NOT_THE_EXPERIMENT = {
     "seed", "name", "output_dir", "training.save_every", "training.keep_checkpoints", "training.log_every",
-    "training.report_to", "training.compile", "training.micro_batch_size", "evaluation.batch_size",
+    "training.report_to", "training.compile", "training.micro_batch_size", "training.micro_batching",
+    "evaluation.batch_size",
     "model.gradient_checkpointing",
 }  # fmt: skip
 _MOST_KEYS = 3  # in a name, before the folder says it better

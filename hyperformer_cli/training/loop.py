@@ -6,6 +6,7 @@ that was killed must continue bit for bit.
 
 import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hyperformer_cli.adapters.counting import count_model
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.engine.scoring import Evaluator, averages
-from hyperformer_cli.engine.step import LossFunction, OptimizerStep
+from hyperformer_cli.engine.step import LossFunction, OptimizerStep, PreparedStep, upcoming_steps
 from hyperformer_cli.observer import SILENT, Observer, RunStart
 from hyperformer_cli.runs import checkpoints
 from hyperformer_cli.runs.environment import describe_environment
@@ -75,7 +76,7 @@ class Training:
         loss_function = LossFunction(setup.model, setup.wrapped_model, setup.tokenization.encoding.pad_id, accelerator)
         splits = {number: setup.data["train"][task.name] for number, task in enumerate(setup.tasks)}
         self.make_step = OptimizerStep(
-            loss_function, splits, setup.optimizer, setup.schedule, recipe.training, recipe.training.replicas
+            loss_function, splits, setup.optimizer, setup.schedule, recipe, recipe.training.replicas
         )
         stoppable = StoppableEvaluation(observer, stop, accelerator)
         self.evaluator = Evaluator(setup.model, setup.tokenization, accelerator, recipe.evaluation, stoppable)
@@ -88,6 +89,7 @@ class Training:
         """Continues from the newest checkpoint, or begins, and ends with results."""
         self._start_or_resume()
         every, last = self.recipe.evaluation.every, self.recipe.training.max_steps
+        steps = upcoming_steps(self.setup.sampler, self.make_step, self.state.step, last)
         while True:
             step = self.state.step
             if step and self.state.evaluated < step and (step % every == 0 or step == last):
@@ -98,15 +100,15 @@ class Training:
                 self._save_and_stop()
             if step == last:
                 break
-            self._step()
+            self._step(steps)
             if self.state.step % self.recipe.training.log_every == 0 or self.state.step == last:
                 self._log()
         self._finish()
 
-    def _step(self) -> None:
+    def _step(self, steps: Iterator[PreparedStep]) -> None:
         start = time.perf_counter()
-        batch = self.setup.sampler.batch(self.state.step)
-        self.meter.add(self.make_step(batch), len(batch))
+        step = next(steps)
+        self.meter.add(step, self.make_step(step))
         self.state.step += 1
         self._count_time(start)
         self.observer.stepped(self.state.step)
