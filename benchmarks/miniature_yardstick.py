@@ -3,12 +3,14 @@
     python benchmarks/miniature_yardstick.py [RUN...]
 
 Prints for every task the majority's score, that of a regression on word counts (one count per field and word, trained
-on the training split), that of the frozen nano T5 without adapters, and those of trained runs, such as the quickstart's
-and that of the same on a backbone without pretraining:
+on the training split), that of a frozen nano model without adapters, and those of trained runs, such as the
+quickstart's and that of the same on a backbone without pretraining:
 
     hyperformer train quickstart
     hyperformer train quickstart model.init=random name=quickstart_random
     python benchmarks/miniature_yardstick.py outputs/quickstart outputs/quickstart_random
+
+The same with `quickstart_lm` and `--recipe quickstart_lm`, for the nano language model.
 """
 
 import argparse
@@ -22,10 +24,12 @@ from rich.table import Table
 from scipy.sparse import hstack
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
-from transformers import AutoTokenizer
 
+from hyperformer_cli.backbones.families import family_of
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
-from hyperformer_cli.bundled import model_folder
+from hyperformer_cli.config.loading import load_recipe
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.data.loading import load_tokenizer, tokenization
 from hyperformer_cli.data.metrics import majority_score, score
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.tasks.registry import all_tasks
@@ -38,8 +42,10 @@ Figures = dict[tuple[str, str], float]  # by task and metric, in per cent
 def main() -> None:
     parser = argparse.ArgumentParser(description="The miniature's tasks beside what should not solve them.")
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folders on the miniature")
-    runs = parser.parse_args().runs
-    columns = {"majority": majority(), "words": bag_of_words(), "frozen": frozen_backbone()}
+    parser.add_argument("--recipe", default="quickstart", help="whose backbone is asked without adapters")
+    options = parser.parse_args()
+    runs = options.runs
+    columns = {"majority": majority(), "words": bag_of_words(), "frozen": frozen_backbone(load_recipe(options.recipe))}
     columns |= {run.name: of_run(run) for run in runs}
     table = Table("task", "metric", *columns, title="Miniature, test splits, per cent")
     for key in columns["majority"]:
@@ -58,15 +64,16 @@ def bag_of_words() -> Figures:
     return _by_metric({name: _regression(task) for name, task in MINIATURE.items()})
 
 
-def frozen_backbone() -> Figures:
-    """The bundled nano T5 as it is, asked to answer without adapters or training."""
-    tokenizer, backbone = AutoTokenizer.from_pretrained(model_folder()), load_backbone(BackboneSource("bundled")).eval()
-    found = {}
+def frozen_backbone(recipe: Recipe) -> Figures:
+    """A recipe's backbone as it is, asked to answer without adapters or training."""
+    backbone, tokenizer = load_backbone(BackboneSource.from_recipe(recipe)).eval(), load_tokenizer(recipe)
+    layout = family_of(backbone.config).layout
+    encoding, found = tokenization(recipe, tokenizer, layout).encoding, {}
     for name, task in MINIATURE.items():
         texts = [task.input_text(row, with_prefix=False) for row in _rows(task, "test")]
-        batch = tokenizer(texts, padding=True, return_tensors="pt")
+        batch = layout.generation_batch(encoding.inputs(texts, recipe.data.max_source_length), encoding.pad_id)
         with torch.no_grad():
-            answers = backbone.generate(**batch, max_new_tokens=4)
+            answers = layout.generated(backbone.generate(**batch, max_new_tokens=4), batch)
         found[name] = score(task, tokenizer.batch_decode(answers, skip_special_tokens=True), _targets(task))
     return _by_metric(found)
 

@@ -1,4 +1,4 @@
-"""Where a backbone comes from: the hub, a folder, the bundled nano T5, or a random draw of a configuration."""
+"""Where a backbone comes from: the hub, a folder, a bundled nano model, or a random draw of a configuration."""
 
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -25,7 +25,7 @@ class BackboneSource:
     """Where a backbone comes from; what a run folder needs to find it again.
 
     Attributes:
-        name: a name on the hub, a folder, or `bundled`: the nano T5 of the package.
+        name: a name on the hub, a folder, or `bundled` or `bundled-lm`: the nano models of the package.
         revision: branch, tag or commit; a commit once it is loaded.
         init: `pretrained`, or `random`: the shape of `name` without its weights, drawn from `seed`.
         config: values that replace those of the named configuration; all of it where there is no name.

@@ -53,7 +53,7 @@ class PaperRow(Section):
 
 
 class ModelSection(Section):
-    """The backbone: a name on the hub, a folder, or `bundled`, the package's nano T5.
+    """The backbone: a name on the hub, a folder, or `bundled` or `bundled-lm`, the package's nano models.
 
     `init: random` builds its configuration, changed by `config`, without weights.
     """

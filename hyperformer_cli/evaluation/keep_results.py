@@ -26,5 +26,7 @@ def keep_results(run: OpenedRun, evaluated: Mapping[str, Any], seconds: float) -
     """Writes results.json, and the run's manifest, from what `evaluate_run` returned."""
     parameters = count_model(run.model).as_dict()
     times = {"training": 0.0, "evaluation": seconds}
-    results = build_results(run.recipe, parameters, times, evaluated["results"], evaluated["average"], {})
+    results = build_results(
+        run.recipe, parameters, times, evaluated["results"], evaluated["average"], {}, 0, evaluated["details"]
+    )
     run.folder.finish(run.recipe, results)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperformer_cli.bundled import data_folder, model_folder
+from hyperformer_cli.bundled import data_folder
 from hyperformer_cli.config.loading import load_recipe
 from hyperformer_cli.data.loading import load_tokenizer
 from hyperformer_cli.data.sources import load_rows
@@ -26,7 +26,7 @@ def test_the_wheel_holds_rows_and_weights_and_no_code_that_made_them():
     weights = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
     assert {file for file in files if "__pycache__" not in file} == {
         "__init__.py",
-        *(f"nano_t5/{name}" for name in weights),
+        *(f"{model}/{name}" for model in ("nano_t5", "nano_lm") for name in weights),
         *(f"{task}/{split}.parquet" for task in (*MINIATURE, "tickets") for split in ("train", "validation", "test")),
     }
 
@@ -64,28 +64,31 @@ def test_an_unknown_split_and_a_folder_without_rows_are_refused():
         load_rows(get_task("mini_rte").model_copy(update={"configuration": "nano_t5"}), "train", "bundled")
 
 
-def test_the_quickstart_resolves_without_network():
-    found = plan(load_recipe("quickstart"))
+@pytest.mark.parametrize("recipe", ["quickstart", "quickstart_lm"])
+def test_the_quickstart_resolves_without_network(recipe):
+    found = plan(load_recipe(recipe))
     assert found["sizes"] == "counted"
     assert len(found["tasks"]) == 6
     assert [warning for report in found["data"].values() for warning in report["warnings"]] == []
 
 
-def test_the_bundled_model_brings_its_tokenizer():
-    tokenizer = load_tokenizer(load_recipe("quickstart"))
+@pytest.mark.parametrize("recipe", ["quickstart", "quickstart_lm"])
+def test_the_bundled_models_bring_their_tokenizer(recipe):
+    tokenizer = load_tokenizer(load_recipe(recipe))
     assert tokenizer.eos_token_id == 1
 
 
 @pytest.mark.slow
-def test_a_run_folder_names_the_bundled_model_and_no_path(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("recipe", "name"), [("quickstart", "bundled"), ("quickstart_lm", "bundled-lm")])
+def test_a_run_folder_names_the_bundled_model_and_no_path(tmp_path, monkeypatch, recipe, name):
     from hyperformer_cli import AdaptedModel
     from hyperformer_cli.training.train_recipe import train_recipe
 
     monkeypatch.chdir(tmp_path)
     short = ("training.max_steps=2", "evaluation.every=2", "evaluation.max_examples=4", "training.warmup_steps=1")
-    run = train_recipe(load_recipe("quickstart", short))
+    run = train_recipe(load_recipe(recipe, short))
     description = (run.best / "hyperformer.json").read_text()
-    assert json.loads(description)["backbone"]["name"] == "bundled"
+    assert json.loads(description)["backbone"]["name"] == name
     for text in (description, run.path.joinpath("recipe.yaml").read_text()):
-        assert str(model_folder()) not in text
-    assert AdaptedModel.from_pretrained(run.best).tasks == load_recipe("quickstart").tasks
+        assert str(data_folder()) not in text
+    assert AdaptedModel.from_pretrained(run.best).tasks == load_recipe(recipe).tasks

@@ -1,4 +1,4 @@
-"""The text that the nano T5 is pretrained on: prose with gaps, and tasks other than the miniature's.
+"""The text that the nano models are pretrained on: prose with gaps, and tasks other than the miniature's.
 
 These tasks are supervised and closely related to the miniature's, as T5's own pretraining mixture was to GLUE: `spot`
 finds the faulty word (mini_cola asks whether there is one), `compare` names the differences (mini_mrpc and mini_stsb

@@ -1,4 +1,4 @@
-"""The nano T5's tokenizer: one piece per word of the generated language; any other word is split into letters."""
+"""The nano models' tokenizer: one piece per word of the generated language; any other word is split into letters."""
 
 import re
 from random import Random
@@ -36,8 +36,12 @@ def pieces(text: str) -> list[str]:
     return _PIECE.findall(text.lower())
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """The tokenizer as `AutoTokenizer` loads it; it appends </s> to every text."""
+def build_tokenizer(ends_texts: bool = True) -> PreTrainedTokenizerFast:
+    """The tokenizer as `AutoTokenizer` loads it.
+
+    Args:
+        ends_texts: whether it appends </s> to every text, as T5's does; a language model goes on behind a prompt.
+    """
     ids = {token: i for i, token in enumerate(vocabulary())}
     tokenizer = Tokenizer(WordPiece(ids, unk_token="<unk>", max_input_chars_per_word=40))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
@@ -45,9 +49,10 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(_PIECE.pattern), "isolated")]
     )
     tokenizer.decoder = decoders.WordPiece(cleanup=True)
-    tokenizer.post_processor = TemplateProcessing(
-        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", ids["</s>"])]
-    )
+    if ends_texts:
+        tokenizer.post_processor = TemplateProcessing(
+            single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", ids["</s>"])]
+        )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",

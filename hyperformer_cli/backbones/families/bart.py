@@ -1,5 +1,6 @@
 """The BART family: BART and mBART. The feed-forward has no module of its own; it ends in the layer's `fc2`."""
 
+from hyperformer_cli.backbones.families.published import published
 from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.backbones.layouts import EncoderDecoderLayout
 
@@ -18,4 +19,5 @@ BART = Family(
         "encoder_ffn_dim", "decoder_ffn_dim", "encoder_attention_heads", "decoder_attention_heads",
         "activation_function", "scale_embedding",
     ),
+    published=published,
 )  # fmt: skip

@@ -7,6 +7,7 @@ and keys inside an attention (`q_norm`, `k_norm`: Qwen3, Gemma 3, OLMo 2) stay f
 from dataclasses import replace
 from typing import Any
 
+from hyperformer_cli.backbones.families.published import published
 from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.backbones.layouts import DecoderOnlyLayout
 
@@ -48,6 +49,7 @@ LLAMA = Family(
     feed_forward_width="intermediate_size",
     identity=IDENTITY,
     refused={"enable_moe_block": "its experts work beside the feed-forward, not in it"},
+    published=published,
     merge=merge_by_layer,
     query_value=("q_proj", "v_proj", "qkv_proj"),
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from typing import Any
 
 from hyperformer_cli.backbones.families.decoder_only import IDENTITY, merge_by_layer
+from hyperformer_cli.backbones.families.published import published
 from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.backbones.layouts import EncoderDecoderLayout
 
@@ -28,5 +29,6 @@ T5GEMMA = Family(
     heads="{stack}.num_attention_heads",
     vocabulary="decoder.vocab_size",
     identity=("model_type", *(f"{stack}.{key}" for stack in ("encoder", "decoder") for key in IDENTITY)),
+    published=published,
     merge=_merge,
 )

@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from hyperformer_cli.adapters.counting import count_model
-from hyperformer_cli.bundled import BUNDLED
+from hyperformer_cli.bundled import BUNDLED, is_bundled_model
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.export.hub.without_paths import is_folder
 from hyperformer_cli.export.source import ExportSource
@@ -54,9 +54,9 @@ def _metadata(
     """What the hub reads; `backbone` is a name that others can load, if there is one."""
     tasks = source.tasks.values()
     # What may be said of the weights' licence without asking anyone: it is that of an Apache-2.0 backbone.
-    known = backbone is not None and (backbone == BUNDLED or backbone.startswith(_APACHE_OWNERS))
+    known = backbone is not None and (is_bundled_model(backbone) or backbone.startswith(_APACHE_OWNERS))
     return ModelCardData(
-        base_model=None if backbone == BUNDLED else backbone,
+        base_model=None if is_bundled_model(backbone) else backbone,
         library_name="hyperformer",
         license="apache-2.0" if known else "other",
         license_name=None if known else "see-licence-below",

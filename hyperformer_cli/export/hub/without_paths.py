@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from hyperformer_cli.bundled import BUNDLED
+from hyperformer_cli.bundled import BUNDLED, is_bundled_model
 from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.config.recipe import Recipe
 
 
 def is_folder(name: str | None) -> bool:
     """Whether the name of a model or tokenizer is a folder of this machine, which others could not load."""
-    return name is not None and name != BUNDLED and (Path(name).is_absolute() or Path(name).is_dir())
+    return name is not None and not is_bundled_model(name) and (Path(name).is_absolute() or Path(name).is_dir())
 
 
 def published_name(name: str | None) -> str | None:
