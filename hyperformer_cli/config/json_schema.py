@@ -12,7 +12,8 @@ from hyperformer_cli.config.recipe import Recipe
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FILE = "recipe.schema.json"
-HEADER = f"# yaml-language-server: $schema={FILE}"  # the first line of a recipe with the schema beside it
+EDITOR_COMMENT = "# yaml-language-server: $schema="
+HEADER = f"{EDITOR_COMMENT}{FILE}"  # the first line of a recipe with the schema beside it
 
 _ARGUMENT = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 

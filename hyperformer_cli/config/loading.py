@@ -9,6 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from hyperformer_cli.config.data_paths import with_absolute_paths
+from hyperformer_cli.config.json_schema import EDITOR_COMMENT, HEADER
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.task_entries import read_task_files
 from hyperformer_cli.errors import InputError, did_you_mean
@@ -62,12 +63,16 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def flatten_recipe(recipe: str | Path) -> str:
-    """A recipe's text with what it extends merged in, under its own opening comment; a file that stands alone."""
+    """A recipe's text with what it extends merged in, under its own opening comment; a file that stands alone.
+
+    Its first line names the schema beside it, which `hyperformer recipes schema` prints.
+    """
     path = find_recipe(recipe)
     values, _ = build_recipe(*_read(path, ())).given()
     values = {key: values[key] for key in Recipe.model_fields if key in values}
-    comment = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
-    return "\n".join([*comment, yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)])
+    comments = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    own = (line for line in comments if not line.startswith(EDITOR_COMMENT))
+    return "\n".join([HEADER, *own, yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)])
 
 
 def find_recipe(recipe: str | Path) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from hyperformer_cli.bundled import BUNDLED
+from hyperformer_cli.config.json_schema import HEADER
 from hyperformer_cli.starting.settings import BATCH, TEMPERATURE, Settings
 from hyperformer_cli.tasks.task import Task
 
@@ -80,6 +81,7 @@ def recipe_text(
         "the nano T5 of the package, to try things out" if is_nano else "a name on the hub, or a folder; stays frozen"
     )
     return f"""\
+{HEADER}
 # {name}: a start, written by `hyperformer init`.   hyperformer train {file}
 # Without training, what it would do and what is in the data: hyperformer train {file} --dry-run
 # Change any key here, or on the command line: hyperformer train {file} training.max_steps={2 * settings.max_steps}
