@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.layouts import Ids
+from hyperformer_cli.data.encoding import OneSequence
 from hyperformer_cli.data.loading import longest_target, select_rows
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of
@@ -66,6 +67,19 @@ class ExportSource:
     def family(self) -> str:
         """The family of the backbone, whose members share a module tree."""
         return self.model.family.label.lower()
+
+    @property
+    def code(self) -> dict[str, str]:
+        """What the Python in a README says of this model: its class, and options of the calls."""
+        encoding, joins_target = self.run.tokenization.encoding, self.model.family.layout.joins_target
+        first = isinstance(encoding, OneSequence) and not encoding.first
+        options = encoding.decoding(self.model.backbone.generation_config)
+        return {
+            "auto_class": self.model.family.layout.auto_class,
+            "tokenizer_options": ", add_special_tokens=False" if first else "",
+            "generate_options": "".join(f", {name}={value!r}" for name, value in options.items()),
+            "new_tokens": ', inputs["input_ids"].shape[1] :' if joins_target else "",
+        }
 
     @property
     def first_task(self) -> str:

@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from transformers import BertConfig, T5Config, T5ForConditionalGeneration
+from transformers import AutoConfig, BertConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 from transformers.pytorch_utils import Conv1D
 
 from hyperformer_cli import AdaptedModel, AdapterConfig
 from hyperformer_cli.adapters.forms import make_form
 from hyperformer_cli.adapters.tensor_groups import by_site, group_tensors
 from hyperformer_cli.backbones.families import family_of, published_shape
+from hyperformer_cli.backbones.families.decoder_only import LLAMA
 from hyperformer_cli.backbones.families.t5 import T5
+from hyperformer_cli.backbones.families.t5gemma import T5GEMMA
 from hyperformer_cli.backbones.layouts import EncoderDecoderLayout
 from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.errors import InputError
@@ -70,6 +72,55 @@ def test_unknown_architectures_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(InputError, match="architecture 'bert' is not supported"):
         load_backbone(BackboneSource(str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("bert", "an encoder, which writes no text"),
+        ("gemma3", "it reads images too; its text model, 'gemma3_text', is supported on its own"),
+        ("llava", "it reads images too; take a model of text alone"),
+        ("mamba", ""),
+        ("nothing-known", ""),
+    ],
+)
+def test_refusals_say_what_kind_a_model_is(name: str, reason: str) -> None:
+    with pytest.raises(InputError) as raised:
+        family_of(name)
+    message = str(raised.value)
+    assert message.startswith(f"architecture '{name}' is not supported" + (f": {reason}. " if reason else ". "))
+    assert "the decoder-only family (apertus, " in message and "the BART family (bart, mbart)" in message
+    assert len(message) < 900 and "\n" not in message
+
+
+def test_layers_that_differ_are_refused_by_name() -> None:
+    with pytest.raises(InputError, match="enable_moe_block is not supported: its experts work beside"):
+        family_of(AutoConfig.for_model("gemma4_text", enable_moe_block=True))
+    hybrid = nn.ModuleDict({"linear_attn": nn.Linear(2, 2), "mlp": nn.Linear(2, 2)})
+    with pytest.raises(InputError, match="no self_attn in every layer, where the decoder-only family has its"):
+        LLAMA.sublayer(hybrid, "self_attention")
+
+
+def test_a_depth_of_ones_own_leaves_lists_by_layer_to_the_library() -> None:
+    stated = {"model_type": "gemma2", "num_hidden_layers": 3, "layer_types": ["full_attention"] * 3, "hidden_size": 8}
+    assert LLAMA.merge(stated, {"num_hidden_layers": 2}) == {
+        "model_type": "gemma2", "num_hidden_layers": 2, "hidden_size": 8
+    }  # fmt: skip
+    assert LLAMA.merge(stated, {"hidden_size": 16}) == {**stated, "hidden_size": 16}
+    values = {"encoder": {"num_hidden_layers": 2, "layer_types": [1, 2], "a": 1}, "decoder": {"b": 2}, "c": 3}
+    merged = T5GEMMA.merge(values, {"encoder": {"num_hidden_layers": 1}, "c": 4})
+    assert merged == {"encoder": {"num_hidden_layers": 1, "a": 1}, "decoder": {"b": 2}, "c": 4}
+
+
+def test_nothing_to_train_is_refused() -> None:
+    olmo = AutoConfig.for_model(
+        "llama", vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
+    )
+    model = LlamaForCausalLM(olmo)
+    layer = model.model.layers[0]
+    layer.input_layernorm = layer.post_attention_layernorm = model.model.norm = nn.Identity()
+    with pytest.raises(InputError, match="nothing would be trained"):
+        AdaptedModel.attach(model, AdapterConfig(method="adapters", adapter_blocks=False, tasks=["a"]))
 
 
 def test_a_model_without_the_familys_modules_is_refused(backbone: T5ForConditionalGeneration) -> None:

@@ -1,5 +1,7 @@
 """Whole runs on tiny random models of other families than T5's, through every command."""
 
+import contextlib
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from hyperformer_cli import AdaptedModel, AdapterConfig
+from hyperformer_cli.backbones.source import BackboneSource, load_backbone
 from hyperformer_cli.cli.main import app
 from hyperformer_cli.engine.loss import batch_losses
 from hyperformer_cli.errors import InputError
@@ -61,6 +64,23 @@ def predictions(run: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.splitlines()]
 
 
+def readme_code(folder: Path) -> str:
+    return (folder / "README.md").read_text().split("```python\n")[-1].split("```")[0]
+
+
+def check_readme(exported: Path, run: Path) -> None:
+    """Runs an export's code beside the run's own model; that of a static export is torch and transformers alone."""
+    model, found = AdaptedModel.from_pretrained(run / "best").eval(), {}
+    load_backbone(model.source).save_pretrained(exported / "backbone")
+    code = readme_code(exported).replace('"path/to/backbone"', f"{str(exported / 'backbone')!r}")
+    assert ("hyperformer_cli" in code) == (exported.name == "hub")
+    with contextlib.chdir(exported), contextlib.redirect_stdout(io.StringIO()):
+        exec(code, found)
+    new = found["ids"].shape[1] - (found["inputs"]["input_ids"].shape[1] if model.family.layout.joins_target else 1)
+    expected = model.generate(**found["inputs"], task="cola", max_new_tokens=new, do_sample=False)
+    assert new > 0 and found["ids"].tolist() == expected.tolist()
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_every_command(
     name: str, recipe_values: dict[str, Any], write_recipe: Callable, tmp_path: Path, data_folder: Path
@@ -87,7 +107,8 @@ def test_every_command(
     for exported in ("static", "hub"):
         hyperformer("export", run, "--format", exported, "--to", tmp_path / exported)
     assert predictions(tmp_path / "static", ROWS) == predictions(run, ROWS)
-    assert "max_new_tokens" in (tmp_path / "hub" / "README.md").read_text()
+    check_readme(tmp_path / "static", run)
+    check_readme(tmp_path / "hub", run)
     for refused in ("onnx", "adapterhub"):
         result = invoke("export", run, "--format", refused, "--to", tmp_path / refused)
         assert result.exit_code == 2 and f"--format {refused}: " in result.stderr, result.stderr
@@ -156,8 +177,6 @@ class Int8Linear(nn.Module):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_quantised_weights_stay_what_they_are(dtype: str, tmp_path: Path) -> None:
-    from hyperformer_cli.backbones.source import BackboneSource
-
     def quantized() -> Any:
         backbone = tiny_backbone("llama")
         for layer in backbone.model.layers:

@@ -36,6 +36,7 @@ def model_card(source: ExportSource, recipe: Recipe, results: Mapping[str, Any] 
         tasks=list(source.tasks.values()),
         origin=origin,
         local=local,
+        code=source.code,
         counts=count_model(source.model),
         scores=scores,
         split=split,

@@ -42,10 +42,10 @@ def verify(source: ExportSource, folder: Path) -> Iterator[TaskComparison]:
 def _write_readme(source: ExportSource, folder: Path) -> None:
     """Its code runs unchanged where the backbone is a published model or a folder.
 
-    How adapters are used with torch and transformers alone depends on their form and the family of the backbone:
-    `<form>_<family>.md.jinja` is that section, which the README lacks where there is no such file.
+    How adapters are used with torch and transformers alone depends on their form: `<form>.md.jinja` is that section,
+    which the README lacks where there is no such file.
     """
-    origin = source.model.source
+    origin, family = source.model.source, source.model.family
     path = Path(folder_of(origin.name) if origin.name and origin.init != "random" else "path/to/backbone")
     write_readme(
         source,
@@ -53,8 +53,12 @@ def _write_readme(source: ExportSource, folder: Path) -> None:
         "static/static_readme.md.jinja",
         config=source.model.config,
         shape=source.model.backbone.config,
+        stacks=dict(family.stacks),
+        sublayers=dict(family.sublayers),
+        depths_are_equal=len({family.depth(source.model.backbone.config, stack) for stack in family.stacks}) == 1,
+        code=source.code,
         origin=origin,
         is_folder=path.is_dir(),
         backbone=path.resolve() if path.is_dir() else path,
-        plain_use=f"static/{source.form}_{source.family}.md.jinja",
+        plain_use=f"static/{source.form}.md.jinja",
     )
