@@ -129,7 +129,7 @@ class AdaptedModel(nn.Module):
         Raises:
             InputError: an unknown task, an id out of range, or not exactly one of `task` and `task_ids`.
         """
-        with self._adapters_of(task, task_ids, inputs), self._reduced_precision():
+        with self._adapters_of(task, task_ids, inputs), self._reduced_precision(), self._gathering():
             return self.backbone(**inputs | self.family.layout.forward_options(inputs))
 
     @torch.no_grad()
@@ -159,7 +159,7 @@ class AdaptedModel(nn.Module):
         """
         if "encoder" not in self.family.stacks:
             raise InputError(f"a {self.backbone.config.model_type} backbone has no encoder")
-        with self._adapters_of(task, task_ids, inputs), self._reduced_precision():
+        with self._adapters_of(task, task_ids, inputs), self._reduced_precision(), self._gathering():
             return encoder_output(self.backbone, **inputs)
 
     def adapter_weights(self, task: str) -> dict[AdapterSite, AdapterWeights]:
@@ -364,9 +364,14 @@ class AdaptedModel(nn.Module):
         with self._adapters.of_rows(ids):
             yield
 
-    def _gathering(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def _gathering(self) -> Iterator[None]:
         """FSDP keeps the buffers into which it gathers: made in inference mode, they could not be used in training."""
-        return torch.inference_mode(False) if self.is_sharded else nullcontext()
+        if not (self.is_sharded and torch.is_inference_mode_enabled()):
+            yield
+            return
+        with torch.inference_mode(False), torch.no_grad():
+            yield
 
     def _reduced_precision(self) -> AbstractContextManager[Any]:
         """A backbone in half precision computes under autocast: what is trained stays in float32."""

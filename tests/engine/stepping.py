@@ -122,6 +122,11 @@ def train(options: dict[str, Any], shard: bool, steps: int, double: bool = True,
             model.eval()
             with model.frozen_adapters():
                 answers += evaluator._generate(NamedTask(), "validation", RandomRows.draw(9, 7), 5)
+                ids = torch.tensor([[5, 6, 7, 1]])
+                with torch.inference_mode():
+                    read = model.encode(input_ids=ids, attention_mask=torch.ones_like(ids), task="a")
+                    whole_loss = model(input_ids=ids, labels=ids, task="a").loss
+                answers += [f"{float(read.last_hidden_state.sum()):.6f}", f"{float(whole_loss):.6f}"]
             model.train()
         seen = step(step.prepare(sampler.batch(number))).rows.losses.sum()
         losses.append(float(accelerator.reduce(seen.to(accelerator.device), "sum")))
