@@ -1,4 +1,4 @@
-"""What the README shows works as it stands there."""
+"""What the README and the pages of docs/ show works as it stands there."""
 
 import json
 import re
@@ -9,11 +9,19 @@ from typer.testing import CliRunner
 
 from hyperformer_cli.cli.main import app
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        assert target.startswith("http") or (page.parent / target).is_file(), target
 
 
 def test_the_recipe_with_tasks_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +48,9 @@ def test_the_recipe_with_tasks_of_ones_own(tmp_path: Path, monkeypatch: pytest.M
     assert "urgency" in run("train", "support.yaml", "--dry-run")
 
 
-@pytest.mark.parametrize("command", re.findall(r"^hyperformer (?:train|fewshot|report|eval)\b.*", README, re.MULTILINE))
+@pytest.mark.parametrize(
+    "command", sorted(set(re.findall(r"^hyperformer (?:train|fewshot|report|eval)\b.*", TEXT, re.MULTILINE)))
+)
 def test_commands_have_the_options_they_are_shown_with(command: str) -> None:
     """What a command names exists; what it would do is tested elsewhere."""
     import shlex
