@@ -31,7 +31,7 @@ def test_every_backbone_has_every_method() -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_says_how_it_is_launched_and_that_it_was_not_run(name: str) -> None:
-    first, second, *_ = shipped_recipes()[name].read_text().splitlines()
+    _, first, second, *_ = shipped_recipes()[name].read_text().splitlines()
     assert first.endswith(f"hyperformer train recipes/{name}.yaml")
     stated = int(second.split("About ")[1].split(" GiB")[0])
     assert plan(load_recipe(name))["memory_gib_estimate"] == pytest.approx(stated, abs=0.51)
