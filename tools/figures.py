@@ -1,6 +1,6 @@
 """Draws `docs/figures/method.svg`, the figure of the README.
 
-    python -m tools.figures
+python -m tools.figures
 """
 
 from pathlib import Path
