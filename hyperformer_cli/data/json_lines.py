@@ -24,7 +24,7 @@ def read_json_lines(path: Path, needed: Collection[str], text: Collection[str]) 
 
     Raises:
         InputError: a line that holds no JSON object or has a key twice, text that is not, or a needed column of mixed
-            types; naming the line, from 1.
+            types; naming the line, from 1. A file without rows.
     """
     rows, lines = [], []
     with path.open("rb") as file:
@@ -33,6 +33,8 @@ def read_json_lines(path: Path, needed: Collection[str], text: Collection[str]) 
             if line.strip():
                 rows.append(_row(line, f"{path}: line {number}", text))
                 lines.append(number)
+    if not rows:
+        raise InputError(f"{path}: has no rows")
     columns = {}
     for name in dict.fromkeys(key for row in rows for key in row):
         values = [row.get(name) for row in rows]

@@ -208,9 +208,9 @@ def test_data_folders(
         (".csv", b"", ["cannot be read"]),
         (".csv", b"sentence,label\n", ["has no rows"]),
         (".tsv", b"sentence,label\na,1\n", ["no column 'sentence'"]),
-        (".jsonl", b'{"sentence": "a", "label": 1}\n{"sentence": \n', ["cannot be read"]),
-        (".jsonl", b"[1, 2]\n", ["cannot be read"]),
-        (".jsonl", b"", ["cannot be read"]),
+        (".jsonl", b'{"sentence": "a", "label": 1}\n{"sentence": \n', ["line 2", "not valid JSON"]),
+        (".jsonl", b"[1, 2]\n", ["line 1", "not a JSON object"]),
+        (".jsonl", b"", ["has no rows"]),
     ],
 )
 def test_text_files(
