@@ -40,8 +40,9 @@ def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
     check_trackers(recipe.training.report_to)
     _check_output(Path(recipe.output_dir))
     tasks = recipe_tasks(recipe)
+    _check_weights(recipe)
     shape = backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
-    _check_folders(recipe, tasks, family_of(shape))
+    _check_texts(recipe, tasks, family_of(shape))
     sizes = {task.name: {split: split_size(recipe, task, split) for split in SPLITS} for task in tasks}
     runs = list(part_recipes(recipe).values())
     shares: list[float] = []
@@ -69,16 +70,21 @@ def plan(recipe: Recipe, processes: int = 1) -> dict[str, Any]:
     }
 
 
-def _check_folders(recipe: Recipe, tasks: Sequence[Task], family: Family) -> None:
-    """Refuses folders without the tokenizer or the weights that training would load."""
-    name, named = recipe.model.name, recipe.model.tokenizer or recipe.model.name
-    if named is not None and is_folder(named):
-        check_texts(tasks, tokenization(recipe, load_tokenizer(recipe), family.layout))
+def _check_weights(recipe: Recipe) -> None:
+    """Refuses a folder without the weights that training would load."""
+    name = recipe.model.name
     if name is None or recipe.model.init == "random" or not is_folder(name):
         return
     folder = Path(folder_of(name))
     if not any(file.suffix in (".safetensors", ".bin") for file in folder.iterdir()):
         raise InputError(f"{recipe.where('model.name')}: model.name: {folder} holds no weights")
+
+
+def _check_texts(recipe: Recipe, tasks: Sequence[Task], family: Family) -> None:
+    """Refuses a folder without a tokenizer, and texts that do not fit the one there."""
+    named = recipe.model.tokenizer or recipe.model.name
+    if named is not None and is_folder(named):
+        check_texts(tasks, tokenization(recipe, load_tokenizer(recipe), family.layout))
 
 
 def _check_output(folder: Path) -> None:
