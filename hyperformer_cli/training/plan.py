@@ -44,11 +44,11 @@ def plan(recipe: Recipe, processes: int = 1, with_report: bool = True) -> dict[s
     _check_output(Path(recipe.output_dir))
     tasks = recipe_tasks(recipe)
     check_libraries(metric for task in tasks for metric in task.metrics)
+    _check_weights(recipe)
     shape = backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
     text_to_ids = _tokenization_at_hand(recipe, family_of(shape))
     if text_to_ids is not None:
         check_texts(tasks, text_to_ids)
-    _check_weights(recipe)
     reports: dict[str, TaskReport] = {}
     for task in tasks if with_report else ():
         if sizes_are(recipe, [task]) == "counted":
@@ -115,6 +115,13 @@ def _check_weights(recipe: Recipe) -> None:
     folder = Path(folder_of(name))
     if not any(file.suffix in (".safetensors", ".bin") for file in folder.iterdir()):
         raise InputError(f"{recipe.where('model.name')}: model.name: {folder} holds no weights")
+
+
+def _check_texts(recipe: Recipe, tasks: Sequence[Task], family: Family) -> None:
+    """Refuses a folder without a tokenizer, and texts that do not fit the one there."""
+    named = recipe.model.tokenizer or recipe.model.name
+    if named is not None and is_folder(named):
+        check_texts(tasks, tokenization(recipe, load_tokenizer(recipe), family.layout))
 
 
 def _check_output(folder: Path) -> None:

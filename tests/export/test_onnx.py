@@ -12,7 +12,6 @@ import pytest
 import torch
 from small_run import make_run, random_recipe
 
-from hyperformer_cli.backbones.families import FAMILIES
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.export.export_run import export_run
 from hyperformer_cli.export.onnx import onnx_export
@@ -154,11 +153,7 @@ def test_missing_packages_are_named(run: Path, tmp_path: Path, monkeypatch: pyte
     assert not (tmp_path / "export").exists()
 
 
-def test_other_families_are_refused_by_name(
-    tmp_path: Path, tokenizer_folder: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "rooms")
-    monkeypatch.setitem(FAMILIES, "bart", "bart_family:BART")
+def test_other_families_are_refused_by_name(tmp_path: Path, tokenizer_folder: Path, data_folder: Path) -> None:
     values = random_recipe(tokenizer_folder, data_folder, {"method": "finetune"})
     shape = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "d_model": 32}
     values["model"]["config"] = {"model_type": "bart", "vocab_size": 320, **shape}

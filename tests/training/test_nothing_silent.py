@@ -222,12 +222,14 @@ def test_a_tokenizer_without_its_settings_is_refused(
     with pytest.raises(InputError, match=r"tokenizer_config\.json: missing or damaged"):
         OpenedRun(run).tokenizer  # noqa: B018
     (run / "best" / "manifest.json").unlink()
-    with pytest.raises(InputError, match=r"best: the tokenizer has no padding token; is tokenizer_config\.json"):
+    with pytest.raises(
+        InputError, match=r"best: the tokenizer has no end-of-sequence token; is tokenizer_config\.json"
+    ):
         OpenedRun(run).tokenizer  # noqa: B018
     bare = shutil.copytree(tokenizer_folder, tmp_path / "bare")
     (bare / "tokenizer_config.json").unlink()
     model = {**recipe_values["model"], "tokenizer": str(bare)}
-    with pytest.raises(InputError, match=r"no padding token"):
+    with pytest.raises(InputError, match=r"no end-of-sequence token"):
         train(build_recipe({**recipe_values, "model": model}).as_dict(), tmp_path / "x")
 
 
