@@ -117,13 +117,6 @@ def _check_weights(recipe: Recipe) -> None:
         raise InputError(f"{recipe.where('model.name')}: model.name: {folder} holds no weights")
 
 
-def _check_texts(recipe: Recipe, tasks: Sequence[Task], family: Family) -> None:
-    """Refuses a folder without a tokenizer, and texts that do not fit the one there."""
-    named = recipe.model.tokenizer or recipe.model.name
-    if named is not None and is_folder(named):
-        check_texts(tasks, tokenization(recipe, load_tokenizer(recipe), family.layout))
-
-
 def _check_output(folder: Path) -> None:
     """Refuses a folder that cannot be made because a file is in its path; what is not mounted here may be elsewhere."""
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
