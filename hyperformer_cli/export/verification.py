@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hyperformer_cli.adapters.model import AdaptedModel
-from hyperformer_cli.export.source import ExportSource, Samples
+from hyperformer_cli.export.source import ExportSource
 
 NEW_TOKENS = 8  # decoded greedily; every one must be the same
 
@@ -48,12 +48,13 @@ class TaskComparison:
         return f"{self.task}: logits differ by at most {self.difference:.2g}, {ids} greedy tokens; on {self.inputs}"
 
 
-def outputs(model: AdaptedModel, task: str, samples: Samples) -> Outputs:
-    """The outputs of an `AdaptedModel` for one task."""
+def outputs(source: ExportSource, task: str, model: AdaptedModel) -> Outputs:
+    """The outputs of an `AdaptedModel` for the samples of a task; it decodes as the run does."""
+    samples = source.samples[task]
     inputs = model.family.layout.forward_inputs(model.backbone, samples.batch)
     with torch.inference_mode():
         logits = model(**inputs, task=task).logits
-        ids = model.generate(**samples.prompts, task=task, max_new_tokens=NEW_TOKENS, do_sample=False, num_beams=1)
+        ids = model.generate(**samples.prompts, task=task, **_decoding(source))
     return Outputs(logits, ids)
 
 
@@ -66,14 +67,19 @@ def plain_outputs(source: ExportSource, task: str, model: Any) -> Outputs:
     prompts |= layout.generation_options(prompts, depths)
     with torch.inference_mode():
         logits = model(**inputs, **layout.forward_options(inputs)).logits
-        ids = model.generate(**prompts, max_new_tokens=NEW_TOKENS, do_sample=False, num_beams=1)
+        ids = model.generate(**prompts, **_decoding(source))
     return Outputs(logits, ids)
+
+
+def _decoding(source: ExportSource) -> dict[str, Any]:
+    special = source.run.tokenization.encoding.decoding(source.model.backbone.generation_config)
+    return {**special, "max_new_tokens": NEW_TOKENS, "do_sample": False, "num_beams": 1}
 
 
 def compare(source: ExportSource, task: str, found: Outputs) -> TaskComparison:
     """Compares an export's outputs for the samples of a task with the run's."""
     samples = source.samples[task]
-    expected = outputs(source.model, task, samples)
+    expected = outputs(source, task, source.model)
     same_ids = expected.ids.shape == found.ids.shape and bool((expected.ids == found.ids).all())
     difference = math.inf
     if expected.logits.shape == found.logits.shape:
@@ -84,5 +90,5 @@ def compare(source: ExportSource, task: str, found: Outputs) -> TaskComparison:
 
 def compare_models(source: ExportSource, model: AdaptedModel) -> Iterator[TaskComparison]:
     """Compares the run's model with one that was loaded from an export, task by task."""
-    for task, samples in source.samples.items():
-        yield compare(source, task, outputs(model, task, samples))
+    for task in source.samples:
+        yield compare(source, task, outputs(source, task, model))

@@ -75,7 +75,7 @@ def test_shipped_recipes_dry_run_offline(name: str) -> None:
     assert len(cells) == (25 if name.startswith("low_resource") else 15 if name == "mini/low_resource" else len(cells))
     plan = cells[-1]
     assert sum(task["share_of_steps"] for task in plan["tasks"].values()) == pytest.approx(1, abs=1e-3)
-    if name.startswith(("quickstart", "mini/", "mini_lm/")):
+    if name.startswith(("quickstart", "mini/", "mini_lm/", "own_task")):
         assert plan["sizes"] == "counted"
         return
     assert plan["sizes"] == "declared"

@@ -78,7 +78,7 @@ def test_mistakes_are_exit_code_2(trained: Path, tmp_path: Path) -> None:
         (["export", trained, "--format", "static", "--to", trained], "exists"),
         (["export", trained, "--format", "static", "--examples", "0"], "--examples"),
         (["export", trained], "--format"),
-        (["export", trained, "--format", "hub", "--push-to", "a/b"], "cannot be reached"),
+        (["export", trained, "--format", "hub", "--push-to", "a/b"], "no token"),
         (["convert", tmp_path / "nothing.bin", "--recipe", recipe, "--to", tmp_path / "new"], "no such file"),
         (["convert", weights, "--recipe", recipe], "exists"),
         (["convert", weights, "--recipe", recipe, "--to", tmp_path / "new"], "not a reference checkpoint"),

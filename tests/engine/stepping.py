@@ -14,6 +14,7 @@ from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.identity import frozen_hash
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.config.loading import build_recipe
+from hyperformer_cli.config.recipe import TrainingSection
 from hyperformer_cli.data.sampling import TemperatureSampler
 from hyperformer_cli.engine import loss
 from hyperformer_cli.engine.devices import make_accelerator
@@ -86,7 +87,7 @@ def train_each(cases: list[tuple[dict[str, Any], bool]], shard: bool, steps: int
 
 def train(options: dict[str, Any], shard: bool, steps: int, double: bool = True, checkpointing: bool = False) -> dict:
     """Trains and decodes; returns each step's loss, the trained weights, the answers, and the share of bytes held."""
-    accelerator = make_accelerator("float32")
+    accelerator = make_accelerator(TrainingSection())
     torch.manual_seed(0)
     backbone = T5ForConditionalGeneration(T5Config(**SHAPE, dropout_rate=0.0, decoder_start_token_id=0))
     model = AdaptedModel.attach(backbone, AdapterConfig(tasks=TASKS, **options)).train()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hyperformer_cli.config.recipe import TrainingSection
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.engine.processes import code_version, first_does
 from hyperformer_cli.errors import InputError
@@ -16,9 +17,9 @@ def test_engines_that_would_be_taken_for_ddp_are_refused(variable: str, monkeypa
     """`accelerate launch --use_deepspeed` trained with DDP, in silence."""
     monkeypatch.setenv(variable, "true")
     with pytest.raises(InputError, match=f"{variable}: .* is not supported"):
-        make_accelerator("float32")
+        make_accelerator(TrainingSection())
     monkeypatch.setenv(variable, "false")
-    make_accelerator("float32")
+    make_accelerator(TrainingSection())
 
 
 def test_a_folder_in_use_is_so_in_every_process() -> None:
@@ -34,4 +35,4 @@ def test_versions_of_the_code_and_of_the_libraries_below() -> None:
 
 
 def test_one_process_does_it_itself() -> None:
-    assert first_does(make_accelerator("float32"), lambda: 3) == 3
+    assert first_does(make_accelerator(TrainingSection()), lambda: 3) == 3

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from hyperformer_cli.config.loading import build_recipe
+from hyperformer_cli.config.recipe import TrainingSection
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.engine.step import LossFunction, OptimizerStep, PreparedStep
 from hyperformer_cli.training.setup import Setup, prepare
@@ -15,7 +16,7 @@ def setup_and_values(request: pytest.FixtureRequest, recipe_values: dict) -> tup
     values = {**recipe_values, "data": {**recipe_values["data"], "sampling": {"mixed_batches": request.param}}}
     values["model"]["config"]["dropout_rate"] = 0.0
     values["training"] = {**values["training"], "batch_size": 32, "micro_batch_size": 8}
-    return prepare(build_recipe(values), make_accelerator("float32")), values
+    return prepare(build_recipe(values), make_accelerator(TrainingSection())), values
 
 
 def step_maker(setup: Setup, values: dict, **training: str) -> OptimizerStep:

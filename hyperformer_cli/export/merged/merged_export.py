@@ -57,7 +57,7 @@ def verify(source: ExportSource, folder: Path) -> Iterator[TaskComparison]:
     for name, parameter in exact.named_parameters():
         if not torch.equal(parameter.to(dtype).float(), found[name]):
             comparison = replace(comparison, difference=inf)
-        moved = max(moved, float((parameter - found[name]).abs().max()))
+        moved = max(moved, float((parameter - found[name]).detach().abs().max()))
     rounded = f"before rounding to {source.model.source.dtype}, which moves a weight by up to {moved:.2g}"
     yield replace(comparison, inputs=f"{comparison.inputs}, {rounded}")
 
