@@ -274,6 +274,10 @@ class Recipe(Section):
             raise ValueError("training.compile and model.gradient_checkpointing do not go together; use one of them")
         if self.training.shard_backbone and self.adapter.method == "finetune":
             raise ValueError("training.shard_backbone divides a frozen backbone, and method 'finetune' freezes none")
+        if self.training.shard_backbone and self.evaluation.method == "rank":
+            raise ValueError(
+                "training.shard_backbone needs as many forward passes of all; use evaluation.method: generate"
+            )
         if self.training.shard_backbone and self.training.compile:
             raise ValueError("training.compile and training.shard_backbone do not go together; use one of them")
         if self.sweep is not None and self.sweep.select not in (None, *self.evaluation.splits):

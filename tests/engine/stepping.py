@@ -77,7 +77,7 @@ class Ids:
 
 
 class NamedTask:
-    name, num_beams = "a", 2
+    name, num_beams, labels = "a", 2, None
 
 
 def train_each(cases: list[tuple[dict[str, Any], bool]], shard: bool, steps: int) -> list[dict]:
@@ -88,6 +88,8 @@ def train_each(cases: list[tuple[dict[str, Any], bool]], shard: bool, steps: int
 def train(options: dict[str, Any], shard: bool, steps: int, double: bool = True, checkpointing: bool = False) -> dict:
     """Trains and decodes; returns each step's loss, the trained weights, the answers, and the share of bytes held."""
     accelerator = make_accelerator(TrainingSection())
+    options = dict(options)
+    rate = options.pop("learning_rate", 3e-3)
     torch.manual_seed(0)
     backbone = T5ForConditionalGeneration(T5Config(**SHAPE, dropout_rate=0.0, decoder_start_token_id=0))
     model = AdaptedModel.attach(backbone, AdapterConfig(tasks=TASKS, **options)).train()
@@ -97,7 +99,7 @@ def train(options: dict[str, Any], shard: bool, steps: int, double: bool = True,
         for parameter in model.parameters():
             parameter.data = parameter.data.double()
         loss.label_smoothed_loss = _smoothed  # ours rounds to float32
-    settings = {"batch_size": 16, "micro_batch_size": 3, "learning_rate": 3e-3, "warmup_steps": 2, "max_steps": steps}
+    settings = {"batch_size": 16, "micro_batch_size": 3, "learning_rate": rate, "warmup_steps": 2, "max_steps": steps}
     recipe = build_recipe(
         {
             "name": "steps",
@@ -122,7 +124,8 @@ def train(options: dict[str, Any], shard: bool, steps: int, double: bool = True,
         if number == 3:  # evaluation in the middle, of rows that do not divide evenly
             model.eval()
             with model.frozen_adapters():
-                answers += evaluator._generate(NamedTask(), "validation", RandomRows.draw(9, 7), 5)
+                answered = evaluator._answer(NamedTask(), "validation", RandomRows.draw(9, 7), 5)
+                answers += [answer.text for answer in answered]
                 ids = torch.tensor([[5, 6, 7, 1]])
                 with torch.inference_mode():
                     read = model.encode(input_ids=ids, attention_mask=torch.ones_like(ids), task="a")

@@ -7,8 +7,6 @@ import pytest
 from ranks import in_processes
 from stepping import train, train_each
 
-from hyperformer_cli.config.forms import FORMS
-
 pytestmark = pytest.mark.slow
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -19,9 +17,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "adapters-dagger": {"method": "adapters", "reduction_factor": 4, "shared_by_tasks": True},
     "layer norms": {"method": "adapters", "adapter_blocks": False},
     "frozen layer norms": {"method": "hyperformer++", "reduction_factor": 4, "train_layer_norms": False},
+    # At 3e-3 generated LoRA is unstable, and enlarges the last bit of a loss to 2 % in 20 steps.
+    "lora": {"method": "hyperformer++", "form": "lora", "rank": 2, "learning_rate": 1e-4},
 }
-if "lora" in FORMS:
-    METHODS["lora"] = {"method": "hyperformer++", "form": "lora", "rank": 2}
 CHECKPOINTED = "hyperformer++ with gradient checkpointing"
 
 
