@@ -1,4 +1,4 @@
-"""HyperFormer and HyperFormer++: multi-task adapter tuning of T5 with shared hypernetworks.
+"""HyperFormer and HyperFormer++: multi-task adapter tuning with shared hypernetworks.
 
 Mahabadi et al., *Parameter-efficient Multi-task Fine-tuning for Transformers via Shared Hypernetworks*,
 ACL 2021, https://aclanthology.org/2021.acl-long.47.

@@ -105,7 +105,7 @@ def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
     )
     script = tmp_path / "short.py"
     script.write_text(short)
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for folder, launcher in (("alone", []), ("again", []), ("shared", torchrun)):
         command = [sys.executable, *launcher, str(script), str(tmp_path / folder)]
         subprocess.run(command, env=environment, check=True, cwd=ROOT)
