@@ -21,9 +21,16 @@ DEFAULT_PROMPT = "{input}\nanswer:"
 _LONG_ENOUGH = 64  # tokens for a text of one letter
 # Stand in for texts while a chat template is taken apart.
 _USER_MARK, _ASSISTANT_MARK = "\ue000user\ue000", "\ue000assistant\ue000"
-# Templates that state the day, or ask for reasoning before the answer, are the same every time.
 _UNUSUAL = "data.prompt: chat: the tokenizer's chat template does not hold each turn's text once"
+# Templates that state the day, or ask for reasoning before the answer, are the same every time.
 _CHAT_OPTIONS: dict[str, Any] = {"tokenize": False, "date_string": "26 Jul 2024", "enable_thinking": False}
+# What checkpoints set for other uses, and would change answers: penalties on what the input says, least lengths.
+_PLAIN_DECODING: dict[str, Any] = {
+    "repetition_penalty": 1.0, "encoder_repetition_penalty": 1.0, "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0, "min_length": 0, "min_new_tokens": 0, "length_penalty": 1.0,
+    "early_stopping": False, "suppress_tokens": None, "begin_suppress_tokens": None,
+    "forced_eos_token_id": None,  # BART: it would replace the last token that fits
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,12 +72,11 @@ class TwoSequences:
 
     def decoding(self, generation: GenerationConfig) -> dict[str, Any]:
         """Arguments of `generate` in which a backbone's own generation configuration does not fit."""
-        options = _special_tokens(generation, self.pad_id, self.tokenizer.eos_token_id)
+        end = self.tokenizer.eos_token_id
+        options = _decoding(generation, self.pad_id, {end})
         last = self.targets(["a"], _LONG_ENOUGH)[0][-1]
-        if last != self.tokenizer.eos_token_id:  # mBART: the language's code, which the decoder starts from
+        if last != end:  # mBART: the language's code, which the decoder starts from
             options["decoder_start_token_id"] = last
-        if generation.forced_eos_token_id is not None:  # BART: the last token that fits would be replaced by it
-            options["forced_eos_token_id"] = None
         return options
 
 
@@ -113,14 +119,16 @@ class OneSequence:
         with_special, plain = (tokenizer("a", add_special_tokens=special)["input_ids"] for special in (True, False))
         starts = (i for i in range(len(with_special)) if with_special[i : i + len(plain)] == plain)
         first = tuple(with_special[: next(starts, 0)])
-        adds_space = tokenizer.convert_ids_to_tokens(plain)[0].startswith("▁")  # before every text, by itself
+        token = "".join(tokenizer.convert_ids_to_tokens(plain[:1]))
+        adds_space = token.startswith(("▁", "Ġ"))  # before every text, by itself
         ends_open = not (prompt[-1:].isspace() or adds_space)
         return cls(tokenizer, before, after, first, tokenizer.eos_token_id, space=ends_open)
 
     @property
     def key(self) -> tuple[Any, ...]:
         """What the token ids depend on besides texts, lengths and the tokenizer."""
-        return self.before, self.after, self.first, self.end, self.space
+        template = self.tokenizer.chat_template if self.is_chat else None
+        return self.before, self.after, self.first, self.end, self.space, template
 
     def around(self, template: str) -> str:
         """A task's template of inputs within the prompt."""
@@ -189,18 +197,19 @@ class OneSequence:
 
     def decoding(self, generation: GenerationConfig) -> dict[str, Any]:
         """Arguments of `generate` in which a backbone's own generation configuration does not fit."""
-        return _special_tokens(generation, self.pad_id, self.end)
+        return _decoding(generation, self.pad_id, {self.end, self.tokenizer.eos_token_id})
 
 
 Encoding = TwoSequences | OneSequence
 
 
-def _special_tokens(generation: GenerationConfig, pad_id: int, end: int) -> dict[str, Any]:
+def _decoding(generation: GenerationConfig, pad_id: int, ends: set[int]) -> dict[str, Any]:
     stops = generation.eos_token_id
-    known = [] if stops is None else [stops] if isinstance(stops, int) else list(stops)
-    options: dict[str, Any] = {}
-    if end not in known:
-        options["eos_token_id"] = [*known, end]
+    options = {
+        name: plain for name, plain in _PLAIN_DECODING.items() if getattr(generation, name, None) not in (None, plain)
+    }
+    if ends != (set(stops) if isinstance(stops, list) else {stops}):
+        options["eos_token_id"] = sorted(ends)
     if generation.pad_token_id != pad_id:
         options["pad_token_id"] = pad_id
     return options

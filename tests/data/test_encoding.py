@@ -2,12 +2,17 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import (
+    AutoTokenizer,
+    BartConfig,
+    BartForConditionalGeneration,
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+)
 
 from hyperformer_cli.backbones.layouts import DecoderOnlyLayout
 from hyperformer_cli.data.encoding import DEFAULT_PROMPT, OneSequence, TwoSequences
@@ -90,8 +95,10 @@ def test_chat_is_the_tokenizers_template(llama: PreTrainedTokenizerFast) -> None
     assert llama.decode(prompt) == expected
     assert prompt.count(llama.bos_token_id) == 1  # the template's own, not a second one
     assert llama.decode(target) == "yes<|end|>"  # what ends the assistant's turn in the template
-    stops = encoding.decoding(_generation(eos_token_id=1, pad_token_id=None))
-    assert stops == {"eos_token_id": [1, llama.convert_tokens_to_ids("<|end|>")], "pad_token_id": encoding.pad_id}
+    ends = [1, llama.convert_tokens_to_ids("<|end|>")]
+    options = encoding.decoding(GenerationConfig(eos_token_id=1))
+    assert options == {"eos_token_id": ends, "pad_token_id": encoding.pad_id}
+    assert encoding.decoding(GenerationConfig(eos_token_id=ends[::-1], pad_token_id=encoding.pad_id)) == {}
     llama.chat_template = None
     with pytest.raises(InputError, match="no chat template"):
         OneSequence.of_prompt(llama, "chat")
@@ -103,10 +110,23 @@ def test_chat_is_the_tokenizers_template(llama: PreTrainedTokenizerFast) -> None
         OneSequence.of_prompt(llama, "chat")
 
 
-def _generation(**values: Any) -> Any:
-    from transformers import GenerationConfig
-
-    return GenerationConfig(**values)
+def test_answers_are_decoded_plainly_whatever_a_checkpoint_was_tuned_for(tokenizer_folder: Path) -> None:
+    torch.manual_seed(0)
+    shape = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    bart = BartForConditionalGeneration(
+        BartConfig(**shape, vocab_size=300, pad_token_id=0, eos_token_id=1, decoder_start_token_id=1)
+    ).eval()
+    bart.generation_config.forced_eos_token_id = None
+    encoding = TwoSequences(AutoTokenizer.from_pretrained(tokenizer_folder))
+    inputs = {"input_ids": torch.tensor([encoding.inputs(["the cat sees the dog"], 32)[0]]), "max_new_tokens": 6}
+    assert encoding.decoding(bart.generation_config) == {}
+    plain = bart.generate(**inputs, num_beams=2).tolist()
+    bart.generation_config.update(
+        forced_eos_token_id=1, min_length=4, repetition_penalty=9.0, no_repeat_ngram_size=1, length_penalty=3.0,
+        early_stopping=True, eos_token_id=[7, 1],
+    )  # fmt: skip
+    assert bart.generate(**inputs, num_beams=2).tolist() != plain
+    assert bart.generate(**inputs, num_beams=2, **encoding.decoding(bart.generation_config)).tolist() == plain
 
 
 def test_a_conversation_is_a_row(llama: PreTrainedTokenizerFast) -> None:
