@@ -25,8 +25,9 @@ class ThreadLocalState(threading.local):
         generated: those of all tasks, generated ahead; None outside such a block.
     """
 
-    adapters: "ActiveAdapters | None" = None
-    generated: "FrozenBank | None" = None
+    def __init__(self) -> None:  # called in each thread; torch.compile wants attributes of the instance
+        self.adapters: ActiveAdapters | None = None
+        self.generated: FrozenBank | None = None
 
     def __reduce__(self) -> tuple:
         return ThreadLocalState, ()  # a copied or pickled model runs nothing

@@ -19,7 +19,7 @@ def freeze(backbone: nn.Module, trained: Collection[str] | None, frozen_dtype: t
         frozen_dtype: of the frozen ones.
 
     Raises:
-        InputError: one that is to be trained is quantised, or nothing would be trained.
+        InputError: one that is to be trained is quantised; nothing has been changed.
     """
     chosen = {name for name, _ in backbone.named_parameters()} if trained is None else set(trained)
     for name, parameter in backbone.named_parameters():

@@ -107,6 +107,8 @@ class Tokenization:
 
     def _name_cut_targets(self, task: Task, rows: Rows, table: pa.Table) -> None:
         """Logs how many targets are too long, and so have no end token."""
+        if not table.num_rows:
+            return
         targets = table["target_ids"].chunk(0)
         ends = targets.values.to_numpy()[targets.offsets.to_numpy()[1:] - 1]
         if cut := self.encoding.count_cut(ends):

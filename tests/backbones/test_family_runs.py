@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_backbones import TASKS, tiny_backbone, token_ids
 from torch import Tensor, nn
 from typer.testing import CliRunner
@@ -144,6 +145,24 @@ def test_variants_train(
     recipe_values["tasks"] = ["cola", "stsb"]
     hyperformer("train", write_recipe(recipe_values), "training.max_steps=2", "evaluation.max_examples=4", *changes)
     assert len(predictions(tmp_path / "run", ROWS[:2])) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["t5", "llama"])
+def test_compiled_steps_are_the_same_steps(
+    name: str, recipe_values: dict[str, Any], write_recipe: Callable, tmp_path: Path
+) -> None:
+    t5 = {**recipe_values["model"]["config"], "dropout_rate": 0.0}
+    recipe_values["model"]["config"] = {"t5": t5, **SHAPES}[name]
+    recipe = write_recipe({**recipe_values, "tasks": ["cola", "stsb"]})
+    weights = []
+    for compiled in ("false", "true"):
+        run = tmp_path / compiled
+        few = ("training.max_steps=3", "evaluation.max_examples=4", f"training.compile={compiled}")
+        hyperformer("train", recipe, *few, f"output_dir={run}")
+        weights.append(load_file(run / "last" / "hyperformer.safetensors"))
+    for key, weight in weights[0].items():
+        torch.testing.assert_close(weights[1][key], weight, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("model_type", ["llama", "gemma3_text", "bart", "t5gemma"])
