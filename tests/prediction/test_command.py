@@ -288,5 +288,9 @@ def test_an_interrupt_leaves_no_traceback(joint: Path) -> None:
     process.stdin.write(json_lines(example_rows("cola", 4, "x")))
     process.stdin.flush()
     process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    assert (process.wait(60), process.stderr.read()) == (130, b"interrupted\n")
+    for _ in range(3):  # Python loses a signal that lands in a finalizer; a person presses the keys again
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(30)
+            break
+    assert (process.poll(), process.stderr.read()) == (130, b"interrupted\n")
