@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from transformers.activations import ACT2FN
 
 from hyperformer_cli.adapters.forms.form import TensorSpec, sublayer_sites
+from hyperformer_cli.adapters.forms.recomputation import recomputed
 from hyperformer_cli.adapters.sites import AdapterSite
 from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.config.forms import BottleneckOptions
@@ -100,11 +101,15 @@ class Bottleneck:
     def apply(self, weights: BottleneckWeights, inputs: Tensor | None, output: Tensor, training: bool) -> Tensor:
         """`LN(U(activation(D(LN'(output))))) + output`."""
         inner = output if weights.pre_norm is None else _layer_norm(output, weights.pre_norm)
-        inner = self._activation(_linear(inner, weights.down_weight, weights.down_bias))
-        inner = _linear(inner, weights.up_weight, weights.up_bias)
-        if weights.post_norm is not None:
-            inner = _layer_norm(inner, weights.post_norm)
+        inner = _linear(inner, weights.down_weight, weights.down_bias)
+        # What follows is as wide as the backbone and cheap to compute from the bottleneck: it is not kept for backward.
+        inner = recomputed(self._up, inner, weights.up_weight, weights.up_bias, *(weights.post_norm or ()))
         return output + inner.to(output.dtype)
+
+    def _up(self, inner: Tensor, weight: Tensor, bias: Tensor, *norm: Tensor) -> Tensor:
+        """From the bottleneck before its activation, (batch, length, d), to the adapter's change, (batch, length, h)."""
+        inner = _linear(self._activation(inner), weight, bias)
+        return _layer_norm(inner, (norm[0], norm[1])) if norm else inner
 
 
 def _linear(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
