@@ -1,54 +1,15 @@
 """The parameter columns of the paper's tables, counted on real modules on the meta device."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import PreTrainedConfig
 
 from hyperformer_cli.adapters.model import AdaptedModel
+from hyperformer_cli.adapters.parameter_counts import ParameterCounts
 from hyperformer_cli.backbones.configuration import backbone_config, build_backbone
 from hyperformer_cli.config.adapter import AdapterConfig
-from hyperformer_cli.config.cells import part_recipes
-from hyperformer_cli.config.recipe import Recipe
-
-
-@dataclass(frozen=True)
-class ParameterCounts:
-    """Parameters of one adapted model for `tasks` tasks.
-
-    Attributes:
-        backbone: of the backbone alone.
-        total: backbone and what the method adds.
-        trained: of those, the trained ones.
-        tasks: how many tasks share them.
-    """
-
-    backbone: int
-    total: int
-    trained: int
-    tasks: int
-
-    @property
-    def total_ratio(self) -> float:
-        """Total relative to the backbone (1.02 for HyperFormer++ BASE)."""
-        return self.total / self.backbone
-
-    @property
-    def trained_per_task(self) -> float:
-        """Trained parameters per task relative to the backbone, as a fraction (0.0029 for HyperFormer++ BASE)."""
-        return self.trained / self.tasks / self.backbone
-
-    def as_dict(self) -> dict[str, int | float]:
-        """For results and plans; `trained_per_task_percent` as the paper prints it."""
-        return {
-            "backbone": self.backbone,
-            "total": self.total,
-            "trained": self.trained,
-            "total_ratio": round(self.total_ratio, 6),
-            "trained_per_task_percent": round(100 * self.trained_per_task, 6),
-        }
 
 
 def count_parameters(
@@ -90,19 +51,3 @@ def count_model(model: AdaptedModel) -> ParameterCounts:
 
 def _size(parameters: Iterable[torch.nn.Parameter]) -> int:
     return sum(parameter.numel() for parameter in parameters)
-
-
-def count_recipe(recipe: Recipe) -> tuple[ParameterCounts, str]:
-    """The counts of one model of a recipe, and the total beside one backbone as the paper prints it.
-
-    Tasks trained each alone have one model each. Totals are such as `1.04x`, `8.0x`, or `1+8x0.01` for several small
-    models beside one backbone.
-    """
-    recipes = list(part_recipes(recipe).values())
-    models, shape = len(recipes), backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision)
-    counts = count_adapted(shape, recipes[0].adapter)
-    if models == 1:
-        return counts, f"{counts.total_ratio:.{1 if counts.total_ratio == 1 else 2}f}x"
-    if counts.trained == counts.backbone:
-        return counts, f"{models:.1f}x"
-    return counts, f"1+{models}x{counts.trained / counts.backbone:.2f}"

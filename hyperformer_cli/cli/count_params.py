@@ -7,6 +7,7 @@ import typer
 from hyperformer_cli.cli.console import AsJson, Overrides, print_json, reports_errors
 
 if TYPE_CHECKING:
+    from hyperformer_cli.adapters.parameter_counts import ParameterCounts
     from hyperformer_cli.config.recipe import Recipe
 
 
@@ -24,7 +25,7 @@ def count_params(
     """
     from hyperformer_cli.config.loading import load_recipe, shipped_recipes
 
-    loaded = [load_recipe(name, overrides or ()) for name in recipes or shipped_recipes()]
+    loaded = [load_recipe(name, overrides or ()) for name in recipes or shipped_recipes().values()]
     if not recipes:
         loaded = [recipe for recipe in loaded if recipe.paper and recipe.paper.parameters]
     rows = [_row(recipe) for recipe in loaded]
@@ -40,14 +41,14 @@ def count_params(
 
 
 def _row(recipe: "Recipe") -> dict[str, Any]:
-    from hyperformer_cli.adapters.counting import count_recipe
+    from hyperformer_cli.adapters.parameter_counts import total_of_recipe
 
-    counts, total = count_recipe(recipe)
+    counts = _counts(recipe)
     printed = recipe.paper and recipe.paper.parameters
     return {
         "recipe": recipe.name,
         "row": recipe.paper and recipe.paper.row,
-        "total": total,
+        "total": total_of_recipe(recipe, counts),
         "printed_total": printed and printed.total,
         "per_task_percent": round(100 * counts.trained_per_task, 2),
         "printed_per_task_percent": printed and printed.per_task,
@@ -57,3 +58,17 @@ def _row(recipe: "Recipe") -> dict[str, Any]:
         "all_reduced_bytes_per_step": 4 * counts.trained,
         "tasks": counts.tasks,
     }
+
+
+def _counts(recipe: "Recipe") -> "ParameterCounts":
+    """Of one model: stored, or counted now."""
+    from hyperformer_cli.adapters.parameter_counts import adapter_of_one_model, stored_counts
+
+    adapter = adapter_of_one_model(recipe)
+    stored = stored_counts(recipe.model.name, recipe.model.config, adapter)
+    if stored is not None:
+        return stored
+    from hyperformer_cli.adapters.counting import count_adapted
+    from hyperformer_cli.backbones.configuration import backbone_config
+
+    return count_adapted(backbone_config(recipe.model.name, recipe.model.config, recipe.model.revision), adapter)

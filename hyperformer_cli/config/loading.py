@@ -109,9 +109,9 @@ def _read(path: Path, inheriting: tuple[Path, ...]) -> tuple[dict[str, Any], dic
 
 def _base_file(path: Path, base: Any, origin: str) -> Path:
     """What a recipe extends: a file named from its own folder, or a shipped recipe."""
-    shipped = shipped_recipes()
     if isinstance(base, str) and (path.parent / base).is_file():
         return path.parent / base
+    shipped = shipped_recipes()
     if isinstance(base, str) and base in shipped:
         return shipped[base]
     known = [*(file.name for file in path.parent.glob("*.yaml")), *shipped]

@@ -6,7 +6,7 @@ from transformers import AutoConfig
 
 from hyperformer_cli.backbones.configuration import build_backbone
 from hyperformer_cli.backbones.families import published_shape
-from hyperformer_cli.backbones.families.published import SHAPES
+from hyperformer_cli.backbones.published import SHAPES
 
 # Tied embeddings are counted once; files of some checkpoints (Qwen3-0.6B) hold them twice.
 PUBLISHED_COUNTS = {

@@ -107,7 +107,7 @@ class Bottleneck:
         return output + inner.to(output.dtype)
 
     def _up(self, inner: Tensor, weight: Tensor, bias: Tensor, *norm: Tensor) -> Tensor:
-        """From the bottleneck before its activation, (batch, length, d), to the adapter's change, (batch, length, h)."""
+        """From the bottleneck before its activation, (batch, length, d), to what is added, (batch, length, h)."""
         inner = _linear(self._activation(inner), weight, bias)
         return _layer_norm(inner, (norm[0], norm[1])) if norm else inner
 

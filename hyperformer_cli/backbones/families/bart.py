@@ -1,8 +1,8 @@
 """The BART family: BART and mBART. The feed-forward has no module of its own; it ends in the layer's `fc2`."""
 
-from hyperformer_cli.backbones.families.published import published
 from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.backbones.layouts import EncoderDecoderLayout
+from hyperformer_cli.backbones.published import published
 
 BART = Family(
     label="BART",

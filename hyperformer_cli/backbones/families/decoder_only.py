@@ -7,9 +7,9 @@ and keys inside an attention (`q_norm`, `k_norm`: Qwen3, Gemma 3, OLMo 2) stay f
 from dataclasses import replace
 from typing import Any
 
-from hyperformer_cli.backbones.families.published import published
 from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.backbones.layouts import DecoderOnlyLayout
+from hyperformer_cli.backbones.published import published
 
 IDENTITY = (
     "model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",

@@ -3,9 +3,9 @@
 from typing import Any
 
 from hyperformer_cli.backbones.families.decoder_only import IDENTITY, merge_by_layer
-from hyperformer_cli.backbones.families.published import published
 from hyperformer_cli.backbones.family import Family
 from hyperformer_cli.backbones.layouts import EncoderDecoderLayout
+from hyperformer_cli.backbones.published import published
 
 
 def _merge(stated: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

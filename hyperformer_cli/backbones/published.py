@@ -1,9 +1,10 @@
-"""Shapes of published decoder-only models, BART, mBART and T5Gemma, as their configuration files state them.
+"""Shapes of published models, as their configuration files state them.
 
 With them `count-params` and `--dry-run` answer without network. Names of variants (instruction-tuned, UL2) share a
 shape.
 """
 
+from copy import deepcopy
 from typing import Any
 
 Shape = dict[str, Any]
@@ -87,6 +88,20 @@ def _t5gemma(width: int, inner: int, layers: int, heads: int, key_values: int, h
     return {"model_type": "t5gemma", "vocab_size": 256000, "tie_word_embeddings": True, **both}
 
 
+_T5: Shape = {"model_type": "t5", "vocab_size": 32128, "d_kv": 64}
+_V1_1: Shape = {**_T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+T5_SHAPES: dict[str, Shape] = {
+    "t5-small": {**_T5, "d_model": 512, "d_ff": 2048, "num_layers": 6, "num_heads": 8},
+    "t5-base": {**_T5, "d_model": 768, "d_ff": 3072, "num_layers": 12, "num_heads": 12},
+    "t5-large": {**_T5, "d_model": 1024, "d_ff": 4096, "num_layers": 24, "num_heads": 16},
+    "t5-3b": {**_T5, "d_model": 1024, "d_kv": 128, "d_ff": 16384, "num_layers": 24, "num_heads": 32},
+    "t5-11b": {**_T5, "d_model": 1024, "d_kv": 128, "d_ff": 65536, "num_layers": 24, "num_heads": 128},
+    "t5-v1_1-small": {**_V1_1, "d_model": 512, "d_ff": 1024, "num_layers": 8, "num_heads": 6},
+    "t5-v1_1-base": {**_V1_1, "d_model": 768, "d_ff": 2048, "num_layers": 12, "num_heads": 12},
+    "t5-v1_1-large": {**_V1_1, "d_model": 1024, "d_ff": 2816, "num_layers": 24, "num_heads": 16},
+    "t5-v1_1-xl": {**_V1_1, "d_model": 2048, "d_ff": 5120, "num_layers": 24, "num_heads": 32},
+    "t5-v1_1-xxl": {**_V1_1, "d_model": 4096, "d_ff": 10240, "num_layers": 24, "num_heads": 64},
+}
 SHAPES: dict[str, Shape] = {
     "HuggingFaceTB/SmolLM2-135M": _shape("llama", 576, 1536, 30, 9, 3, **_SMOLLM2),
     "HuggingFaceTB/SmolLM2-360M": _shape("llama", 960, 2560, 32, 15, 5, **_SMOLLM2),
@@ -141,7 +156,16 @@ SHAPES: dict[str, Shape] = {
 _VARIANTS = ("-prefixlm-it", "-ul2-it", "-prefixlm", "-Instruct", "-Base", "-ul2", "-pt", "-it")
 
 
+_T5_OWNERS = {"google-t5/": "", "google/t5-v1_1-": "t5-v1_1-", "google/flan-t5-": "t5-v1_1-"}
+
+
 def published(name: str) -> Shape | None:
-    """The configuration of a published checkpoint; None for a name that is not in the table."""
+    """The configuration of a published checkpoint; None for a name that is not in the table.
+
+    `google-t5/t5-small` and `t5-small` are T5-small; Flan-T5 has the shapes of T5 v1.1.
+    """
+    owner = next((owner for owner in _T5_OWNERS if name.startswith(owner)), None)
+    t5 = name if owner is None else _T5_OWNERS[owner] + name.removeprefix(owner)
     ending = next((ending for ending in _VARIANTS if name.endswith(ending)), "")
-    return SHAPES.get(name.removesuffix(ending))
+    # A copy, for transformers writes into what a configuration is made of.
+    return deepcopy(T5_SHAPES.get(t5) or SHAPES.get(name.removesuffix(ending)))
