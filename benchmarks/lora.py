@@ -1,79 +1,67 @@
 """LoRA beside peft's, with the same targets and rank on one backbone: training steps, and mixed tasks at inference.
 
-    python benchmarks/lora_speed.py                    T5-small, 32 rows of 64 tokens
-    python benchmarks/lora_speed.py --backbone qwen3   4 layers like those of Qwen3-0.6B, 8 rows of 128 tokens
-
-All are timed in turn, round by round, so that a machine that grows slower does so for all of them. Ratios are medians
-over the rounds of the ratio within a round; times are of the processor, which other programs on the machine do not
-change, unless --wall is given.
+T5-small with 32 rows of 64 tokens, and 4 layers like those of Qwen3-0.6B with 8 rows of 128. peft gives every row an
+adapter of its own by `adapter_names`, ours by `task_ids`: 8 rows of 8 tasks.
 """
 
-import argparse
-import resource
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel, Qwen3Config
 
+from benchmarks.step import TINY
+from benchmarks.timing import Row, Settings, in_turn, median, ratio, timed
 from hyperformer_cli import AdaptedModel, AdapterConfig
 from hyperformer_cli.backbones.configuration import backbone_config, build_backbone
 from hyperformer_cli.engine.optimizer import AdamW
 
+TITLE = "LoRA beside peft's"
+COLUMNS = {
+    "what": "what", "backbone": "backbone", "kind": "LoRA", "milliseconds": "ms", "ratio": "of peft's",
+    "spread": "middle half",
+}  # fmt: skip
 TASKS = [f"task{i}" for i in range(8)]
 RANK, ALPHA = 8, 16
+BACKBONES = {"t5-small": (["q", "v"], 32, 64), "qwen3": (["q_proj", "v_proj"], 8, 128)}
+
+
+def measure(settings: Settings) -> list[Row]:
+    found = []
+    for backbone, (targets, rows, length) in BACKBONES.items():
+        if settings.tiny:
+            backbone, rows, length = f"tiny {backbone}", 2, 8
+        steps = {
+            "peft": peft_step(backbone, targets, rows, length),
+            "stored": our_step(backbone, "adapters", targets, rows, length),
+            "generated": our_step(backbone, "hyperformer++", targets, rows, length),
+        }
+        found += _compared("training step", backbone, steps, settings.rounds)
+        del steps
+        mixed = mixed_inference(backbone, targets, rows=8, length=length)
+        found += _compared("forward pass, 8 tasks mixed", backbone, mixed, settings.rounds)
+    return found
+
+
+def _compared(what: str, backbone: str, runs: dict[str, Callable[[], None]], rounds: int) -> list[Row]:
+    taken = in_turn({name: timed(run) for name, run in runs.items()}, rounds)
+    return [
+        {"what": what, "backbone": backbone, "kind": name, "milliseconds": 1000 * median(own)}
+        | ratio(own, taken["peft"])
+        for name, own in taken.items()
+    ]
 
 
 def make_backbone(name: str) -> PreTrainedModel:
     torch.manual_seed(0)
-    if name == "t5-small":
-        return build_backbone(backbone_config("t5-small", {"dropout_rate": 0.0}))
+    if name.endswith("t5-small"):
+        return build_backbone(backbone_config("t5-small", {"dropout_rate": 0.0, **(TINY if "tiny" in name else {})}))
     shape = {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 4, "num_attention_heads": 16}
-    return build_backbone(Qwen3Config(**shape, num_key_value_heads=8, head_dim=128, vocab_size=8192))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backbone", choices=["t5-small", "qwen3"], default="t5-small")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--wall", action="store_true", help="time by the clock on the wall")
-    parser.add_argument("--memory", choices=["peft", "stored", "generated"], help="peak memory of one kind of step")
-    options = parser.parse_args()
-    rows, length = (32, 64) if options.backbone == "t5-small" else (8, 128)
-    targets = ["q", "v"] if options.backbone == "t5-small" else ["q_proj", "v_proj"]
-    steps = {
-        "peft": lambda: peft_step(options.backbone, targets, rows, length),
-        "stored": lambda: our_step(options.backbone, "adapters", targets, rows, length),
-        "generated": lambda: our_step(options.backbone, "hyperformer++", targets, rows, length),
-    }
-    if options.memory:
-        step = steps[options.memory]()
-        for _ in range(3):
-            step()
-        print(f"{options.memory}: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f} MiB at the peak")
-        return
-    clock = time.perf_counter if options.wall else time.process_time
-    compare({name: make() for name, make in steps.items()}, options.rounds, clock, "a training step")
-    mixed = mixed_inference(options.backbone, targets, rows=8, length=length)
-    compare(mixed, options.rounds, clock, "a forward pass over 8 rows of 8 tasks")
-
-
-def compare(runs: dict[str, Callable[[], None]], rounds: int, clock: Callable[[], float], what: str) -> None:
-    """Prints medians, and medians of the ratios to peft's within a round."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for number in range(rounds + 1):
-        order = list(runs) if number % 2 else list(reversed(runs))
-        for name in order:
-            start = clock()
-            runs[name]()
-            seconds[name].append(clock() - start)
-    print(what)
-    for name, taken in seconds.items():  # the first round warms up
-        ratio = statistics.median(own / peft for own, peft in zip(taken[1:], seconds["peft"][1:], strict=True))
-        print(f"  {name:10} {1000 * statistics.median(taken[1:]):8.1f} ms   {ratio:.3f} of peft's")
+    if "tiny" in name:
+        shape = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 8}
+    head = 8 if "tiny" in name else 128
+    return build_backbone(Qwen3Config(**shape, num_key_value_heads=8, head_dim=head, vocab_size=8192))
 
 
 def batch_of(backbone: PreTrainedModel, rows: int, length: int) -> dict[str, torch.Tensor]:
@@ -146,7 +134,3 @@ def mixed_inference(backbone: str, targets: list[str], rows: int, length: int) -
         return run
 
     return {"peft": run_theirs, **{name: run_ours(name) for name in models}}
-
-
-if __name__ == "__main__":
-    main()

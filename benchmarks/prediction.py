@@ -1,13 +1,10 @@
-"""Prediction of a run beside the obvious loop, and its memory: what sorting, grouping and streaming come to.
-
-    hyperformer train quickstart
-    python benchmarks/prediction_speed.py outputs/quickstart
+"""Prediction of a run beside the obvious loop, and its memory: what sorting, grouping and streaming gain.
 
 The loop tokenises and generates batch after batch in the order of the rows, with one limit for all tasks, and gives no
-scores. All are timed in turn, part by part, in one process after a warm-up; memory is the peak of a process of its own.
+scores. The run is the one given by `--run`, such as the quickstart's, or one of two steps; memory is the peak of a
+process of its own. 4,000 rows of the first task, then of all tasks mixed.
 """
 
-import argparse
 import io
 import itertools
 import json
@@ -15,12 +12,12 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from benchmarks.timing import Row, Settings, in_turn, median, ratio, short_run, timed
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.prediction.rows import RowStream
@@ -28,32 +25,39 @@ from hyperformer_cli.prediction.stream import predict_stream
 from hyperformer_cli.runs.opened import OpenedRun
 from hyperformer_cli.tasks.registry import get_task
 
-PARTS = 5
+TITLE = "Prediction"
+COLUMNS = {
+    "what": "rows of", "way": "way", "rows": "rows/s", "ratio": "time, of the loop", "spread": "middle half",
+    "memory": "peak memory (MB)",
+}  # fmt: skip
+ROWS, BATCH = 4000, 128
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="a run on the bundled tasks, such as the quickstart's")
-    parser.add_argument("--rows", type=int, default=20000)
-    parser.add_argument("--few-rows", type=int, default=2000, help="for memory: a tenth should need as much")
-    parser.add_argument("--batch-size", type=int, default=128)
-    options = parser.parse_args()
-    run = OpenedRun(options.run, overrides=[f"evaluation.batch_size={options.batch_size}"])
-    names = list(run.tasks)
-    print(f"{'rows of':28} {'loop':>9} {'predict':>9} {'ratio':>6} {'with scores':>12} {'ratio':>6}   (rows/s)")
-    for what, tasks in ((names[0], names[:1]), (f"{len(names)} tasks in turn", names)):
-        lines = make_lines(tasks, options.rows)
-        ways = (
-            lambda lines: loop(run, lines),
-            lambda lines: predict(run, lines, with_scores=False),
-            lambda lines: predict(run, lines, with_scores=True),
-        )
-        for way in ways:
-            way(lines[: 4 * options.batch_size])
-        slow, fast, scored = (len(lines) / taken for taken in seconds(ways, lines))
-        print(f"{what:28} {slow:9.0f} {fast:9.0f} {fast / slow:6.2f} {scored:12.0f} {scored / slow:6.2f}")
-    for count in (options.few_rows, options.rows):
-        print(f"peak memory, {count:,} rows: {peak_megabytes(options, make_lines(names, count)):.0f} MB")
+def measure(settings: Settings) -> list[Row]:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = settings.run or short_run(Path(scratch) / "run")
+        return _measure(settings, folder, *((24, 8) if settings.tiny else (ROWS, BATCH)))
+
+
+def _measure(settings: Settings, folder: Path, rows: int, batch: int) -> list[Row]:
+    run = OpenedRun(folder, overrides=[f"evaluation.batch_size={batch}"])
+    names, found = list(run.tasks), []
+    for what, tasks in ((names[0], names[:1]), (f"{len(names)} tasks mixed", names)):
+        lines = make_lines(tasks, rows)
+        ways = {
+            "loop of generate": lambda lines=lines: loop(run, lines),
+            "predict": lambda lines=lines: predict(run, lines, with_scores=False),
+            "predict, with scores": lambda lines=lines: predict(run, lines, with_scores=True),
+        }
+        taken = in_turn({name: timed(way) for name, way in ways.items()}, settings.rounds)
+        found += [
+            {"what": what, "way": way, "rows": rows / median(own)} | ratio(own, taken["loop of generate"])
+            for way, own in taken.items()
+        ]
+    for count in (rows,) if settings.tiny else (2_000, 20_000):
+        peak = peak_megabytes(folder, batch, make_lines(names, count))
+        found.append({"what": f"{len(names)} tasks mixed", "way": f"predict, {count:,} rows", "memory": peak})
+    return found
 
 
 def make_lines(tasks: Sequence[str], count: int) -> list[bytes]:
@@ -62,20 +66,6 @@ def make_lines(tasks: Sequence[str], count: int) -> list[bytes]:
     streams = [itertools.cycle(table.to_pylist()) for table in tables]
     turns = zip(itertools.cycle(tasks), itertools.chain.from_iterable(zip(*streams, strict=True)), strict=False)
     return [json.dumps({"task": task, **row}).encode() + b"\n" for task, row in itertools.islice(turns, count)]
-
-
-def seconds(ways: Sequence[Callable[[list[bytes]], int]], lines: list[bytes]) -> list[float]:
-    """Of every way, part by part in turn, so that a machine that grows slower does so for all of them."""
-    taken = [0.0] * len(ways)
-    size = -(-len(lines) // PARTS)
-    for start in range(0, len(lines), size):
-        part = lines[start : start + size]
-        for i, way in enumerate(ways):
-            begun = time.perf_counter()
-            if way(part) != len(part):
-                raise RuntimeError("not every row was predicted")
-            taken[i] += time.perf_counter() - begun
-    return taken
 
 
 def predict(run: OpenedRun, lines: list[bytes], with_scores: bool) -> int:
@@ -109,20 +99,14 @@ def loop(run: OpenedRun, lines: list[bytes]) -> int:
     return done
 
 
-def peak_megabytes(options: argparse.Namespace, lines: list[bytes]) -> float:
+def peak_megabytes(run: Path, batch: int, lines: list[bytes]) -> float:
     """Resident memory of the command itself, at its highest."""
     with tempfile.TemporaryFile() as file:
         file.writelines(lines)
         file.seek(0)
-        command = [sys.executable, "-m", "hyperformer_cli", "predict", str(options.run)]
-        process = subprocess.Popen(
-            [*command, "--batch-size", str(options.batch_size)], stdin=file, stdout=subprocess.DEVNULL
-        )
+        command = [sys.executable, "-m", "hyperformer_cli", "predict", str(run), "--batch-size", str(batch)]
+        process = subprocess.Popen(command, stdin=file, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise RuntimeError(f"predict ended with status {status}")
     return usage.ru_maxrss / 1024  # in kB on Linux
-
-
-if __name__ == "__main__":
-    main()

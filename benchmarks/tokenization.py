@@ -1,17 +1,12 @@
-"""Time and memory of a first and a second start's tokenisation:   python benchmarks/tokenization.py
+"""Time and memory of a first and a second start's tokenisation, the second from the cache.
 
-Tokenises generated rows of one task in a fresh cache, in a process of its own, then again from the cache. The default
-is the size of Yelp's training split: 560,000 reviews of 130 words, cut at 128 tokens. `--rows 950000 --words 30` is the
-size of GLUE. By default words are looked up in a table, which takes little time, so that what is seen is ours;
-`--tokenizer FOLDER` takes a real one.
+Tokenises generated rows of one task in a process of its own. The size is that of Yelp's training split: 560,000 reviews
+of 130 words, cut at 128 tokens. Words are looked up in a table, which takes little time, so that what is seen is ours.
 """
 
-import argparse
 import json
 import os
 import random
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,31 +15,34 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
+from benchmarks.timing import Row, Settings, in_a_process, peak_mib
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=560_000)
-    parser.add_argument("--words", type=int, default=130)
-    parser.add_argument("--tokenizer", type=Path)
-    parser.add_argument("--in", dest="folder", type=Path, help=argparse.SUPPRESS)  # the measured process
-    arguments = parser.parse_args()
-    if arguments.folder:
-        return measure(arguments.folder)
+TITLE = "Tokenisation"
+COLUMNS = {
+    "start": "start", "rows": "rows", "tokens": "tokens", "wall": "seconds (wall)", "processor": "seconds (processor)",
+    "peak": "peak memory (MiB)", "imported": "before anything is read (MiB)", "loaded": "for the rows (MiB)",
+}  # fmt: skip
+ROWS, WORDS = 560_000, 130
+
+
+def measure(settings: Settings) -> list[Row]:
+    rows = 200 if settings.tiny else ROWS
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        write_rows(folder, arguments.rows, arguments.words)
-        if arguments.tokenizer:
-            (folder / "tokenizer").symlink_to(arguments.tokenizer.resolve())
-        else:
-            write_tokenizer(folder / "tokenizer")
-        environment = {**os.environ, "HYPERFORMER_CACHE": str(folder / "cache"), "TOKENIZERS_PARALLELISM": "true"}
-        for start in ("first", "second"):
-            command = [sys.executable, __file__, "--in", scratch]
-            done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-            print(f"{start} start: {arguments.rows:,} rows, {done.stdout.splitlines()[-1]}", flush=True)
+        folder, before = Path(scratch), os.environ.get("HYPERFORMER_CACHE")
+        write_rows(folder, rows, WORDS)
+        write_tokenizer(folder / "tokenizer")
+        os.environ["HYPERFORMER_CACHE"] = str(folder / "cache")
+        try:
+            return [
+                {"start": start, "rows": rows} | in_a_process("tokenization", folder) for start in ("first", "second")
+            ]
+        finally:
+            os.environ.pop("HYPERFORMER_CACHE")
+            os.environ |= {} if before is None else {"HYPERFORMER_CACHE": before}
 
 
-def measure(folder: Path) -> None:
+def measure_one(folder: Path) -> Row:
+    """In this process, which has done nothing else."""
     from transformers import AutoTokenizer
 
     from hyperformer_cli.data.encoding import TwoSequences
@@ -54,21 +52,15 @@ def measure(folder: Path) -> None:
 
     task = get_task("sst2")
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
-    before, start, used = peak(), time.monotonic(), time.process_time()
+    before, start, used = peak_mib(), time.monotonic(), time.process_time()
     rows = load_rows(task, "train", str(folder))
-    loaded = peak()
+    loaded = peak_mib()
     split = Tokenization(TwoSequences(tokenizer), 128, 128, False).apply(task, rows)
     tokens = int(split.input_lengths().sum())
-    seconds, cpu = time.monotonic() - start, time.process_time() - used
-    print(
-        f"{tokens:,} tokens: {seconds:.1f} s ({cpu:.1f} s of processor time); peak memory {peak():,.0f} MB, of which "
-        f"{before:,.0f} MB before anything is read and {loaded - before:,.0f} MB for the rows"
-    )
-
-
-def peak() -> float:
-    """The most memory the process has had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return {
+        "tokens": tokens, "wall": time.monotonic() - start, "processor": time.process_time() - used,
+        "peak": peak_mib(), "imported": before, "loaded": loaded - before,
+    }  # fmt: skip
 
 
 def write_rows(folder: Path, rows: int, words: int) -> None:
@@ -106,4 +98,4 @@ def write_tokenizer(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(measure_one(Path(sys.argv[1]))))

@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-
 from hyperformer_cli.tasks.task import Task
 
 OUTSIDE = -1  # the class of an answer that is none of the labels
@@ -46,6 +44,8 @@ def task_details(task: Task, split: str, answers: Sequence[str], references: Seq
 
 
 def _per_label(task: Task, answers: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support  # a second, and long after the start
+
     expected = [task.label_texts.index(text) for text in references]
     predicted = [OUTSIDE if (value := task.parse_prediction(text)) is None else value for text in answers]
     numbers = list(range(len(task.label_texts)))
