@@ -33,6 +33,7 @@ class Settings:
         methods: those that are compared with the bound; by default all.
         run: a trained run on the bundled tasks, for prediction; by default one that is trained for a moment.
         recipe, changes: whose steps are cut into micro-batches.
+        data, tokenizer: GLUE's parquet files and a tokenizer for them, for evaluation; by default the miniature.
     """
 
     rounds: int = 9
@@ -47,6 +48,8 @@ class Settings:
     run: Path | None = None
     recipe: str = "quickstart"
     changes: Sequence[str] = ()
+    data: str | None = None
+    tokenizer: str = "bundled"
 
     @property
     def clock(self) -> Callable[[], float]:

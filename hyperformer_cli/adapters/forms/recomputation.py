@@ -12,9 +12,10 @@ def recomputed(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     """`function(*tensors)`, computed again when its gradient is; nothing in between is kept.
 
     For what is cheap to compute and large to keep. It must be a function of the tensors alone and draw no random
-    numbers. Compiled models take it as it is: the compiler decides what to keep.
+    numbers. A compiled model takes the function as it is, for the compiler decides what to keep; so does one on the
+    meta device, which keeps nothing.
     """
-    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling() and not tensors[0].is_meta:
         return _Recomputed.apply(function, *tensors)
     return function(*tensors)
 
