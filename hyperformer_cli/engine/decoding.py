@@ -29,6 +29,8 @@ _NEUTRAL: dict[str, Any] = {
     "do_sample": False, "num_beams": 1, "num_return_sequences": 1, "use_cache": True, "min_length": 0,
     "min_new_tokens": 0, "repetition_penalty": 1.0, "encoder_repetition_penalty": 1.0, "no_repeat_ngram_size": 0,
     "encoder_no_repeat_ngram_size": 0, "guidance_scale": 1.0, "diversity_penalty": 0.0, "num_beam_groups": 1,
+    "output_attentions": False, "output_hidden_states": False, "output_scores": False, "output_logits": False,
+    "return_dict_in_generate": False,
 }  # fmt: skip
 
 
