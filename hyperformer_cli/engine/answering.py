@@ -6,6 +6,7 @@ and the likelihoods of labels.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -38,15 +39,14 @@ class _Generation(NamedTuple):
     num_beams: int
 
 
-class _Greedy(NamedTuple):
-    """Decoding without `generate`, in which each row has its own limit."""
+class _Way(Enum):
+    """To an answer without `generate`."""
+
+    GREEDY = "each row has a limit of its own"
+    RANKING = "nothing is decoded"
 
 
-class _Ranking(NamedTuple):
-    """No decoding."""
-
-
-_Mode = _Generation | _Greedy | _Ranking
+_Mode = _Generation | _Way
 
 
 class Question(NamedTuple):
@@ -129,10 +129,10 @@ class Answering:
 
     def _mode(self, task: Task) -> _Mode:
         if self.settings.ranks(task):
-            return _Ranking()
+            return _Way.RANKING
         generation = _Generation(self._new_tokens[task.name], self.settings.num_beams or task.num_beams)
         if generation.num_beams == 1 and generation.max_new_tokens <= SHORT and self._rules is not None:
-            return _Greedy()
+            return _Way.GREEDY
         return generation
 
     def _run(self, mode: _Mode, tasks: Sequence[str], inputs: Sequence[Ids]) -> list[Answer]:
@@ -154,10 +154,10 @@ class Answering:
             goes_on = any(labels) or max(limits) > 1
             first, rows = layout.begin(model.backbone, batch, self._start_id, goes_on)
             likelihoods = label_log_likelihoods(model, first, rows, task_ids, labels, self.settings.batch_size)
-            if isinstance(mode, _Greedy):
+            if mode is _Way.GREEDY:
                 assert self._rules is not None
                 texts = self._texts(decode_greedily(model, first, rows, task_ids, limits, self._rules))
-        if isinstance(mode, _Ranking):
+        if mode is _Way.RANKING:
             texts = [likeliest(self.tasks[task], own) for task, own in zip(tasks, likelihoods, strict=True)]
         return [Answer(text, own) for text, own in zip(texts, likelihoods, strict=True)]
 
