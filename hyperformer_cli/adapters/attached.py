@@ -68,7 +68,7 @@ class AttachedAdapters:
     def of_rows(self, task_ids: Sequence[int]) -> Iterator[None]:
         """Within the block each row of a batch has the adapters of its task; one id serves any number of rows."""
         distinct, places = distinct_tasks(task_ids)
-        rows = None if places is None else torch.tensor(places, device=self._device)
+        rows = None if places is None else torch.tensor(places).to(self._device, non_blocking=True)
         with self.activate(ActiveAdapters(self.weights(distinct), rows)):
             yield
 

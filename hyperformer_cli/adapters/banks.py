@@ -106,7 +106,7 @@ def select_tasks(stored: Tensor, tasks: Sequence[int], dim: int) -> Tensor:
     """The slices of `tasks` along `dim`; a view where one task is asked for, which is the common case."""
     if len(tasks) == 1:
         return stored.narrow(dim, tasks[0], 1)
-    return stored.index_select(dim, torch.tensor(tasks, device=stored.device))
+    return stored.index_select(dim, torch.tensor(tasks).to(stored.device, non_blocking=True))
 
 
 def grow(stored: nn.Parameter, dim: int, copied: int | None, fresh: Tensor) -> nn.Parameter:

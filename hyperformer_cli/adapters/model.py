@@ -162,6 +162,18 @@ class AdaptedModel(nn.Module):
         with self._adapters_of(task, task_ids, inputs), self._reduced_precision(), self._gathering():
             return encoder_output(self.backbone, **inputs)
 
+    @contextmanager
+    def adapting(self, task_ids: Sequence[int]) -> Iterator[None]:
+        """Within the block the backbone, or a stack of it, can be called directly; each row has its task's adapters.
+
+        They are made, and gathered for the rows, once for all calls in the block.
+
+        Args:
+            task_ids: (batch,); what is called has so many rows, or a multiple of them, those of one id adjacent.
+        """
+        with self._adapters_of(None, task_ids, {}), self._reduced_precision(), self._gathering():
+            yield
+
     def adapter_weights(self, task: str) -> dict[AdapterSite, AdapterWeights]:
         """The weights of every site for one task, in float32; empty for methods without adapters."""
         return {} if self._adapters is None else self._adapters.weights([self.task_id(task)])

@@ -8,13 +8,15 @@ A layout is asked for
     generation_batch    token ids of inputs -> the arguments of `generate`
     generation_options  what replaces or completes the arguments of `generate`
     generated           what `generate` returned -> the new tokens
-    read                one pass over the inputs that generation and the scoring of labels share
-    continued           a batch that scores targets after some of the rows that were read
+    read                one pass over the inputs that `generate` and the scoring of labels share
+    begin               a batch, or what was read of it -> the logits of each row's first new token, and the rows
+    advance             such rows and some tokens more -> the logits of the token after each of them
     stack_lengths       how many tokens a stack reads, and how many each of them attends to
 """
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -35,6 +37,28 @@ class Reader(Protocol):
     def encode(self, **inputs: Any) -> BaseModelOutput: ...
 
     def __call__(self, **inputs: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """Rows that have been read, to be continued token by token.
+
+    Attributes:
+        mask: (rows, length), of the encoder's input, or of all tokens so far where there is no encoder.
+        cache: keys and values of all tokens so far; None where nothing is to follow.
+        encoded: (rows, length, hidden), what the encoder made of the inputs; None without an encoder.
+    """
+
+    mask: Tensor
+    cache: Cache | None
+    encoded: Tensor | None = None
+
+    def select(self, rows: Tensor | None) -> "Continuation":
+        """Some of the rows, (n,), as often as they are named; None is all. What follows them does not change this."""
+        cache = None if self.cache is None else _rows_of(self.cache, rows)
+        if rows is None:
+            return replace(self, cache=cache)
+        return Continuation(self.mask[rows], cache, None if self.encoded is None else self.encoded[rows])
 
 
 class EncoderDecoderLayout:
@@ -78,14 +102,51 @@ class EncoderDecoderLayout:
         return ids
 
     def read(self, model: Reader, batch: Mapping[str, Tensor], task_ids: Sequence[int]) -> dict[str, Any]:
-        """Runs the encoder once; the result is what `generate` and `continued` take in place of the batch."""
+        """Runs the encoder once; the result is what `generate` and `begin` take in place of the batch."""
         hidden = model.encode(**batch, task_ids=task_ids).last_hidden_state
         return {"encoder_outputs": BaseModelOutput(hidden), "attention_mask": batch["attention_mask"]}
 
-    def continued(self, read: Mapping[str, Any], rows: Tensor, targets: Tensor) -> dict[str, Any]:
-        """A batch that scores `targets` (n, length), each after the input of one of the `rows` (n,) that were read."""
-        encoded = BaseModelOutput(read["encoder_outputs"].last_hidden_state[rows])
-        return {"encoder_outputs": encoded, "attention_mask": read["attention_mask"][rows], "labels": targets}
+    def begin(
+        self, backbone: Any, batch: Mapping[str, Any], start_id: int | None, goes_on: bool = True
+    ) -> tuple[Tensor, Continuation]:
+        """Reads a batch as far as it has not been read, and has the decoder read its start token.
+
+        Args:
+            backbone: the model, its adapters active; see `AdaptedModel.adapting`.
+            batch: of `generation_batch`, or what `read` returned.
+            start_id: the decoder's start token.
+            goes_on: whether tokens will follow.
+
+        Returns:
+            (rows, vocabulary): the logits of each row's first new token; and the rows, to `advance` from.
+        """
+        encoded = batch.get("encoder_outputs")
+        if encoded is None:
+            encoded = backbone.get_encoder()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+        hidden = encoded.last_hidden_state
+        tokens = torch.full((len(hidden), 1), start_id, dtype=torch.long, device=hidden.device)
+        logits, rows = self._decode(backbone, Continuation(batch["attention_mask"], None, hidden), tokens, goes_on)
+        return logits[:, -1], rows
+
+    def advance(self, backbone: Any, rows: Continuation, tokens: Tensor) -> tuple[Tensor, Continuation]:
+        """Appends `tokens` (rows, n) to the rows; they are changed.
+
+        Returns:
+            (rows, n, vocabulary): the logits of the token after each of them; and the rows.
+        """
+        return self._decode(backbone, rows, tokens)
+
+    def _decode(
+        self, backbone: Any, rows: Continuation, tokens: Tensor, goes_on: bool = True
+    ) -> tuple[Tensor, Continuation]:
+        out = backbone(
+            encoder_outputs=BaseModelOutput(rows.encoded),
+            attention_mask=rows.mask,
+            decoder_input_ids=tokens,
+            past_key_values=rows.cache,
+            use_cache=goes_on,
+        )
+        return out.logits, replace(rows, cache=out.past_key_values)
 
     def stack_lengths(self, source: int, target: int) -> dict[Stack, tuple[int, int]]:
         return {"encoder": (source, source), "decoder": (target, target + source)}
@@ -150,23 +211,52 @@ class DecoderOnlyLayout:
         return ids[:, batch["input_ids"].shape[1] :]
 
     def read(self, model: Reader, batch: Mapping[str, Tensor], task_ids: Sequence[int]) -> dict[str, Any]:
-        """Runs the prompts once, but for their last tokens, from which `generate` and `continued` go on."""
+        """Runs the prompts once, but for their last tokens, from which `generate` and `begin` go on."""
         if batch["input_ids"].shape[1] == 1:
             return dict(batch)
         all_but_last = {name: tensor[:, :-1] for name, tensor in batch.items()}
         out = model(**all_but_last, task_ids=task_ids, use_cache=True, logits_to_keep=1)
         return {**batch, "past_key_values": out.past_key_values}
 
-    def continued(self, read: Mapping[str, Any], rows: Tensor, targets: Tensor) -> dict[str, Any]:
-        """A batch that scores `targets` (n, length), each after the prompt of one of the `rows` (n,) that were read."""
-        prompt, mask = read["input_ids"][rows], read["attention_mask"][rows]
-        before = targets[:, :-1]
-        is_token = before != IGNORED_LABEL
-        inputs = torch.cat([prompt, before.where(is_token, prompt[:, -1:])], dim=1)
-        batch: dict[str, Any] = {"attention_mask": torch.cat([mask, is_token.to(mask.dtype)], dim=1), "labels": targets}
-        if "past_key_values" in read:
-            batch["past_key_values"] = _rows_of(read["past_key_values"], rows)
-        return {**batch, "input_ids": inputs[:, -targets.shape[1] :]}
+    def begin(
+        self, backbone: Any, batch: Mapping[str, Any], start_id: int | None, goes_on: bool = True
+    ) -> tuple[Tensor, Continuation]:
+        """Reads a batch as far as it has not been read.
+
+        Args:
+            backbone: the model, its adapters active; see `AdaptedModel.adapting`.
+            batch: of `generation_batch`, or what `read` returned.
+            start_id: not used: prompts have their own.
+            goes_on: whether tokens will follow.
+
+        Returns:
+            (rows, vocabulary): the logits of each row's first new token; and the rows, to `advance` from.
+        """
+        mask, tokens, cache = batch["attention_mask"], batch["input_ids"], batch.get("past_key_values")
+        if cache is not None:
+            cache, tokens = _rows_of(cache, None), tokens[:, -1:]
+        logits, rows = self._read(backbone, Continuation(mask, cache), tokens, use_cache=goes_on, logits_to_keep=1)
+        return logits[:, -1], rows
+
+    def advance(self, backbone: Any, rows: Continuation, tokens: Tensor) -> tuple[Tensor, Continuation]:
+        """Appends `tokens` (rows, n) to the rows; they are changed.
+
+        Returns:
+            (rows, n, vocabulary): the logits of the token after each of them; and the rows.
+        """
+        mask = torch.cat([rows.mask, torch.ones_like(tokens, dtype=rows.mask.dtype)], dim=1)
+        return self._read(backbone, replace(rows, mask=mask), tokens, use_cache=True)
+
+    def _read(self, backbone: Any, rows: Continuation, tokens: Tensor, **options: Any) -> tuple[Tensor, Continuation]:
+        """Reads `tokens`, the last of those that the rows' mask covers."""
+        out = backbone(
+            input_ids=tokens,
+            attention_mask=rows.mask,
+            position_ids=_positions(rows.mask)[:, -tokens.shape[1] :],
+            past_key_values=rows.cache,
+            **options,
+        )
+        return out.logits, replace(rows, cache=out.past_key_values)
 
     def stack_lengths(self, source: int, target: int) -> dict[Stack, tuple[int, int]]:
         return {"decoder": (source + target, source + target)}
@@ -190,6 +280,9 @@ def _positions(mask: Tensor) -> Tensor:
 
 def _rows_of(cache: Cache, rows: Tensor | None) -> Cache:
     """A cache with these rows of another (None: all of them), which can be extended without changing that one."""
+    if isinstance(cache, EncoderDecoderCache):
+        both = cache.self_attention_cache, cache.cross_attention_cache
+        return EncoderDecoderCache(*(_rows_of(own, rows) for own in both))
     chosen = copy.copy(cache)
     chosen.layers = [copy.copy(layer) for layer in cache.layers]  # whose tensors are replaced, not written to
     if rows is not None:

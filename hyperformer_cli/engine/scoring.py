@@ -1,26 +1,24 @@
 """Evaluation of all tasks on a split: answers, metrics, figures per label, both averages."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch import Tensor
 
 from hyperformer_cli.adapters.model import AdaptedModel
+from hyperformer_cli.backbones.layouts import Ids
 from hyperformer_cli.config.recipe import EvaluationSection
-from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit
-from hyperformer_cli.engine.answers import Answer, likeliest
+from hyperformer_cli.engine.answering import Answering, Question
+from hyperformer_cli.engine.answers import Answer
 from hyperformer_cli.engine.averages import mean_of_metrics_and_tasks
 from hyperformer_cli.engine.details import task_details
-from hyperformer_cli.engine.likelihood import label_log_likelihoods
 from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.tasks.task import Task
+
+_FEW = 3  # names that fit into a line
 
 
 @dataclass(frozen=True)
@@ -80,78 +78,64 @@ class Evaluator:
 
         The adapters of all tasks are generated once; the model is left in the mode it came in.
         """
-        lengths = longest_target(tasks, self.tokenization.encoding)
+        examples = {task.name: limited(data[task.name], self.settings.max_examples) for task in tasks}
         was_training = self.model.training
         self.model.eval()
-        found: list[TaskEvaluation] = []
         with self.model.frozen_adapters():
-            for task in tasks:
-                found.append(self._evaluate(task, split, data[task.name], lengths[task.name]))
-                self.observer.task_evaluated(task.name, split)
+            answers = self._answer(tasks, split, examples)
         self.model.train(was_training)
+        found: list[TaskEvaluation] = []
+        for task in tasks:
+            found.append(_scored(task, split, examples[task.name], answers[task.name]))
+            self.observer.task_evaluated(task.name, split)
         return found
 
-    def _evaluate(self, task: Task, split: str, data: TokenizedSplit, max_new_tokens: int) -> TaskEvaluation:
-        from hyperformer_cli.data import metrics  # imports `evaluate`, which takes seconds
+    def _answer(self, tasks: Sequence[Task], split: str, data: Mapping[str, TokenizedSplit]) -> dict[str, list[Answer]]:
+        """Each task's answers to its examples, in their order, on every process.
 
-        examples = limited(data, self.settings.max_examples)
-        answers, references = self._answer(task, split, examples, max_new_tokens), examples.targets()
-        texts = [answer.text for answer in answers]
-        majority = metrics.majority_score(task, references)
-        scores = [
-            Score(task.name, split, metric, value, majority[metric], len(examples))
-            for metric, value in metrics.score(task, texts, references).items()
-        ]
-        details = None if task.is_free_text else task_details(task, split, texts, references)
-        return TaskEvaluation(task, split, answers, references, scores, details)
-
-    def _answer(self, task: Task, split: str, data: TokenizedSplit, max_new_tokens: int) -> list[Answer]:
-        """An answer to every example, in their order, on every process.
-
-        Examples are sharded over the processes by number, so none is duplicated or dropped, and batched by length.
+        Examples are dealt over the processes by length, so that none is duplicated or dropped.
         """
-        accelerator, layout, encoding = self.accelerator, self.model.family.layout, self.tokenization.encoding
-        mine = np.arange(accelerator.process_index, len(data), accelerator.num_processes)
-        mine = mine[np.argsort(-data.input_lengths()[mine], kind="stable")]
-        found: list[tuple[int, Answer]] = []
-        for numbers in self._batches(mine, len(data)):
-            inputs = [data.input_ids(number) for number in numbers or [0]]
-            batch = layout.generation_batch(inputs, encoding.pad_id)
-            batch = {name: tensor.to(accelerator.device) for name, tensor in batch.items()}
-            with torch.inference_mode(), accelerator.autocast():
-                answers = self._answer_batch(task, batch, len(inputs), max_new_tokens)
-            found += zip(numbers, answers, strict=False)  # one answer more than numbers where there were none
-            self.observer.evaluating(task.name, split, len(numbers))
-        if accelerator.num_processes > 1:
-            found = gather_object(found)
-        return [answer for _, answer in sorted(found, key=lambda pair: pair[0])]
-
-    def _answer_batch(self, task: Task, batch: dict[str, Tensor], rows: int, max_new_tokens: int) -> list[Answer]:
-        layout, ranks = self.model.family.layout, self.settings.ranks(task)
-        likelihoods: list[list[float]] = [[]] * rows
-        if ranks or (self.with_likelihoods and task.labels):
-            task_ids, labels = (
-                [self.model.task_id(task.name)] * rows,
-                [self.tokenization.target_ids(task, task.label_texts)] * rows,
-            )
-            read = layout.read(self.model, batch, task_ids)
-            likelihoods = label_log_likelihoods(self.model, read, task_ids, labels, self.settings.batch_size)
-        if ranks:
-            return [Answer(likeliest(task, own), own) for own in likelihoods]
-        beams = self.settings.num_beams or task.num_beams
-        options = self.tokenization.encoding.decoding(self.model.backbone.generation_config)
-        ids = self.model.generate(
-            **batch, task=task.name, num_beams=beams, max_new_tokens=max_new_tokens, do_sample=False, **options
+        by_name = {task.name: task for task in tasks}
+        answering = Answering(
+            self.model, by_name, self.tokenization, self.accelerator, self.settings, self.with_likelihoods
         )
-        new = layout.generated(ids, batch)
-        texts = self.tokenization.tokenizer.batch_decode(new, skip_special_tokens=True)
-        return [Answer(text, own) for text, own in zip(texts, likelihoods, strict=True)]
+        places = [(name, row) for name in by_name for row in range(len(data[name]))]
+        lengths = [length for name in by_name for length in data[name].input_lengths().tolist()]
+        questions = [Question(name, length) for (name, _), length in zip(places, lengths, strict=True)]
 
-    def _batches(self, mine: np.ndarray, total: int) -> list[list[int]]:
-        """This process's batches. With a sharded backbone, all have as many: the last may be empty for some."""
-        size, world = self.settings.batch_size, self.accelerator.num_processes
-        most = math.ceil(math.ceil(total / world) / size) if self.model.is_sharded else math.ceil(len(mine) / size)
-        return [mine[size * number : size * (number + 1)].tolist() for number in range(most)]
+        def input_ids(number: int) -> Ids:
+            name, row = places[number]
+            return data[name].input_ids(row)
+
+        found: list[tuple[int, Answer]] = []
+        for numbers, answers in answering.answer(questions, input_ids):
+            found += zip(numbers, answers, strict=True)
+            self.observer.evaluating(_names([places[number][0] for number in numbers]), split, len(numbers))
+        if self.accelerator.num_processes > 1:
+            found = gather_object(found)
+        by_task: dict[str, list[Answer]] = {name: [] for name in by_name}
+        for number, answer in sorted(found, key=lambda pair: pair[0]):
+            by_task[places[number][0]].append(answer)
+        return by_task
+
+
+def _scored(task: Task, split: str, examples: TokenizedSplit, answers: list[Answer]) -> TaskEvaluation:
+    from hyperformer_cli.data import metrics  # imports `evaluate`, which takes seconds
+
+    references, texts = examples.targets(), [answer.text for answer in answers]
+    majority = metrics.majority_score(task, references)
+    scores = [
+        Score(task.name, split, metric, value, majority[metric], len(examples))
+        for metric, value in metrics.score(task, texts, references).items()
+    ]
+    details = None if task.is_free_text else task_details(task, split, texts, references)
+    return TaskEvaluation(task, split, answers, references, scores, details)
+
+
+def _names(tasks: Sequence[str]) -> str:
+    """Tasks of a batch, for people."""
+    distinct = list(dict.fromkeys(tasks))
+    return ", ".join(distinct) if len(distinct) <= _FEW else f"{len(distinct)} tasks"
 
 
 def limited(split: TokenizedSplit, max_examples: int | None) -> TokenizedSplit:

@@ -9,7 +9,9 @@ from types import FrameType
 
 import torch
 from accelerate import Accelerator
+from torch import distributed
 
+from hyperformer_cli.engine.together import COLLECTIVE_TIMEOUT
 from hyperformer_cli.errors import HyperformerError
 from hyperformer_cli.observer import Observer
 
@@ -31,6 +33,7 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal_number = 0
         self._since = 0.0
+        self._group: distributed.ProcessGroup | None = None
 
     @contextmanager
     def listening(self) -> Iterator["StopRequest"]:
@@ -41,13 +44,22 @@ class StopRequest:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            if self._group is not None:
+                distributed.destroy_process_group(self._group)
+                self._group = None
 
     def is_agreed(self, accelerator: Accelerator) -> bool:
-        """Whether any process was sent a signal. All processes call this at the same point, and get the same answer."""
+        """Whether any process was sent a signal. All processes call this at the same point, and get the same answer.
+
+        They agree over a group of their own, from host to host: no device is waited for.
+        """
         if accelerator.num_processes == 1:
             return bool(self.signal_number)
-        mine = torch.tensor([self.signal_number], device=accelerator.device)
-        agreed = int(accelerator.gather(mine).max())
+        if self._group is None:
+            self._group = distributed.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT)
+        flag = torch.tensor(self.signal_number)
+        distributed.all_reduce(flag, distributed.ReduceOp.MAX, group=self._group)
+        agreed = int(flag)
         if agreed and agreed != self.signal_number:  # if none: a signal may have arrived meanwhile
             self.signal_number, self._since = agreed, time.monotonic()  # this process may get the same in a moment
         return bool(agreed)
@@ -76,8 +88,7 @@ class StoppableEvaluation(Observer):
 
     def evaluating(self, task: str, split: str, examples: int) -> None:
         self.observer.evaluating(task, split, examples)
-        if self.accelerator.num_processes == 1:  # several have different numbers of batches
-            self._stop_if_agreed()
+        self._stop_if_agreed()  # all processes have as many batches
 
     def task_evaluated(self, task: str, split: str) -> None:
         self.observer.task_evaluated(task, split)

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from hyperformer_cli import AdaptedModel, AdapterSite, AdapterWeights, count_parameters
 from hyperformer_cli.config.adapter import METHODS
+from hyperformer_cli.engine.decoding import decode_greedily, greedy_rules
 from hyperformer_cli.engine.likelihood import label_log_likelihoods
 from hyperformer_cli.engine.loss import batch_losses
 
@@ -234,17 +235,51 @@ def test_a_mixed_batch_has_the_losses_of_its_rows_alone(model: AdaptedModel) -> 
     assert (losses - other)[[0, 1, 3]].abs().min() > 1e-3 and abs(float(losses[2] - other[2])) < 5e-5
 
 
+def start_of(model: AdaptedModel) -> int | None:
+    """What the decoder begins with in training."""
+    if model.family.layout.joins_target:
+        return None
+    return int(model.backbone.prepare_decoder_input_ids_from_labels(torch.tensor([[5, 2]]))[0, 0])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("limits", [[1, 4, 2, 7], [1, 1, 1, 1]])
+def test_greedy_decoding_is_that_of_generate(model: AdaptedModel, limits: list[int]) -> None:
+    """Two rows of four end early, so that the others are decoded without them."""
+    layout, batch = model.family.layout, model.family.layout.generation_batch(PROMPTS, pad_id=5)
+    plain = {"do_sample": False, "forced_eos_token_id": None, "pad_token_id": 5}
+    start = 0 if layout.joins_target else 1  # without the decoder's start token
+
+    def generated(limit: int, ends: list[int] | None) -> list[list[int]]:
+        ids = model.generate(**batch, task_ids=TASK_IDS, max_new_tokens=limit, eos_token_id=ends, **plain)
+        return layout.generated(ids, batch)[:, start:].tolist()
+
+    ends = sorted({generated(2, None)[1][-1], 2})
+    rules = greedy_rules(model, {**plain, "eos_token_id": ends})
+    assert rules is not None
+    with model.adapting(TASK_IDS):
+        begun = layout.begin(model.backbone, batch, rules.start_id, goes_on=max(limits) > 1)
+        found = decode_greedily(model, *begun, TASK_IDS, limits, rules)
+    for row, limit in enumerate(limits):
+        expected = generated(limit, ends)[row]
+        width = max(len(expected), found.shape[1])
+        assert [*found[row].tolist(), *[5] * width][:width] == [*expected, *[5] * width][:width]
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("beams", [1, 3])
 def test_generation_and_scores_are_those_of_each_row_alone(model: AdaptedModel, beams: int) -> None:
     layout, options = model.family.layout, {"max_new_tokens": 5, "do_sample": False, "num_beams": beams}
     batch = layout.generation_batch(PROMPTS, pad_id=5)
     read = layout.read(model, batch, TASK_IDS)
-    labels = [TARGETS[:2], TARGETS[2:], [], TARGETS[1:]]
-    scores = label_log_likelihoods(model, read, TASK_IDS, labels, batch_size=3)
+    targets = [[*target, 2] for target in TARGETS]  # mBART's decoder begins with what they end with
+    labels = [targets[:2], targets[2:], [], targets[1:]]
+    with model.adapting(TASK_IDS):
+        begun = layout.begin(model.backbone, read, start_of(model))
+    scores = label_log_likelihoods(model, *begun, TASK_IDS, labels, batch_size=3)
     ids = model.generate(**read, task_ids=TASK_IDS, **options)
     assert ids.tolist() == model.generate(**batch, task_ids=TASK_IDS, **options).tolist()
-    assert scores == label_log_likelihoods(model, read, TASK_IDS, labels, batch_size=3)  # what was read is as it was
+    assert scores == label_log_likelihoods(model, *begun, TASK_IDS, labels, batch_size=3)  # what was read is as it was
     for row, (prompt, task) in enumerate(zip(PROMPTS, TASK_IDS, strict=True)):
         alone = model.generate(**layout.generation_batch([prompt], 0), task=TASKS[task], **options)
         expected = layout.generated(alone, {"input_ids": torch.tensor([prompt])})[0].tolist()

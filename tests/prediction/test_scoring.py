@@ -55,9 +55,10 @@ def by_hand(model: AdaptedModel, row: int, task_id: int, label: list[int]) -> fl
 def test_mixed_tasks_and_lengths(method: str, batch_size: int) -> None:
     model, inputs = adapted(method), batch()
     with torch.inference_mode():
-        read = model.family.layout.read(model, inputs, TASK_IDS)
+        with model.adapting(TASK_IDS):
+            begun = model.family.layout.begin(model.backbone, inputs, start_id=0)
         labels = [LABELS[task] for task in TASK_IDS]
-        found = label_log_likelihoods(model, read, TASK_IDS, labels, batch_size)
+        found = label_log_likelihoods(model, *begun, TASK_IDS, labels, batch_size)
         for row, task in enumerate(TASK_IDS):
             assert found[row] == pytest.approx([by_hand(model, row, task, label) for label in LABELS[task]], abs=1e-4)
 
