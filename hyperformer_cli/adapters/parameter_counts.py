@@ -90,8 +90,10 @@ def stored_counts(name: str | None, changes: Mapping[str, Any], adapter: Adapter
         return None
     digest = shape_digest(shape)
     backbone = next((each for each in _stored()["backbones"].values() if each["shape"] == digest), None)
-    for options, counted in zip(_stored()["adapters"], backbone["counted"] if backbone else [], strict=False):
-        if counted and AdapterConfig(**options, tasks=adapter.tasks) == adapter:
+    if backbone is None:
+        return None
+    for options, counted in zip(_stored()["adapters"], backbone["counted"], strict=True):
+        if counted is not None and AdapterConfig(**options, tasks=adapter.tasks) == adapter:
             tasks = len(adapter.tasks)
             total, per_task, trained, trained_per_task = counted
             return ParameterCounts(
