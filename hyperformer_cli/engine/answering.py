@@ -197,8 +197,6 @@ class Answering:
         """What the decoder begins with in training."""
         if self.model.family.layout.joins_target:
             return None
-        target = torch.tensor(
-            self.tokenization.encoding.targets(["a"], self.tokenization.max_target_length),
-            device=self.accelerator.device,
-        )
-        return int(self.model.backbone.prepare_decoder_input_ids_from_labels(target)[0, 0])
+        targets = self.tokenization.encoding.targets(["a"], self.tokenization.max_target_length)
+        labels = torch.tensor(targets, device=self.accelerator.device)
+        return int(self.model.backbone.prepare_decoder_input_ids_from_labels(labels)[0, 0])
