@@ -124,6 +124,7 @@ class EncoderDecoderLayout:
         if encoded is None:
             encoded = backbone.get_encoder()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
         hidden = encoded.last_hidden_state
+        assert start_id is not None
         tokens = torch.full((len(hidden), 1), start_id, dtype=torch.long, device=hidden.device)
         logits, rows = self._decode(backbone, Continuation(batch["attention_mask"], None, hidden), tokens, goes_on)
         return logits[:, -1], rows

@@ -25,11 +25,12 @@ from hyperformer_cli.engine.decoding import SHORT, GreedyRules, decode_greedily,
 from hyperformer_cli.engine.likelihood import label_log_likelihoods
 from hyperformer_cli.tasks.task import Task
 
-# What a batch costs besides its tokens, in tokens, and how many rows of one task may be beside `batch_size`: short
-# ones leave room. On a CPU larger batches than of so many tokens are slower: they leave its caches.
+# What a batch costs besides its tokens, in tokens: on two CPU cores with T5-small, and an estimate for GPUs.
 _OVERHEAD, _OVERHEAD_ELSEWHERE = {"cpu": 128}, 1024
+# Larger batches of tokens are slower on a CPU: they leave its caches.
 _MOST_TOKENS = {"cpu": 2048}
-_MORE_ROWS = 4
+# Short rows of one task leave room for more than `batch_size` of them; logits set a limit to that.
+_MORE_ROWS = 2
 
 
 class _Generation(NamedTuple):
@@ -106,8 +107,8 @@ class Answering:
         """This process's batches, each with its way of decoding, -1 where it has no input."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         lengths = np.array([question.length for question in questions], dtype=np.int64)
-        names = list(self.tasks)
-        asked = np.array([names.index(question.task) for question in questions], dtype=np.int64)
+        numbers = {name: number for number, name in enumerate(self.tasks)}
+        asked = np.array([numbers[question.task] for question in questions], dtype=np.int64)
         modes = [self._mode(task) for task in self.tasks.values()]
         for mode in dict.fromkeys(modes):
             members = np.flatnonzero(np.isin(asked, [i for i, own in enumerate(modes) if own == mode]))
@@ -196,5 +197,6 @@ class Answering:
         """What the decoder begins with in training."""
         if self.model.family.layout.joins_target:
             return None
-        target = torch.tensor(self.tokenization.encoding.targets(["a"], 8), device=self.accelerator.device)
-        return int(self.model.backbone.prepare_decoder_input_ids_from_labels(target)[0, 0])
+        targets = self.tokenization.encoding.targets(["a"], self.tokenization.max_target_length)
+        labels = torch.tensor(targets, device=self.accelerator.device)
+        return int(self.model.backbone.prepare_decoder_input_ids_from_labels(labels)[0, 0])

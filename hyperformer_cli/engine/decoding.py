@@ -120,6 +120,6 @@ def decode_greedily(
                 numbers, going, chosen = numbers[kept], going[kept], torch.from_numpy(kept).to(tokens.device)
                 rows, tokens = rows.select(chosen), tokens[chosen]
                 adapters.close()
-                adapters.enter_context(model.adapting([task_ids[number] for number in numbers]))
+                adapters.enter_context(model.adapting([task_ids[number] for number in numbers.tolist()]))
             logits, rows = layout.advance(model.backbone, rows, tokens[:, None])
             logits = logits[:, -1]

@@ -59,7 +59,7 @@ class RandomRows:
 class Ids:
     """In place of a tokenization."""
 
-    pad_id, max_source_length = 0, 20
+    pad_id, max_source_length, max_target_length = 0, 20, 6
 
     @property
     def encoding(self) -> "Ids":

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "backbones"))
-from tiny_backbones import TASKS, adapted, tiny_backbone, token_ids
+from tiny_backbones import adapted, tiny_backbone, token_ids
 
 from hyperformer_cli.engine.decoding import decode_greedily, greedy_rules
 
@@ -44,7 +44,7 @@ def test_a_forced_first_token_and_several_ends() -> None:
     batch = model.family.layout.generation_batch(PROMPTS, pad_id=0)
     options = {"forced_eos_token_id": None, "forced_bos_token_id": 9, "decoder_start_token_id": 4}
     free = model.generate(**batch, task_ids=TASK_IDS, max_new_tokens=6, do_sample=False, eos_token_id=[63], **options)
-    options["eos_token_id"] = sorted({int(free[0, 3]), int(free[1, 4])})
+    options["eos_token_id"] = sorted({int(free[0, 3]), int(free[1, 4]), 62})
     rules = greedy_rules(model, options)
     assert rules is not None and (rules.start_id, rules.forced_id) == (4, 9)
     with model.adapting(TASK_IDS):
@@ -52,7 +52,6 @@ def test_a_forced_first_token_and_several_ends() -> None:
         found = decode_greedily(model, *begun, TASK_IDS, [6, 6, 6], rules)
     expected = model.generate(**batch, task_ids=TASK_IDS, max_new_tokens=6, do_sample=False, **options)
     assert found.tolist() == expected[:, 1:].tolist() and (found[:, 0] == 9).all()
-    assert TASKS and (found == 0).any()
 
 
 def test_a_decoder_only_model_that_forces_a_first_token_is_left_to_generate() -> None:

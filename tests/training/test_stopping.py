@@ -4,11 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from hyperformer_cli.config.recipe import TrainingSection
+from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.training import stopping
 from hyperformer_cli.training.stopping import Stopped, StopRequest
+
+sys.path.append(str(Path(__file__).parents[1] / "engine"))
+from ranks import in_processes
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143)])
@@ -35,3 +41,22 @@ def test_a_person_who_insists_ends_it(second: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == -getattr(signal, second) and not done.stdout
+
+
+def agree(signals: list[int]) -> list[bool]:
+    """What one of two processes is told at each step; the second gets a signal at one of them."""
+    accelerator = make_accelerator(TrainingSection())
+    told = []
+    with StopRequest().listening() as stop:
+        for number in signals:
+            if number and accelerator.process_index == 1:
+                os.kill(os.getpid(), number)
+            told.append(stop.is_agreed(accelerator))
+        assert stop.signal_number == max(signals)
+    return told
+
+
+@pytest.mark.slow
+def test_all_processes_hear_of_a_signal_of_one_at_the_same_step(tmp_path: Path) -> None:
+    for told in in_processes(agree, 2, tmp_path, [0, 0, signal.SIGUSR1, 0]):
+        assert told == [False, False, True, True]
