@@ -20,7 +20,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return short_run(tmp_path_factory.mktemp("run") / "run")
 
 
-@pytest.mark.parametrize("name", available())
+SLOW = ("compile", "prediction")  # they trace a model, and train one
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in available()])
 def test_a_benchmark_writes_its_rows(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     few = ["--tiny", "--rounds", "1", "--rows", "4", "--lengths", "8", "16", "--output", str(tmp_path)]
     more = ["--run", str(request.getfixturevalue("run"))] if name == "prediction" else []
