@@ -43,3 +43,17 @@ def test_shipped_recipes_name_the_schema(recipe: Path) -> None:
     """In the first line, where editors look for it."""
     up = "../" * (len(recipe.relative_to(ROOT / "recipes").parts) - 1)
     assert recipe.read_text(encoding="utf-8").splitlines()[0] == f"# yaml-language-server: $schema={up}{FILE}"
+
+
+def test_every_key_of_every_section_is_explained() -> None:
+    """On hover in an editor, and in the reference."""
+    schema = recipe_schema()
+    sections = {"recipe": schema, **schema["$defs"]}
+    assert len(sections) > 10 and all(section["description"] for section in sections.values())
+    unexplained = [
+        f"{name}.{key}"
+        for name, section in sections.items()
+        for key, value in section["properties"].items()
+        if len(value.get("description", "").split()) < 3
+    ]
+    assert not unexplained
