@@ -80,6 +80,7 @@ def _described(done: "Start") -> dict[str, Any]:
 def _print(done: "Start") -> None:
     from hyperformer_cli.cli.data_report import print_reports
     from hyperformer_cli.cli.tables import stdout_console
+    from hyperformer_cli.starting.rows import is_plain_copy
 
     console = stdout_console()
 
@@ -97,7 +98,7 @@ def _print(done: "Start") -> None:
     left_out = done.cleaned.left_out
     if left_out:
         line(f"left out {len(left_out):,} rows")
-        for row in sorted(left_out, key=lambda row: row.reason.startswith("the same text"))[:_SHOWN]:
+        for row in sorted(left_out, key=lambda row: is_plain_copy(row.reason))[:_SHOWN]:
             line(f"         {row}")
         if len(left_out) > _SHOWN:
             line(f"         and {len(left_out) - _SHOWN:,} more (all of them with --json)")
