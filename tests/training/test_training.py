@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
-from training_runs import changed, largest_difference, train, weights
+from training_runs import changed, kept_run, largest_difference, train, weights
 from transformers import AutoTokenizer
 
 from hyperformer_cli.errors import HyperformerError, InputError
@@ -40,7 +40,7 @@ def test_a_run_from_recipe_to_results(method: str, recipe_values: dict, tmp_path
 
 
 def test_no_file_of_a_run_is_a_pickle(recipe_values: dict, tmp_path: Path) -> None:
-    run = train(recipe_values, tmp_path / "r")
+    run = kept_run(recipe_values, tmp_path / "r")
     kinds = {path.suffix for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
     assert kinds == {".safetensors", ".json", ".jsonl", ".yaml"}
     for path in run.rglob("*.safetensors"):
@@ -48,7 +48,7 @@ def test_no_file_of_a_run_is_a_pickle(recipe_values: dict, tmp_path: Path) -> No
 
 
 def test_frozen_weights_stay_and_trained_ones_move(recipe_values: dict, tmp_path: Path) -> None:
-    run = train(recipe_values, tmp_path / "r")
+    run = kept_run(recipe_values, tmp_path / "r")
     names = weights(run).keys()
     assert all(name.startswith("bank.") or name.endswith("layer_norm.weight") for name in names)
     start = train(changed(recipe_values, training={"max_steps": 1, "learning_rate": 1e-12}), tmp_path / "s")
