@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import fcntl
 import io
+import itertools
 import os
 import pty
 import struct
@@ -30,9 +31,11 @@ from rich.text import Text
 from tools.tickets import ROWS, SEED, write_tickets
 
 ROOT = Path(__file__).parents[1]
+_COLOURS = {"brown": "yellow"}  # as pyte calls it
 COLUMNS, LINES = 92, 120  # a README on the web shows about so many columns; and nothing scrolls out of so many lines
 INIT = "init tickets.csv --label priority --text subject,body --with mini_sst2,mini_rte --model bundled"
 TRAIN = "train tickets.yaml"
+MIDDLE = "validation at step 600"  # of training, where its panel is taken
 DETAILS = "eval outputs/tickets --tasks tickets --details"
 # rich's own frame loads a font from the network; any font of equal widths will do.
 _SVG = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
@@ -98,16 +101,23 @@ def lines_of(screen: pyte.Screen) -> list[Text]:
     """What is on a screen, without the empty lines at its end."""
     lines = []
     for y in range(screen.lines):
-        line = Text()
-        for x in range(screen.columns):
-            cell = screen.buffer[y][x]
-            colour = None if cell.fg == "default" else f"#{cell.fg}" if len(cell.fg) == 6 else cell.fg
-            line.append(cell.data, Style(bold=cell.bold, color="yellow" if colour == "brown" else colour))
+        cells, line = [screen.buffer[y][x] for x in range(screen.columns)], Text()
+        indent = len(list(itertools.takewhile(lambda cell: cell.data == " ", cells)))
+        line.append(" " * indent, Style(dim=True))  # apart, because some viewers drop spaces at the beginning of a text
+        for style, run in itertools.groupby(cells[indent:], key=_style):
+            line.append("".join(cell.data for cell in run), style)
         line.rstrip()
         lines.append(line)
     while lines and not lines[-1].plain:
         lines.pop()
     return lines
+
+
+def _style(cell: pyte.screens.Char) -> Style:
+    """A cell's style; blanks have none, so that they join what is beside them."""
+    if cell.data == " " or cell.fg == "default":
+        return Style(bold=cell.bold and cell.data != " ")
+    return Style(bold=cell.bold, color=_COLOURS.get(cell.fg, f"#{cell.fg}" if len(cell.fg) == 6 else cell.fg))
 
 
 def save(lines: Sequence[Text], command: str, file: Path) -> None:
@@ -123,6 +133,7 @@ def save(lines: Sequence[Text], command: str, file: Path) -> None:
 def main() -> None:
     """Takes all pictures, or shows one screen."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, help="an empty one, to keep the run")
     parser.add_argument("--look", nargs=argparse.REMAINDER, metavar="COLUMNS COMMAND")
     arguments = parser.parse_args()
     if arguments.look:
@@ -131,11 +142,11 @@ def main() -> None:
         print("\n".join(line.plain for line in lines))
         return
     figures = ROOT / "docs" / "figures"
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+    with contextlib.ExitStack() as opened:
+        folder = arguments.folder or Path(opened.enter_context(tempfile.TemporaryDirectory()))
         write_tickets(folder / "tickets.csv", ROWS, SEED)
         save(screen_of(INIT.split(), folder, COLUMNS)[0], INIT, figures / "init.svg")
-        end, on_the_way = screen_of(TRAIN.split(), folder, COLUMNS, lambda shown: "validation at step 600" in shown)
+        end, on_the_way = screen_of(TRAIN.split(), folder, COLUMNS, lambda shown: MIDDLE in shown)
         save(on_the_way or [], TRAIN, figures / "training.svg")
         save(end, TRAIN, figures / "train.svg")
         save(screen_of(DETAILS.split(), folder, COLUMNS)[0], DETAILS, figures / "details.svg")

@@ -259,7 +259,8 @@ def test_a_column_that_ends_like_a_label_is_predicted(folder: Path) -> None:
     lines = [f"shop{i % 4};a long review of number {i};{('good', 'bad', 'so so')[i % 3]}" for i in range(60)]
     Path("reviews.csv").write_text("\n".join(["store;review text;Sentiment class", *lines]))
     done = begin(Path("reviews.csv"))
-    assert (done.label, done.texts) == ("Sentiment class", ["review text"])
+    assert (done.label, done.texts, done.renamed) == ("Sentiment class", ["review text"], {})
+    assert recipe_tasks(done.recipe)[0].template == "{review text}"
     with pytest.raises(InputError, match=r"--label: say which column.*: store \(4 values\), Sentiment kind"):
         Path("other.csv").write_text("\n".join(["store;review text;Sentiment kind", *lines]))
         begin(Path("other.csv"))
