@@ -9,7 +9,7 @@ from hyperformer_cli.cli.console import print_json
 
 if TYPE_CHECKING:
     from hyperformer_cli.config.recipe import Recipe
-    from hyperformer_cli.data.report import TaskReport
+    from hyperformer_cli.data.report import KnownRows
 
 
 def show_plan(
@@ -17,8 +17,8 @@ def show_plan(
 ) -> None:
     """Prints the plan of a recipe, or of every cell of its sweep, or of one, and a report on the data.
 
-    Cells of a sweep that train on the same data share a report. `verbose` adds token ids, and examples of tasks other
-    than the user's own.
+    Cells of a sweep that train on the same data, drawn with any seed, are shown one report. `verbose` adds token ids,
+    and examples of tasks other than the user's own.
     """
     from hyperformer_cli.config.sweep import chosen_points
     from hyperformer_cli.training.plan import plan
@@ -32,20 +32,26 @@ def show_plan(
         _print_data(recipe, found, verbose)
         return
     points = chosen_points(recipe, index)
-    known: dict[str, TaskReport] = {}
+    known: dict[str, KnownRows] = {}
     plans = {number: {"cell": point.name, **plan(point.recipe, processes, known)} for number, point in points.items()}
     if as_json:
         print_json({"name": recipe.name, "cells": list(plans.values())})
         return
-    of_data: dict[str, list[int]] = {}
+    of_data: dict[str, list[int]] = {}  # cells by what their data are; other seeds draw other rows of the same
     for number, found in plans.items():
         typer.echo(f"cell {number}: {found['cell']}")
         _print_plan(found)
-        of_data.setdefault(json.dumps(found["data"]), []).append(number)
+        of_data.setdefault(_data_of(points[number].recipe), []).append(number)
     for numbers in of_data.values():
         if len(of_data) > 1:
             typer.echo(f"\ndata of cell{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}")
         _print_data(points[numbers[0]].recipe, plans[numbers[0]], verbose)
+
+
+def _data_of(recipe: "Recipe") -> str:
+    values = recipe.as_dict()
+    data = {key: value for key, value in values["data"].items() if key != "sampling"}
+    return json.dumps([values["tasks"], data, values["model"], recipe.adapter.needs_task_prefix])
 
 
 def _print_data(recipe: "Recipe", found: dict[str, Any], verbose: bool) -> None:

@@ -17,7 +17,7 @@ from hyperformer_cli.config.cells import part_recipes
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
 from hyperformer_cli.data.loading import check_texts, checked_tokenizer, load_tokenizer, tokenization
-from hyperformer_cli.data.report import TaskReport, report_on_rows
+from hyperformer_cli.data.report import KnownRows, TaskReport, report_on_rows
 from hyperformer_cli.data.sizes import sizes_are, split_size
 from hyperformer_cli.data.tokenization import Tokenization
 from hyperformer_cli.engine.devices import check_trackers
@@ -30,13 +30,13 @@ from hyperformer_cli.training.setup import check_batch, make_sampler
 _FLOAT32, _BFLOAT16 = 4, 2
 
 
-def plan(recipe: Recipe, processes: int = 1, known: dict[str, TaskReport] | None = None) -> dict[str, Any]:
+def plan(recipe: Recipe, processes: int = 1, known: dict[str, KnownRows] | None = None) -> dict[str, Any]:
     """Resolves a recipe for so many processes: splits and their sizes, steps, parameters, an estimate of memory.
 
     The rows of folders are read and counted; for data on the hub the published sizes are used (`declared`). A model
     or tokenizer on the hub is not looked at, unless it is on this machine. Every task whose rows are counted gets
-    a report on them; what it says of tokens needs the tokenizer. `known` holds the reports of plans made before, by all
-    that a report depends on, and gets the new ones: the cells of a sweep mostly share theirs.
+    a report on them; what it says of tokens needs the tokenizer. `known` holds the rows that plans of other cells of a
+    sweep have examined, by the tokenizer, and gets those of this one.
 
     Raises:
         InputError: as training would.
@@ -52,14 +52,12 @@ def plan(recipe: Recipe, processes: int = 1, known: dict[str, TaskReport] | None
     if text_to_ids is not None:
         check_texts(tasks, text_to_ids)
     reports: dict[str, TaskReport] = {}
-    known = {} if known is None else known
+    prefix = recipe.adapter.needs_task_prefix
+    tokens = json.dumps([prefix, recipe.model.model_dump(), recipe.data.prompt])
+    examined = {} if known is None else known.setdefault(tokens, {})
     for task in tasks:
         if sizes_are(recipe, [task]) == "counted":
-            key = _report_key(recipe, task)
-            if key not in known:
-                prefix = recipe.adapter.needs_task_prefix
-                known[key] = report_on_rows(task, recipe.data, recipe.seed, prefix, text_to_ids)
-            reports[task.name] = known[key]
+            reports[task.name] = report_on_rows(task, recipe.data, recipe.seed, prefix, text_to_ids, known=examined)
     sizes = {task.name: _sizes(recipe, task, reports.get(task.name)) for task in tasks}
     runs = list(part_recipes(recipe).values())
     shares: list[float] = []
@@ -87,14 +85,6 @@ def plan(recipe: Recipe, processes: int = 1, known: dict[str, TaskReport] | None
         "memory_gib_estimate": round(_bytes(recipe, shape, parameters, processes) / 2**30, 2),
         "all_reduced_bytes_per_step": _FLOAT32 * parameters["trained"] if processes > 1 else 0,
     }
-
-
-def _report_key(recipe: Recipe, task: Task) -> str:
-    """What `report_on_rows` depends on: the task, the data, the tokenizer, and the seed if it draws training rows."""
-    data = recipe.data.model_dump(exclude={"sampling"})
-    seed = None if recipe.data.samples_per_task is None else recipe.seed
-    model = recipe.model.model_dump(exclude={"dtype", "gradient_checkpointing"})
-    return json.dumps([task.model_dump(), data, seed, model, recipe.adapter.needs_task_prefix])
 
 
 def _sizes(recipe: Recipe, task: Task, report: TaskReport | None) -> dict[str, int]:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from hyperformer_cli.cli.main import app
 from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.config.sweep import sweep_points
-from hyperformer_cli.data.report import report_on_rows
+from hyperformer_cli.data.examined import examine_rows
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.observer import Observer
 from hyperformer_cli.runs.folder import RunFolder
@@ -102,15 +102,20 @@ def test_the_dry_run_of_a_sweep_reports_on_the_data_once(
 
     def counted(task: Any, *rest: Any) -> Any:
         made.append(task.name)
-        return report_on_rows(task, *rest)
+        return examine_rows(task, *rest)
 
-    monkeypatch.setattr("hyperformer_cli.training.plan.report_on_rows", counted)
+    monkeypatch.setattr("hyperformer_cli.data.report.examine_rows", counted)
     tasks = grid_values["tasks"]
     cells = json.loads(run("train", write_recipe(grid_values), "--dry-run", "--json").stdout)["cells"]
     single = {key: value for key, value in grid_values.items() if key != "sweep"}
     alone = json.loads(run("train", write_recipe(single, "single.yaml"), "--dry-run", "--json").stdout)
-    assert made == 2 * tasks
+    assert made == 2 * [task for task in tasks for _ in ("train", "validation")]  # not for every cell
     assert [cell["data"] for cell in cells] == 4 * [alone["data"]] and list(alone["data"]) == tasks
+    grid_values["sweep"] = {"data.samples_per_task": [4, 8], "seed": [1, 2]}
+    cells = json.loads(run("train", write_recipe(grid_values), "--dry-run", "--json").stdout)["cells"]
+    assert [cell["data"]["cola"]["splits"]["train"]["rows"] for cell in cells] == [4, 4, 8, 8]
+    assert cells[0]["data"] != cells[1]["data"] and made[8:] == made[4:8]
+    grid_values["sweep"] = {"adapter.reduction_factor": [4, 8], "seed": [1, 2]}
 
     shown = run("train", write_recipe(grid_values), "--dry-run").stdout
     assert shown.count("inputs in tokens, of which 32 may be used") == 1 and "data of cells" not in shown
