@@ -129,6 +129,7 @@ class LiveProgress(Observer):
         self.activity = f"evaluating {split}: {task}"
 
     def evaluated(self, record: dict[str, Any]) -> None:
+        self.activity = ""
         self.scores = scores_table(_measured(record), record["results"], {"metrics": record["average"]})
 
     def reported(self, line: str) -> None:
