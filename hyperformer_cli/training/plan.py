@@ -54,7 +54,7 @@ def plan(recipe: Recipe, processes: int = 1, known: dict[str, KnownRows] | None 
     reports: dict[str, TaskReport] = {}
     prefix = recipe.adapter.needs_task_prefix
     tokens = json.dumps([prefix, recipe.model.model_dump(), recipe.data.prompt])
-    examined = {} if known is None else known.setdefault(tokens, {})
+    examined = None if known is None else known.setdefault(tokens, {})
     for task in tasks:
         if sizes_are(recipe, [task]) == "counted":
             reports[task.name] = report_on_rows(task, recipe.data, recipe.seed, prefix, text_to_ids, known=examined)
