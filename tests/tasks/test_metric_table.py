@@ -77,6 +77,11 @@ def test_a_metric_is_what_evaluate_makes_of_it(name: str) -> None:
     assert 0 < abs(by_evaluate[name]) < 1
 
 
+def test_a_split_of_one_row_has_scores() -> None:
+    task = _TASKS["numbers"].model_copy(update={"metrics": ["pearson", "spearmanr", "mean_absolute_error"]})
+    assert score(task, ["3.0"], ["2.5"]) == {"pearson": 0, "spearmanr": 0, "mean_absolute_error": 0.5}
+
+
 def test_a_metric_without_its_library_is_refused_before_training(
     monkeypatch: pytest.MonkeyPatch, recipe_values: dict, data_folder: Path, write_recipe: Callable, tmp_path: Path
 ) -> None:

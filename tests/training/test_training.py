@@ -14,7 +14,7 @@ from hyperformer_cli.evaluation.evaluate_run import evaluate_run
 from hyperformer_cli.observer import Observer
 from hyperformer_cli.runs.opened import OpenedRun
 
-HARDLY_EVALUATED = {"every": 1000, "splits": ["validation"], "max_examples": 1}  # where only training matters
+HARDLY_EVALUATED = {"every": 1000, "splits": ["validation"], "max_examples": 2}  # where only training matters
 
 
 @pytest.mark.parametrize(
