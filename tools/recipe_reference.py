@@ -11,7 +11,8 @@ from hyperformer_cli.config import recipe as recipe_module
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.config.fewshot import FewshotSection
 from hyperformer_cli.config.forms import FORMS
-from hyperformer_cli.config.json_schema import FILE, key_meanings, recipe_schema, summary
+from hyperformer_cli.config.json_schema import FILE, recipe_schema
+from hyperformer_cli.schema.docstrings import key_meanings, summary
 from hyperformer_cli.schema.section import Section
 from hyperformer_cli.tasks.task import Task
 
@@ -29,11 +30,12 @@ SECTIONS: dict[str, type[Section]] = {
     "fewshot": FewshotSection,
     "tasks (a definition)": Task,
     "paper": recipe_module.PaperRow,
+    "paper.parameters": recipe_module.PrintedParameters,
 }
 _FORM_OPTIONS = {key for entry in FORMS.values() for key in entry.options.model_fields}
 INTRODUCTION = """# Recipe reference
 
-Every key of a recipe, with its type and its default. The file is generated from the recipe's schema:
+Every key of a recipe, with its type, its default and its meaning. The file is generated from the recipe's schema:
 `python -m tools.recipe_reference`. `hyperformer recipes schema` prints the schema itself, and
 `hyperformer recipes show RECIPE` a recipe with every key filled in.
 """
@@ -45,9 +47,9 @@ def reference() -> str:
     for name, section in SECTIONS.items():
         heading = f"## `{name}`" if name else "## The recipe"
         meanings = key_meanings(section)
-        columns = ["key", "type", "default", *(["meaning"] if meanings else [])]
+        columns = ["key", "type", "default", "meaning"]
         rows = [
-            [f"`{key}`", _type(schema), _default(schema), *([meanings.get(key, "")] if meanings else [])]
+            [f"`{key}`", _type(schema), _default(schema), meanings[key].replace("|", "\\|")]
             for key, schema in section.model_json_schema()["properties"].items()
             if not (section is AdapterConfig and key in _FORM_OPTIONS)
         ]

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, ParamSpec
 import typer
 
 from hyperformer_cli.cli.launch import adopt_slurm_environment, check_runs_alone
+from hyperformer_cli.cli.lines import say
 from hyperformer_cli.errors import HyperformerError, InputError, WriteError
 from hyperformer_cli.storage.atomic import write_text
 
@@ -66,7 +67,7 @@ def _reporting(command: Callable[P, None], prepare: Callable[[], None]) -> Calla
         except HyperformerError as error:
             _let_the_first_process_speak()
             if is_main_process() or error.exit_code < 128:  # all processes stop on a signal, and one reports it
-                typer.echo(f"error: {error}", err=True)
+                say(f"error: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
@@ -77,19 +78,19 @@ def _reporting(command: Callable[P, None], prepare: Callable[[], None]) -> Calla
             raise typer.Exit(141) from None
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
-                typer.echo(f"error: {error.strerror}: {error.filename or ''}", err=True)
+                say(f"error: {error.strerror}: {error.filename or ''}", err=True)
                 raise typer.Exit(2) from None
             if error.errno != errno.ENOSPC:
                 raise
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            typer.echo(f"error: {error.strerror}: {error.filename or 'standard output'}", err=True)
+            say(f"error: {error.strerror}: {error.filename or 'standard output'}", err=True)
             raise typer.Exit(1) from None
         except Exception as error:
             _let_the_first_process_speak()
             if (wanted := _memory_wanted(error)) is None:
                 raise
-            typer.echo(f"error: out of memory ({wanted}); {_SAVES_MEMORY}", err=True)
+            say(f"error: out of memory ({wanted}); {_SAVES_MEMORY}", err=True)
             raise typer.Exit(1) from None
 
     return wrapped

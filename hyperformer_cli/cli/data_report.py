@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
+from hyperformer_cli.cli.lines import say
 from hyperformer_cli.cli.tables import stdout_console, table
 
 _MOST_LABELS = 20  # of a task, in its table
@@ -40,7 +41,7 @@ def print_reports(
         console.print("without token lengths: no tokenizer at hand (`tasks show --model` names one)")
     for report in reports.values():
         for warning in report["warnings"]:
-            console.print(f"warning: {warning}", soft_wrap=True)
+            say(f"warning: {warning}", 9)
 
 
 def _inputs(reports: Mapping[str, Mapping[str, Any]]) -> Any:
@@ -79,14 +80,14 @@ def _print_targets(report: Mapping[str, Any]) -> None:
         if len(report["labels"]) > _MOST_LABELS:
             console.print(f"and {len(report['labels']) - _MOST_LABELS} more labels")
         for names in report["shared_first"]:
-            console.print(f"begin with the same piece: {', '.join(names)}", soft_wrap=True)
+            say(f"begin with the same piece: {', '.join(names)}")
         return
     for role, split in splits.items():
         numbers = ", ".join(f"{name} {value:,}" for name, value in split["labels"].items())
         lengths = ", ".join(f"{length} ({percent} %)" for percent, length in split["target_lengths"].items())
         if numbers or lengths:
             what = numbers or f"tokens of the targets (limit {report['limits']['target']}): {lengths}"
-            console.print(f"{report['task']}, {role}: {what}", soft_wrap=True)
+            say(f"{report['task']}, {role}: {what}")
 
 
 def _print_examples(report: Mapping[str, Any], with_ids: bool) -> None:
@@ -94,9 +95,9 @@ def _print_examples(report: Mapping[str, Any], with_ids: bool) -> None:
     for number, example in enumerate(report["examples"], 1):
         console.print(f"{report['task']}, example {number}", style="bold")
         for part in ("input", "target"):
-            console.print(f"{part:<8} {example[part]}", soft_wrap=True)
+            say(f"{part:<8} {example[part]}", 9)
             if with_ids:
-                console.print(f"{'':<8} {' '.join(map(str, example[f'{part}_ids']))}", soft_wrap=True)
+                say(f"{'':<8} {' '.join(map(str, example[f'{part}_ids']))}", 9)
 
 
 def _percent(share: float) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hyperformer_cli.cli.console import AsJson, names, print_json, reports_errors
+from hyperformer_cli.cli.lines import say
 
 if TYPE_CHECKING:
     from hyperformer_cli.starting.start import Start
@@ -19,6 +20,7 @@ hyperformer init tickets.csv --with mini_sst2,mini_rte --model bundled --group c
 hyperformer init reviews/ --label stars --kind numbers --model google-t5/t5-base
 """
 _SHOWN = 10  # rows that are left out, and labels
+_HEAD = 9  # columns before what a line says
 
 
 @reports_errors
@@ -79,12 +81,10 @@ def _described(done: "Start") -> dict[str, Any]:
 
 def _print(done: "Start") -> None:
     from hyperformer_cli.cli.data_report import print_reports
-    from hyperformer_cli.cli.tables import stdout_console
-
-    console = stdout_console()
+    from hyperformer_cli.starting.rows import is_plain_copy
 
     def line(text: str) -> None:
-        console.print(text, soft_wrap=True)
+        say(text, _HEAD)
 
     for sheet in done.sheets:
         line(f"read     {sheet.path}: {len(sheet.rows):,} rows, {len(sheet.columns)} columns ({sheet.dialect})")
@@ -97,12 +97,12 @@ def _print(done: "Start") -> None:
     left_out = done.cleaned.left_out
     if left_out:
         line(f"left out {len(left_out):,} rows")
-        for row in sorted(left_out, key=lambda row: row.reason.startswith("the same text"))[:_SHOWN]:
+        for row in sorted(left_out, key=lambda row: is_plain_copy(row.reason))[:_SHOWN]:
             line(f"         {row}")
         if len(left_out) > _SHOWN:
             line(f"         and {len(left_out) - _SHOWN:,} more (all of them with --json)")
     print_reports({done.report.task: done.report.as_dict()}, examples_of=())
     line("")
     line(f"wrote    {', '.join(map(str, done.files))}")
-    line(f"next     hyperformer train {done.files[0]} --dry-run    # what it would do, and examples as it sees them")
+    line(f"next     hyperformer train {done.files[0]} --dry-run    # reports, trains nothing")
     line(f"         hyperformer train {done.files[0]}")

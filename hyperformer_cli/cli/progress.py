@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from hyperformer_cli.cli.console import is_main_process
+from hyperformer_cli.cli.lines import say
 from hyperformer_cli.cli.tables import scores_table, table
 from hyperformer_cli.observer import SILENT, Observer, RunStart
 
@@ -38,10 +38,10 @@ class LineObserver(Observer):
     """Only what is reported, as plain lines."""
 
     def reported(self, line: str) -> None:
-        typer.echo(line, err=True)
+        say(line, err=True)
 
     def warned(self, warning: str) -> None:
-        typer.secho(f"WARNING: {warning}", err=True, fg="red", bold=True)
+        say(f"WARNING: {warning}", 9, err=True, fg="red", bold=True)
 
 
 class PlainProgress(LineObserver):
@@ -129,6 +129,7 @@ class LiveProgress(Observer):
         self.activity = f"evaluating {split}: {task}"
 
     def evaluated(self, record: dict[str, Any]) -> None:
+        self.activity = ""
         self.scores = scores_table(_measured(record), record["results"], {"metrics": record["average"]})
 
     def reported(self, line: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hyperformer_cli.cli.console import AsJson, print_json, reports_errors
+from hyperformer_cli.cli.lines import say
 
 if TYPE_CHECKING:
     from hyperformer_cli.reporting.collect import FewShot
@@ -76,7 +77,7 @@ def report(
         *(f"{folder}: no scores on split '{split}'; parameters only" for folder in unscored),
         *left_out,
     ]:
-        typer.echo(line, err=True)
+        say(line, err=True)
     if form == "json":
         content = {"tables": formats.to_json(tables), "missing": [str(folder) for folder in found.missing]}
         optional = {"embeddings": neighbours, "plots": [str(path) for path in drawn]}

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import typer
+from hyperformer_cli.cli.lines import say
 
 if TYPE_CHECKING:
     from hyperformer_cli.runs.folder import RunFolder
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def print_summary(run: "RunFolder", results: Mapping[str, Any]) -> None:
     """Prints them to stderr: the last line on stdout is the run's folder alone."""
     for line in _lines(run, results):
-        typer.echo(line, err=True)
+        say(line, 9, err=True)
 
 
 def _lines(run: "RunFolder", results: Mapping[str, Any]) -> Iterator[str]:

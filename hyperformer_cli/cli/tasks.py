@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hyperformer_cli.cli.console import AsJson, new_file, print_json, reports_errors, write_copy
+from hyperformer_cli.cli.lines import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,7 @@ def copy(
         raise InputError(f"{target}: recipes know a task's file by its ending, .yaml or .yml; name another file")
     write_copy(target, text)
     typer.echo(str(target))
-    typer.echo(
+    say(
         f"Change it, look at it with `hyperformer tasks show {target}`, and list it in a recipe by its path (from the "
         f"recipe's folder): `tasks: [{target.name}]`. Its rows are those of {task}; with data.source a folder, they "
         f"come from <folder>/{name}.",
@@ -94,15 +95,15 @@ def show(
     columns = ("role", "paper", "reference", "taken from")
     cells = [(role, *(size[key] for key in ("paper", "reference", "from"))) for role, size in shown["splits"].items()]
     console.print(table(f"{found.name}: {shown['data_set']} ({found.split_rule})", columns, cells))
-    console.print(f"input    {shown['example']['input']}", soft_wrap=True)
-    console.print(f"target   {shown['example']['target']}", soft_wrap=True)
+    say(f"input    {shown['example']['input']}", 9)
+    say(f"target   {shown['example']['target']}", 9)
     named = zip(shown["labels"], shown["label_names"], strict=True)
     labels = [text if text == name else f"{text} ({name})" for text, name in named]
     kind = "free text" if found.is_free_text else "numbers to one decimal"
-    console.print(f"labels   {', '.join(labels) or kind}", soft_wrap=True)
-    console.print(f"metrics  {', '.join(shown['metrics'])}", soft_wrap=True)
+    say(f"labels   {', '.join(labels) or kind}", 9)
+    say(f"metrics  {', '.join(shown['metrics'])}", 9)
     if found.similar_to:
-        console.print(f"few-shot transfer starts from {found.similar_to}", soft_wrap=True)
+        say(f"few-shot transfer starts from {found.similar_to}", 9)
     if "data" in shown:
         from hyperformer_cli.cli.data_report import print_reports
 

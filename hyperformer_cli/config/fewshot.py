@@ -12,12 +12,24 @@ PAPER, AUTO, RANDOM = "paper", "auto", "random"
 
 
 class FewshotSection(Section):
-    """Transfer of a trained run to tasks it has not seen.
+    """Transfer of a trained run to tasks it has not seen (paper, Section 4.2).
 
-    `sizes` that exceed a task's training set are replaced by one: all of it (the paper's 250 for CB). `init_from` is
-    the trained task that a new one starts from: `paper` (each task's `similar_to`), `auto` (the lowest loss on the new
-    task's validation examples), `random`, or a task's name. Everything else, such as label smoothing, clipping and
-    precision, is taken from `training`; but for `replicas`, as a transfer's batch is that of one.
+    Everything else, such as label smoothing, clipping and precision, is taken from `training`; but for `replicas`, as a
+    transfer's batch is that of one.
+
+    Attributes:
+        target_tasks: names of shipped tasks, definitions, or paths of YAML files with one.
+        sizes: numbers of training examples. Those above a task's training set are replaced by one: all of it (the
+            paper's 250 for CB).
+        seeds: each one draws other examples; figures are mean and standard deviation over them.
+        init_from: the trained task that a new one starts from: `paper` (each task's `similar_to`), `auto` (the lowest
+            loss on the new task's validation examples), `random`, or a task's name.
+        train: `all` that the run trained, or `task-embedding`: only the new task's vector.
+        max_steps: optimizer steps of each transfer. The paper does not say how many.
+        batch_size: examples per optimizer step.
+        learning_rate: the highest rate, reached after the warm-up.
+        schedule: how the learning rate falls after the warm-up: `linear` or `cosine` to 0, or `constant`.
+        warmup_steps: steps in which the learning rate rises linearly from 0.
     """
 
     target_tasks: list[TaskEntry] = Field(default=[])

@@ -34,16 +34,25 @@ def _all_finite(value: Any) -> Any:
 
 
 class PrintedParameters(Section):
-    """The printed parameter columns: total relative to the backbone, trained per task in per cent of it."""
+    """The printed parameter columns.
+
+    Attributes:
+        total: all parameters relative to the backbone's, as printed, such as `1.02x`.
+        per_task: trained parameters per task, in per cent of the backbone's.
+    """
 
     total: str
     per_task: float
 
 
 class PaperRow(Section):
-    """Which row of the paper a recipe reproduces, and what is printed there.
+    """Which row of the paper a recipe reproduces, and what is printed there. Changes nothing; `report` prints it.
 
-    `expected` holds per cent by task and metric and the `average` of all; `parameters` the two printed columns.
+    Attributes:
+        table: the table's number, or a figure's name.
+        row: the row's name in that table.
+        expected: the printed scores in per cent: by task and metric, and the `average` of all.
+        parameters: the two printed parameter columns.
     """
 
     table: int | str
@@ -53,9 +62,18 @@ class PaperRow(Section):
 
 
 class ModelSection(Section):
-    """The backbone: a name on the hub, a folder, or `bundled` or `bundled-lm`, the package's nano models.
+    """The backbone: the language model whose weights stay frozen.
 
-    `init: random` builds its configuration, changed by `config`, without weights.
+    Attributes:
+        name: a model on the hub, a folder, or `bundled` or `bundled-lm`, the package's nano models. Only `init: random`
+            with a `config` needs none.
+        revision: branch, tag or commit on the hub. It is resolved to a commit, which the run records.
+        tokenizer: a tokenizer on the hub or in a folder; null takes the model's own.
+        init: `pretrained` loads the weights; `random` builds the architecture without them, for tests and controls.
+        config: with `init: random`, values that replace those of the model's configuration, such as `{num_layers: 2}`.
+        dtype: number format of the frozen weights in memory. Trained ones are always float32.
+        gradient_checkpointing: keep fewer activations and compute them again in the backward pass: less memory, more
+            time, the same result.
     """
 
     name: str | None = None
@@ -80,9 +98,16 @@ class ModelSection(Section):
 
 
 class SamplingSection(Section):
-    """How training batches are drawn: task by n_task^(1/temperature), examples uniformly within a task.
+    """How training batches are drawn: first the task, then examples of it, all of them equally likely.
 
-    `probabilities` fixes the share of some tasks; the others divide what is left by the temperature.
+    Attributes:
+        temperature: a task with n rows is drawn with a probability proportional to n^(1/temperature) (paper,
+            Section 3). 1 draws tasks by their size; large values draw all equally often.
+        probabilities: the share of optimizer steps that some tasks get, by name, such as `{tickets: 0.5}`. The other
+            tasks divide the rest by the temperature.
+        mixed_batches: draw a task for every example and not for every batch. The paper's batches hold one task each.
+        length_grouping: put examples of similar length into one batch, so that less of it is padding. The paper draws
+            uniformly.
     """
 
     temperature: float = Field(default=10, gt=0)
@@ -92,10 +117,22 @@ class SamplingSection(Section):
 
 
 class DataSection(Section):
-    """Where examples come from and how they are cut. `source` is `hub`, `bundled` (the miniature) or a folder.
+    """Where examples come from and how they are cut.
 
-    A folder holds `<task>/<split>.<format>`, the format parquet, jsonl, csv or tsv. `prompt` is for decoder-only
-    models: a text around `{input}`, behind which the target follows, or `chat` for the tokenizer's chat template.
+    Attributes:
+        source: `hub`, `bundled` (the miniature's data in the package), or a folder with
+            `<task>/<split>.<parquet, jsonl, csv or tsv>` in the columns of the hub's data sets. Tasks with `files` of
+            their own do not use it.
+        protocol: how splits and batches are drawn. `paper` as the paper describes it; `reference` as the paper's code
+            does, quirks included: validation rows of carved splits are trained on too, and the last row of every split
+            is dropped.
+        max_source_length: tokens of an input, the end of the sequence included; the rest is cut off. The dry run shows
+            how many are.
+        max_target_length: tokens of a target, the end of the sequence included; a longer free text is cut in training.
+        samples_per_task: train on so many rows of each task, drawn with `seed`; null trains on all.
+        prompt: only for decoder-only models: a text around `{input}`, behind which the target follows, or `chat` for
+            the tokenizer's chat template. null takes the input alone.
+        sampling: how training batches are drawn.
     """
 
     source: str = "hub"
@@ -124,18 +161,38 @@ class DataSection(Section):
 
 
 class TrainingSection(Section):
-    """The optimization. `batch_size` is global; accumulation follows from it, `micro_batch_size` and the world size.
+    """The optimization.
 
-    `replicas` are those of the experiment, whatever the number of processes: the reference summed the loss over each
-    GPU's rows and averaged over its 4 GPUs, so with `loss_reduction: sum` the sum over the batch is divided by
-    `replicas`, and `protocol: reference` draws for so many.
-
-    `micro_batching: tokens` cuts a process's part of a step by length, so that little of what is computed is padding;
-    `micro_batch_size` rows of full length are then the most that a micro-batch holds. `rows` cuts it as drawn.
-
-    On a GPU `tf32` multiplies float32 matrices faster and less exactly, and `deterministic: false` allows kernels whose
-    sums depend on the order of threads: long inputs take less memory, and a resumed run is not bit for bit the same.
-    `shard_backbone` divides the frozen backbone among the processes.
+    Attributes:
+        max_steps: optimizer steps. The paper's configurations have 65,536; its text says 2^18 = 262,144.
+        batch_size: examples per optimizer step, over all processes. The number of forward passes per step follows from
+            it, `micro_batch_size` and the number of processes.
+        micro_batch_size: examples per forward pass in one process, at full length. Only memory and speed depend on it.
+        micro_batching: how a process divides its examples of a step into forward passes. `tokens`: by length, so that
+            little is padding; a pass then holds more rows if they are short. `rows`: `micro_batch_size` rows, as drawn.
+        replicas: with `loss_reduction: sum`, what the summed loss is divided by, whatever the number of processes. The
+            paper's code sums over each GPU's rows and averages over its 4 GPUs, so the paper's recipes say 4. With
+            `data.protocol: reference` it is also the number of processes that batches are drawn for.
+        learning_rate: the highest rate, reached after the warm-up. The optimizer is AdamW without weight decay.
+        schedule: how the learning rate falls after the warm-up, until `max_steps`: `linear` or `cosine` to 0, or
+            `constant`.
+        warmup_steps: steps in which the learning rate rises linearly from 0.
+        label_smoothing: share of the target probability that is spread over the whole vocabulary; the paper's 0.1.
+        loss_reduction: `sum` over the target tokens, as in the paper's code, or their `mean`. Clipping makes the scale
+            matter.
+        max_grad_norm: gradients with a larger norm are scaled down to it; null does not clip.
+        precision: number format of forward and backward passes: `float32`, or `bfloat16` by autocast, which is faster
+            and less exact. float16 is refused, because T5's activations overflow in it.
+        tf32: on an NVIDIA GPU, multiply float32 matrices in TF32: faster and less exact.
+        deterministic: only use kernels that give the same sums every time, so that a resumed run is bit for bit the
+            same. `false` allows faster ones on a GPU, which need less memory for long inputs.
+        device: `auto` takes a GPU if there is one, else Apple's MPS, else the CPU.
+        compile: compile the model with `torch.compile`: slow to start, then faster on a GPU.
+        shard_backbone: divide the frozen backbone among the processes (FSDP), if it does not fit into one GPU.
+        save_every: steps between checkpoints, from which a stopped run continues.
+        keep_checkpoints: how many of the latest checkpoints are kept. The best weights are kept in any case.
+        log_every: steps between lines in `metrics.jsonl` and in the log.
+        report_to: trackers that get the same figures; each needs its own package installed.
     """
 
     max_steps: Positive = 65536
@@ -169,12 +226,20 @@ class TrainingSection(Section):
 
 
 class EvaluationSection(Section):
-    """Which splits are evaluated, when, and the decoding.
+    """Which splits are evaluated, when, and how a model answers.
 
-    `metric` chooses the best checkpoint on validation: `average` (of all metrics), or one task's: `mrpc.accuracy`.
-    `patience` ends training after so many evaluations in a row without a better one. `method: rank` answers with the
-    likeliest label text, and so never outside a task's labels; where there are none, answers are generated.
-    `num_beams` is the task's own where it is null: 4 for translation, else 1.
+    Attributes:
+        every: optimizer steps between evaluations on validation; the best of these weights are kept.
+        splits: what the best weights are evaluated on after training.
+        metric: chooses the best weights on validation: `average` (of all metrics of all tasks), or one task's, such as
+            `mrpc.accuracy`.
+        patience: end training after so many evaluations in a row without a better one; null never ends it early.
+        method: `generate` writes an answer; `rank` takes the likeliest of the task's label texts, and so never answers
+            outside them. Tasks without labels are always generated.
+        num_beams: width of beam search; 1 is greedy. null takes each task's own: 4 for the paper's translations, else
+            1.
+        batch_size: examples per forward pass and process. Only memory and speed depend on it.
+        max_examples: evaluate the first so many examples of each split; null evaluates all.
     """
 
     every: Positive = 1000
@@ -208,9 +273,10 @@ class EvaluationSection(Section):
 
 
 class SweepSection(Section):
-    """A grid: dotted keys with the values each takes.
+    """A grid: dotted keys of the recipe with the list of values each takes, such as `seed: [1, 2, 3]`.
 
-    `select` names the setting with the best average on a split, over the seeds if they are in the grid.
+    Attributes:
+        select: a split; the setting with the best average on it, over its seeds, is marked as selected.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -237,7 +303,24 @@ class SweepSection(Section):
 
 
 class Recipe(Section):
-    """One run, resolved: a recipe file, what it extends, and overrides on the command line."""
+    """One run, resolved: a recipe file, what it extends, and overrides on the command line.
+
+    Attributes:
+        name: the run's name, in tables and in its folder's name.
+        paper: which row of the paper this reproduces, and what is printed there. For reports only.
+        model: the backbone, the language model whose weights stay frozen.
+        adapter: the method and what it trains.
+        tasks: names of shipped tasks, definitions of new ones, or paths of YAML files with one, from the recipe's
+            folder.
+        joint: train one model on all tasks; `false` trains each task alone and reports them as one row.
+        data: where examples come from and how they are cut.
+        training: how the optimization proceeds: steps, batches, learning rate, precision, checkpoints.
+        evaluation: which splits are evaluated, when, and how a model answers.
+        sweep: a grid of values; each combination is a run of its own.
+        fewshot: transfer of the trained run to tasks it has not seen.
+        seed: what initial weights, batches and dropout are drawn with. Splits do not depend on it.
+        output_dir: the run folder; `outputs/<name>` if it is empty.
+    """
 
     name: str = Field(min_length=1)
     paper: PaperRow | None = None

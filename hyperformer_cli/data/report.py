@@ -17,6 +17,9 @@ from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit
 from hyperformer_cli.schema.section import SPLITS, SplitName
 from hyperformer_cli.tasks.task import Task
 
+# Rows of a data set's split and what was found in them, by the task's definition, data.source and the split.
+KnownRows = dict[tuple[str, str, str], tuple[Rows, Examined]]
+
 PERCENTILES = (50, 95, 99, 100)
 EXAMPLES = 3
 
@@ -62,6 +65,7 @@ def report_on_rows(
     prefix: bool,
     tokenization: Tokenization | None,
     only: Sequence[SplitName] = SPLITS,
+    known: KnownRows | None = None,
 ) -> TaskReport:
     """Reports on every row of a task's roles.
 
@@ -72,25 +76,28 @@ def report_on_rows(
         prefix: whether the task's name stands before an input.
         tokenization: its limits count; without one nothing is said of tokens.
         only: the roles.
+        known: rows examined before with this prefix and tokenizer; gets what is examined now.
 
     Raises:
         InputError: as training would: a file or a row that cannot be used.
     """
     encoding = None if tokenization is None else tokenization.encoding
-    loaded: dict[str, Rows] = {}
-    whole: dict[str, Examined] = {}
+    known = {} if known is None else known
+    whole: dict[str, tuple[Rows, Examined]] = {}
     roles: dict[SplitName, Examined] = {}
     selected: dict[SplitName, Sequence[int]] = {}
     for role in only:
         source = source_split_of(task, role)
-        if source not in whole:
-            loaded[source] = load_rows(task, source, data.source)
-            whole[source] = examine_rows(task, loaded[source], prefix, encoding)
-        selected[role] = select_rows(task, role, data, len(whole[source]), seed)
-        roles[role] = whole[source].select(selected[role])
+        key = (task.model_dump_json(), data.source, source)
+        if key not in known:
+            rows = load_rows(task, source, data.source)
+            known[key] = rows, examine_rows(task, rows, prefix, encoding)
+        whole[source] = known[key]
+        selected[role] = select_rows(task, role, data, len(whole[source][1]), seed)
+        roles[role] = whole[source][1].select(selected[role])
     examples = []
     if tokenization is not None:
-        rows = loaded[source_split_of(task, only[0])]
+        rows, _ = whole[source_split_of(task, only[0])]
         chosen = [selected[only[0]][i] for i in _one_per_target(roles[only[0]])]
         examples = _examples(task, rows.take(chosen), tokenization)
     return _report(task, roles, tokenization, examples)

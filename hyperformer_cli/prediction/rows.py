@@ -5,6 +5,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, get_args
 
@@ -12,6 +13,7 @@ from hyperformer_cli.errors import InputError, did_you_mean
 
 InputFormat = Literal["jsonl", "csv", "tsv"]
 FORMATS: tuple[InputFormat, ...] = get_args(InputFormat)
+_NOT_UTF8 = "not UTF-8; save the file as UTF-8"
 _BY_SUFFIX: dict[str, InputFormat] = {".jsonl": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "tsv"}
 
 
@@ -122,7 +124,7 @@ def _line_records(
         try:
             yield line, 1, parse(content.rstrip(b"\r\n").decode())
         except UnicodeDecodeError:
-            yield Fault(line, "not UTF-8")
+            yield Fault(line, _NOT_UTF8)
         except json.JSONDecodeError as error:
             yield Fault(line, f"not valid JSON ({error.msg}, column {error.colno})")
         except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end
@@ -131,7 +133,9 @@ def _line_records(
 
 def _csv_records(lines: Iterator[bytes]) -> Iterator[_Record | Fault]:
     """A quoted cell may hold line ends. One whose quote is never closed ends at the csv module's limit for a cell."""
-    reader = csv.reader((line.decode(errors="surrogateescape") for line in lines), strict=True)
+    header = next(lines, b"")
+    decoded = (line.decode(errors="surrogateescape") for line in chain([header], lines))
+    reader = csv.reader(decoded, delimiter=_delimiter_of(header.decode(errors="replace")), strict=True)
     while True:
         line = reader.line_num + 1
         try:
@@ -143,7 +147,12 @@ def _csv_records(lines: Iterator[bytes]) -> Iterator[_Record | Fault]:
             continue
         read = reader.line_num - line + 1
         if cells:
-            yield (line, read, cells) if is_text(*cells) else Fault(line, "not UTF-8", read)
+            yield (line, read, cells) if is_text(*cells) else Fault(line, _NOT_UTF8, read)
+
+
+def _delimiter_of(header: str) -> str:
+    """A comma, or what else spreadsheets write where the header has no comma."""
+    return next((delimiter for delimiter in ",;\t|" if delimiter in header), ",")
 
 
 def is_text(*values: str) -> bool:

@@ -38,7 +38,7 @@ def check_column(name: str, columns: Sequence[str], option: str) -> str:
 
 
 def guess_label(columns: Mapping[str, Values]) -> str:
-    """The column to predict: one that is called so, or the only one with few values.
+    """The column to predict: one that is called so, or ends so (`ticket_priority`), or the only one with few values.
 
     Raises:
         InputError: none, or several.
@@ -47,8 +47,10 @@ def guess_label(columns: Mapping[str, Values]) -> str:
     if named:
         return next(column for column in columns if column.lower() == named[0])
     few = {name: len(set(values)) for name, values in columns.items() if _has_few_values(values)}
-    if len(few) == 1:
-        return next(iter(few))
+    ending = [name for name in few if _UNTITLED.sub("_", name).lower().split("_")[-1] in _LABEL_NAMES]
+    for found in (ending, few):
+        if len(found) == 1:
+            return next(iter(found))
     candidates = ", ".join(f"{name} ({count} values)" for name, count in few.items()) or ", ".join(columns)
     raise InputError(f"--label: say which column is to be predicted: {candidates}")
 

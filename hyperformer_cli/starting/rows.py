@@ -12,6 +12,7 @@ from hyperformer_cli.starting.splitting import split_by_group, split_by_label, s
 from hyperformer_cli.tasks.metrics import Kind
 
 LEAST_ROWS = 10
+_COPY = "the same text as line "
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def clean(sheets: Sequence[Sheet], texts: Sequence[str], label: str, kind: Kind,
                 line, first = seen.setdefault(text, (row.line, value))
                 if line != row.line:
                     other = "" if first == value else f", but with another label ('{value}', there '{first}')"
-                    reason = f"the same text as line {line}{other}"
+                    reason = f"{_COPY}{line}{other}"
             if reason is not None:
                 left_out.append(LeftOut(sheet.path, row.line, reason))
                 continue
@@ -79,6 +80,11 @@ def _fault(value: str, kind: Kind, rare: set[str], labels: set[str], column: str
     if kind == "numbers" and not is_number(value):
         return f"{column} '{value}' is not a number"
     return None
+
+
+def is_plain_copy(reason: str) -> bool:
+    """Whether a row was left out only because another one says the same."""
+    return reason.startswith(_COPY) and "another label" not in reason
 
 
 def assign_roles(

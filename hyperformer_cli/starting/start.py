@@ -32,6 +32,7 @@ from hyperformer_cli.storage.atomic import write_text
 from hyperformer_cli.tasks.metrics import Kind
 from hyperformer_cli.tasks.registry import check_is_new, get_task
 from hyperformer_cli.tasks.task import Task
+from hyperformer_cli.tasks.template import is_template
 
 _FILES = {"training": "train", "valid": "validation", "val": "validation", "dev": "validation", "eval": "validation"}
 _HUB_LENGTH, _HUB_ROWS = 128, 10_000  # taken for data that are not on this machine
@@ -215,7 +216,7 @@ def _new_names(texts: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
     """New names for columns that no template can name, different from all others."""
     renamed: dict[str, str] = {}
     for column in texts:
-        new = guesses.valid_name(column)
+        new = column if is_template(f"{{{column}}}") else guesses.valid_name(column)
         while new != column and new in (*columns, *renamed.values()):
             new += "_"
         if new != column:

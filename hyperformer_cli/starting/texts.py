@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from hyperformer_cli.bundled import BUNDLED
-from hyperformer_cli.config.json_schema import HEADER
+from hyperformer_cli.config.json_schema import FILE, HEADER
 from hyperformer_cli.starting.settings import BATCH, TEMPERATURE, Settings
 from hyperformer_cli.tasks.task import Task
 
@@ -83,6 +83,7 @@ def recipe_text(
     return f"""\
 {HEADER}
 # {name}: a start, written by `hyperformer init`.   hyperformer train {file}
+# For editors that complete and explain keys by the line above: hyperformer recipes schema > {file.with_name(FILE)}
 # Without training, what it would do and what is in the data: hyperformer train {file} --dry-run
 # Change any key here, or on the command line: hyperformer train {file} training.max_steps={2 * settings.max_steps}
 name: {_flow(name)}

@@ -56,10 +56,12 @@ class Task(Section):
     other fields are filled in when the task is made.
 
     Attributes:
-        name: what recipes call it.
+        name: what recipes and tables call the task.
         template: the input text; columns in braces, `{choices[text][0]}` for what lies inside one.
         files: a CSV, TSV, JSONL or parquet file per split.
-        path, configuration, revision: the data set on the hub.
+        path: a data set on the hub, or `bundled` for data in the package.
+        configuration: name of a part of the data set on the hub, such as `mrpc` of `nyu-mll/glue`.
+        revision: branch, tag or commit of the data set on the hub.
         label_column: the column of the label, or of the number.
         labels: what the column holds, as text (`0`, `1.5`, `true`); or a mapping from that to the text the model
             writes.
@@ -78,7 +80,7 @@ class Task(Section):
         max_target_length: tokens of the longest target. Targets that can be listed need none; by default 10 for other
             numbers, 128 for text. It is how long predictions of text may be; targets of text are also cut at
             `data.max_target_length` in training.
-        num_beams: for decoding.
+        num_beams: width of beam search; 1 is greedy.
         drops_unlabelled: rows labelled -1 are not part of the data set.
     """
 

@@ -29,6 +29,14 @@ def checked_template(template: str) -> str:
     return template
 
 
+def is_template(text: str) -> bool:
+    """Whether a text is a template, and so whether a name in braces can be a column of one."""
+    try:
+        return bool(checked_template(text))
+    except ValueError:
+        return False
+
+
 @cache
 def template_parts(template: str) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
     """A template as (text before a field, the field's column, the keys inside it); the last may have no column."""

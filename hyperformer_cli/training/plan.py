@@ -1,5 +1,6 @@
 """What a recipe would do, without doing it: `--dry-run`."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hyperformer_cli.config.cells import part_recipes
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.config.recipe_tasks import recipe_tasks
 from hyperformer_cli.data.loading import check_texts, checked_tokenizer, load_tokenizer, tokenization
-from hyperformer_cli.data.report import TaskReport, report_on_rows
+from hyperformer_cli.data.report import KnownRows, TaskReport, report_on_rows
 from hyperformer_cli.data.sizes import sizes_are, split_size
 from hyperformer_cli.data.tokenization import Tokenization
 from hyperformer_cli.engine.devices import check_trackers
@@ -29,12 +30,13 @@ from hyperformer_cli.training.setup import check_batch, make_sampler
 _FLOAT32, _BFLOAT16 = 4, 2
 
 
-def plan(recipe: Recipe, processes: int = 1, with_report: bool = True) -> dict[str, Any]:
+def plan(recipe: Recipe, processes: int = 1, known: dict[str, KnownRows] | None = None) -> dict[str, Any]:
     """Resolves a recipe for so many processes: splits and their sizes, steps, parameters, an estimate of memory.
 
     The rows of folders are read and counted; for data on the hub the published sizes are used (`declared`). A model
-    or tokenizer on the hub is not looked at, unless it is on this machine. `with_report` adds a report on the rows of
-    every task whose rows are counted; what it says of tokens needs the tokenizer.
+    or tokenizer on the hub is not looked at, unless it is on this machine. Every task whose rows are counted gets
+    a report on them; what it says of tokens needs the tokenizer. `known` holds the rows that plans of other cells of a
+    sweep have examined, by the tokenizer, and gets those of this one.
 
     Raises:
         InputError: as training would.
@@ -50,10 +52,12 @@ def plan(recipe: Recipe, processes: int = 1, with_report: bool = True) -> dict[s
     if text_to_ids is not None:
         check_texts(tasks, text_to_ids)
     reports: dict[str, TaskReport] = {}
-    for task in tasks if with_report else ():
+    prefix = recipe.adapter.needs_task_prefix
+    tokens = json.dumps([prefix, recipe.model.model_dump(), recipe.data.prompt])
+    examined = None if known is None else known.setdefault(tokens, {})
+    for task in tasks:
         if sizes_are(recipe, [task]) == "counted":
-            prefix = recipe.adapter.needs_task_prefix
-            reports[task.name] = report_on_rows(task, recipe.data, recipe.seed, prefix, text_to_ids)
+            reports[task.name] = report_on_rows(task, recipe.data, recipe.seed, prefix, text_to_ids, known=examined)
     sizes = {task.name: _sizes(recipe, task, reports.get(task.name)) for task in tasks}
     runs = list(part_recipes(recipe).values())
     shares: list[float] = []

@@ -68,14 +68,25 @@ def test_count_params_takes_recipes_and_overrides() -> None:
     assert len(rows) == 1 and rows[0]["per_task_percent"] > 0.29
 
 
-@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+# A plan over the bundled data tokenises 70,000 rows: a recipe of each kind every time, others with the slow tests.
+BUNDLED = ("quickstart", "mini/", "mini_lm/", "own_task")
+_EVERY_TIME = ("quickstart", "quickstart_lm", "quickstart_lora", "mini/t5", "mini/low_resource", "own_task")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name.startswith(BUNDLED) and name not in _EVERY_TIME else [])
+        for name in sorted(shipped_recipes())
+    ],
+)
 def test_shipped_recipes_dry_run_offline(name: str) -> None:
     plan = json.loads(run("train", name, "--dry-run", "--json").stdout)
     cells = plan.get("cells", [plan])
     assert len(cells) == (25 if name.startswith("low_resource") else 15 if name == "mini/low_resource" else len(cells))
     plan = cells[-1]
     assert sum(task["share_of_steps"] for task in plan["tasks"].values()) == pytest.approx(1, abs=1e-3)
-    if name.startswith(("quickstart", "mini/", "mini_lm/", "own_task")):
+    if name.startswith(BUNDLED):
         assert plan["sizes"] == "counted"
         return
     assert plan["sizes"] == "declared"

@@ -45,6 +45,13 @@ def test_csv_quotes_hold_commas_line_ends_and_quotes() -> None:
     assert found == [Row(2, 0, {"a": 'x, "y"\nz', "b": "2"}), Row(5, 1, {"a": "last", "b": "3"})]
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_csv_of_a_spreadsheet_has_another_delimiter(delimiter: str) -> None:
+    content = f'a{delimiter}the text\n1{delimiter}"x, ""y"";\n|z"\n'.encode()
+    assert read(content, "csv") == [Row(2, 0, {"a": "1", "the text": 'x, "y";\n|z'})]
+    assert read(b"a;b,c\n1;2,3\n", "csv") == [Row(2, 0, {"a;b": "1;2", "c": "3"})]
+
+
 def test_tsv_knows_no_quotes() -> None:
     found = read(b'a\tb\n"x\t1\n\'"y"\t\n', "tsv")
     assert found == [Row(2, 0, {"a": '"x', "b": "1"}), Row(3, 1, {"a": '\'"y"', "b": ""})]
@@ -57,7 +64,7 @@ def test_bad_lines_of_tables(input_format: str) -> None:
     assert bad == [
         Fault(2, "has 1 cells where the header has 2"),
         Fault(3, "has 3 cells where the header has 2"),
-        Fault(4, "not UTF-8"),
+        Fault(4, "not UTF-8; save the file as UTF-8"),
     ]
     assert good == Row(5, 3, {"a": "x", "b": "y"})
 

@@ -253,3 +253,23 @@ def test_the_screen_names_rows_files_and_the_next_command(data: Path) -> None:
     described = json.loads(command("tickets.csv", "--model", "bundled", "--json", "--force").stdout)
     assert described["files"][0] == "tickets.yaml" and described["label"] == "priority"
     assert len(described["left_out"]) == sum(described["labels"].values()) * -1 + 300
+
+
+def test_a_column_that_ends_like_a_label_is_predicted(folder: Path) -> None:
+    lines = [f"shop{i % 4};a long review of number {i};{('good', 'bad', 'so so')[i % 3]}" for i in range(60)]
+    Path("reviews.csv").write_text("\n".join(["store;review text;Sentiment class", *lines]))
+    done = begin(Path("reviews.csv"))
+    assert (done.label, done.texts, done.renamed) == ("Sentiment class", ["review text"], {})
+    assert recipe_tasks(done.recipe)[0].template == "{review text}"
+    with pytest.raises(InputError, match=r"--label: say which column.*: store \(4 values\), Sentiment kind"):
+        Path("other.csv").write_text("\n".join(["store;review text;Sentiment kind", *lines]))
+        begin(Path("other.csv"))
+
+
+def test_copies_with_another_label_are_shown_before_plain_ones(folder: Path) -> None:
+    rows = [(f"a sentence of number {i}", "ab"[i % 2]) for i in range(40)]
+    rows += [*rows[:12], (rows[0][0], "b")]
+    Path("data.csv").write_text("\n".join(["text,label", *(",".join(row) for row in rows)]))
+    shown = command("data.csv", "--model", "bundled")
+    assert "data.csv:54: the same text as line 2, but with another label ('b', there 'a')" in shown.stdout
+    assert "and 3 more" in shown.stdout

@@ -1,36 +1,30 @@
 """A full disk: one line that names the file, exit code 1, and a run that goes on when there is room again."""
 
-import os
 import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from hyperformer_cli.cli.main import app
 from hyperformer_cli.errors import WriteError
 from hyperformer_cli.storage.atomic import atomic_path, write_json, writing
 from hyperformer_cli.storage.trained import write_tensors
 
 
-@pytest.fixture
-def small_limit() -> Iterator[None]:
-    """Files of this process may have 64 KiB: as on a full disk, writing fails in the middle."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_files_that_cannot_be_written_are_named(small_limit: None, tmp_path: Path) -> None:
+def test_files_that_cannot_be_written_are_named(tmp_path: Path) -> None:
     writers: dict[str, Callable[[Path], None]] = {
         "x.safetensors": lambda path: write_tensors(path, {"w": torch.zeros(1 << 16)}),
         "x.json": lambda path: write_json(path, "x" * (1 << 17)),
     }
     for name, write in writers.items():
-        with pytest.raises(WriteError, match=rf"^\S+{name}: cannot be written: File too large$") as error:
+        message = rf"^\S+{name}: cannot be written: File too large$"
+        with file_limit(1 << 16), pytest.raises(WriteError, match=message) as error:
             write(tmp_path / name)
         assert error.value.exit_code == 1 and isinstance(error.value, OSError)
     assert list(tmp_path.iterdir()) == []
@@ -52,31 +46,33 @@ def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
         raise ValueError("mine")
 
 
-def command(limit: int, *arguments: object) -> subprocess.CompletedProcess:
-    """The command line in a process whose files may have so many bytes."""
-    program = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2); del sys.argv[1]\n"
-        "from hyperformer_cli.cli.main import main; main()"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", program, str(limit), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=os.environ,
-    )
+@contextmanager
+def file_limit(limit: int) -> Iterator[None]:
+    """Files of this process may have so many bytes: as on a full disk, writing fails in the middle."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def refused(limit: int, *arguments: object) -> str:
+    """The last line of stderr of a command that finds the disk full."""
+    with file_limit(limit):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit), result.output
+    return result.stderr.splitlines()[-1]
 
 
 def test_training_and_exports_on_a_full_disk(recipe_values: dict, write_recipe: Callable, tmp_path: Path) -> None:
     recipe = write_recipe({**recipe_values, "training": {**recipe_values["training"], "max_steps": 4, "save_every": 2}})
-    full = command(20_000, "train", recipe)  # the tokenised rows fit; the weights do not
-    assert full.returncode == 1 and "Traceback" not in full.stderr, full.stderr
-    assert ".safetensors: cannot be written: File too large" in full.stderr.splitlines()[-1]
-    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-    assert command(unlimited, "train", recipe).returncode == 0  # there is room again
+    # The tokenised rows fit; the weights do not.
+    assert ".safetensors: cannot be written: File too large" in refused(20_000, "train", recipe)
+    assert CliRunner().invoke(app, ["train", str(recipe)]).exit_code == 0  # there is room again
     for format in ("adapterhub", "static", "hub"):
-        full = command(20_000, "export", tmp_path / "run", "--format", format)
-        assert full.returncode == 1 and "Traceback" not in full.stderr, full.stderr
-        assert "cannot be written: File too large" in full.stderr.splitlines()[-1]
+        complaint = refused(20_000, "export", tmp_path / "run", "--format", format)
+        assert "cannot be written: File too large" in complaint
         assert not (tmp_path / "run" / "export").exists()
 
 
@@ -84,7 +80,12 @@ def test_a_full_disk_under_the_cache_is_named_and_no_mistake_of_the_recipe(
     recipe_values: dict, write_recipe: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HYPERFORMER_CACHE", str(tmp_path / "cache"))
-    full = command(1_000, "train", write_recipe(recipe_values))
+    program = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))\n"
+        "from hyperformer_cli.cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", program, "train", str(write_recipe(recipe_values))]
+    full = subprocess.run(command, capture_output=True, text=True)
     assert full.returncode == 1 and "Traceback" not in full.stderr, full.stderr
     complaint = f"error: {tmp_path}/cache/tokenized (HYPERFORMER_CACHE): cannot be written: File too large"
     assert full.stderr.splitlines()[-1] == complaint

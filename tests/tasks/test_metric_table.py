@@ -6,6 +6,7 @@ from pathlib import Path
 
 import datasets
 import evaluate
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -56,6 +57,29 @@ def test_every_entry_has_its_implementation(name: str) -> None:
     assert found == pytest.approx(metric.range[metric.higher_is_better])
     assert oriented(name, found) == pytest.approx(metric.range[1]) and oriented(name, worse) < metric.range[1]
     assert metric.range[0] <= min(found, worse)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_is_what_evaluate_makes_of_it(name: str) -> None:
+    """Bit for bit, without the table in which evaluate keeps the values."""
+    if METRICS[name].library is not None:
+        pytest.importorskip(METRICS[name].library)
+    random = np.random.default_rng(0)
+    values = {
+        "labels": [random.integers(0, 2, 60).tolist(), random.integers(-1, 2, 60).tolist()],
+        "numbers": [random.random(60).round(1).tolist(), [-1, *random.random(59).tolist()]],
+        "text": [["the cat sees the old dog", "a child"], ["the dog sees an old cat", "a child "]],
+    }
+    references, predictions = values[METRICS[name].scores]
+    metric = METRICS[name].load()(keep_in_memory=True)
+    by_evaluate = evaluate.Metric.compute(metric, predictions=predictions, references=references)
+    assert metric.compute(predictions=predictions, references=references) == by_evaluate
+    assert 0 < abs(by_evaluate[name]) < 1
+
+
+def test_a_split_of_one_row_has_scores() -> None:
+    task = _TASKS["numbers"].model_copy(update={"metrics": ["pearson", "spearmanr", "mean_absolute_error"]})
+    assert score(task, ["3.0"], ["2.5"]) == {"pearson": 0, "spearmanr": 0, "mean_absolute_error": 0.5}
 
 
 def test_a_metric_without_its_library_is_refused_before_training(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from training_runs import StopAt, assert_same_run, largest_difference, train, weights
+from training_runs import assert_same_run, kept_run, largest_difference, train, weights
 from transformers import T5Config, T5ForConditionalGeneration
 
 from hyperformer_cli.backbones import identity
@@ -18,7 +18,6 @@ from hyperformer_cli.observer import Observer
 from hyperformer_cli.runs.folder import RunFolder
 from hyperformer_cli.runs.opened import OpenedRun
 from hyperformer_cli.storage.manifest import write_manifest
-from hyperformer_cli.training.stopping import Stopped
 
 
 def flip(file: Path, place: int = -1) -> None:
@@ -36,18 +35,12 @@ class Said(Observer):
         self.lines.append(line)
 
 
-def stopped(values: dict[str, Any], folder: Path, step: int, **sections: Any) -> Path:
-    with pytest.raises(Stopped):
-        train(values, folder, StopAt(step), **sections)
-    return folder
-
-
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_data_that_changed_before_a_resume_are_refused(
     split: str, recipe_values: dict, data_folder: Path, tmp_path: Path
 ) -> None:
     source = shutil.copytree(data_folder, tmp_path / "data")
-    run = stopped(recipe_values, tmp_path / "r", 5, data={"source": str(source)})
+    run = kept_run(recipe_values, tmp_path / "r", 5, data={"source": str(source)})
     file = source / "stsb" / f"{split}.csv"
     before = file.read_text()
     file.write_text(before.replace(",0.0,", ",5.0,", 1) if ",0.0," in before else before.replace("cat", "dog", 1))
@@ -77,13 +70,13 @@ def save_backbone(folder: Path, seed: int) -> None:
 
 
 def test_a_backbone_that_changed_before_a_resume_is_refused(local: dict, tmp_path: Path) -> None:
-    run = stopped(local, tmp_path / "r", 5)
+    run = kept_run(local, tmp_path / "r", 5)
     shutil.copytree(tmp_path / "t5", tmp_path / "kept")
     save_backbone(tmp_path / "t5", seed=1)
     with pytest.raises(InputError, match=r"checkpoint-5: the frozen weights of model '\S+t5' are not those it was"):
         train(local, run)
     shutil.copytree(tmp_path / "kept", tmp_path / "t5", dirs_exist_ok=True)
-    assert_same_run(train(local, tmp_path / "whole"), train(local, run))
+    assert_same_run(kept_run(local, tmp_path / "whole"), train(local, run))
 
 
 def test_a_backbone_that_changed_after_training_is_refused(local: dict, tmp_path: Path) -> None:
@@ -112,8 +105,8 @@ def test_an_unchanged_backbone_is_hashed_once(local: dict, tmp_path: Path, monke
 @pytest.mark.parametrize("step", [8, 12])  # the best weights so far are those of step 6; or of the checkpoint, maybe
 @pytest.mark.parametrize("damage", ["folder", "weights", "flip", "unverified"])
 def test_best_is_restored_from_the_checkpoint(damage: str, step: int, recipe_values: dict, tmp_path: Path) -> None:
-    whole = train(recipe_values, tmp_path / "whole")
-    run, said = stopped(recipe_values, tmp_path / "cut", step), Said()
+    whole = kept_run(recipe_values, tmp_path / "whole")
+    run, said = kept_run(recipe_values, tmp_path / "cut", step), Said()
     best = run / "best" / "hyperformer.safetensors"
     if damage == "folder":
         shutil.rmtree(run / "best")
@@ -132,9 +125,9 @@ def test_best_weights_of_a_later_step_are_not_kept(recipe_values: dict, tmp_path
     """A run that was killed between an evaluation and the next checkpoint has another best/ than its checkpoint."""
     values = {**recipe_values, "evaluation": {"every": 2, "batch_size": 16}}
     values["training"] = {**recipe_values["training"], "learning_rate": 1e-9}  # the first evaluation is the best
-    run = stopped(values, tmp_path / "cut", 4)
+    run = kept_run(values, tmp_path / "cut", 4)
     held = weights(run, "best")
-    later = stopped(values, tmp_path / "later", 5, training={"learning_rate": 0.1})
+    later = kept_run(values, tmp_path / "later", 5, training={"learning_rate": 0.1})
     shutil.rmtree(run / "best")
     shutil.copytree(later / "best", run / "best")
     assert largest_difference(weights(run, "best"), held) > 1e-3
@@ -155,8 +148,8 @@ def test_best_that_goes_while_a_run_trains_is_named_and_restored(recipe_values: 
 
 @pytest.mark.parametrize("line", [b"{}", b"null", b"[1]", b'{"step": 3, "l\xffss": 1}', b'{"step": "3"}'])
 def test_damaged_lines_of_metrics_do_not_end_a_run(line: bytes, recipe_values: dict, tmp_path: Path) -> None:
-    whole = train(recipe_values, tmp_path / "whole")
-    run, said = stopped(recipe_values, tmp_path / "cut", 8), Said()
+    whole = kept_run(recipe_values, tmp_path / "whole")
+    run, said = kept_run(recipe_values, tmp_path / "cut", 8), Said()
     metrics = run / "metrics.jsonl"
     metrics.write_bytes(line + b"\n" + metrics.read_bytes())
     assert_same_run(whole, train(recipe_values, run, said))
@@ -165,7 +158,7 @@ def test_damaged_lines_of_metrics_do_not_end_a_run(line: bytes, recipe_values: d
 
 @pytest.mark.parametrize("content", [b"{}", b"null", b"[1]", b'{"results": [1], "average": {}}', b"\xff", "flip"])
 def test_damaged_results_are_made_again(content: bytes | str, recipe_values: dict, tmp_path: Path) -> None:
-    run, said = train(recipe_values, tmp_path / "r"), Said()
+    run, said = kept_run(recipe_values, tmp_path / "r"), Said()
     file = run / "results.json"
     before = json.loads(file.read_text())
     if isinstance(content, bytes):
@@ -199,7 +192,7 @@ def test_strays_named_like_a_checkpoint(kind: str, step: int, recipe_values: dic
         "empty folder": lambda: stray.mkdir(),
     }
     make[kind]()
-    assert_same_run(train(recipe_values, tmp_path / "whole"), train(recipe_values, run))
+    assert_same_run(kept_run(recipe_values, tmp_path / "whole"), train(recipe_values, run))
     assert (elsewhere / "kept").read_text() == "kept"
 
 
@@ -217,7 +210,7 @@ def test_folders_in_the_place_of_a_runs_files(name: str, recipe_values: dict, tm
 def test_a_tokenizer_without_its_settings_is_refused(
     recipe_values: dict, tokenizer_folder: Path, tmp_path: Path
 ) -> None:
-    run = train(recipe_values, tmp_path / "r")
+    run = kept_run(recipe_values, tmp_path / "r")
     (run / "best" / "tokenizer_config.json").unlink()
     with pytest.raises(InputError, match=r"tokenizer_config\.json: missing or damaged"):
         OpenedRun(run).tokenizer  # noqa: B018
@@ -262,7 +255,7 @@ def test_a_hash_that_changed_in_the_cache_is_not_recorded(
 def test_a_whole_checkpoint_of_something_else(
     change: Callable, complaint: str, recipe_values: dict, tmp_path: Path
 ) -> None:
-    run = stopped(recipe_values, tmp_path / "r", 5)
+    run = kept_run(recipe_values, tmp_path / "r", 5)
     file = run / "checkpoint-5" / "state.json"
     state = json.loads(file.read_text())
     change(state)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from training_runs import StopAt, assert_same_run, changed, train
+from training_runs import StopAt, assert_same_run, changed, kept_run, train
 
 from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.data.sampling import TemperatureSampler, task_distribution
@@ -161,7 +161,7 @@ def test_a_run_that_learns_says_nothing(recipe_values: dict, tmp_path: Path) -> 
 
 
 def test_results_have_details(recipe_values: dict, tmp_path: Path) -> None:
-    results = results_of(train(recipe_values, tmp_path / "run"))
+    results = results_of(kept_run(recipe_values, tmp_path / "run"))
     assert [(own["task"], own["split"]) for own in results["details"]] == [
         (task, split) for split in ("validation", "test") for task in recipe_values["tasks"]
     ]

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -13,6 +14,7 @@ from typer.testing import CliRunner, Result
 from hyperformer_cli.cli.main import app
 from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.config.sweep import sweep_points
+from hyperformer_cli.data.examined import examine_rows
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.observer import Observer
 from hyperformer_cli.runs.folder import RunFolder
@@ -91,6 +93,37 @@ def test_validating_looks_into_cells_and_targets(grid_values: dict, write_recipe
         assert refused.exit_code == 2 and "did you mean" in refused.stderr
     refused = run("recipes", "validate", write_recipe({**grid_values, "sweep": {"adapter.reduction_facto": [1]}}))
     assert refused.exit_code == 2 and "reduction_factor" in refused.stderr
+
+
+def test_the_dry_run_of_a_sweep_reports_on_the_data_once(
+    grid_values: dict, write_recipe: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def counted(task: Any, *rest: Any) -> Any:
+        made.append(task.name)
+        return examine_rows(task, *rest)
+
+    monkeypatch.setattr("hyperformer_cli.data.report.examine_rows", counted)
+    tasks = grid_values["tasks"]
+    cells = json.loads(run("train", write_recipe(grid_values), "--dry-run", "--json").stdout)["cells"]
+    single = {key: value for key, value in grid_values.items() if key != "sweep"}
+    alone = json.loads(run("train", write_recipe(single, "single.yaml"), "--dry-run", "--json").stdout)
+    assert made == 2 * [task for task in tasks for _ in ("train", "validation")]  # not for every cell
+    assert [cell["data"] for cell in cells] == 4 * [alone["data"]] and list(alone["data"]) == tasks
+    grid_values["sweep"] = {"data.samples_per_task": [4, 8], "seed": [1, 2]}
+    cells = json.loads(run("train", write_recipe(grid_values), "--dry-run", "--json").stdout)["cells"]
+    assert [cell["data"]["cola"]["splits"]["train"]["rows"] for cell in cells] == [4, 4, 8, 8]
+    assert cells[0]["data"] != cells[1]["data"] and made[8:] == made[4:8]
+    grid_values["sweep"] = {"adapter.reduction_factor": [4, 8], "seed": [1, 2]}
+
+    shown = run("train", write_recipe(grid_values), "--dry-run").stdout
+    assert shown.count("inputs in tokens, of which 32 may be used") == 1 and "data of cells" not in shown
+    grid_values["sweep"] = {"data.max_source_length": [8, 32], "seed": [1, 2]}
+    shown = run("train", write_recipe(grid_values), "--dry-run").stdout
+    short, long = shown.split("data of cells 0, 1")[1].split("data of cells 2, 3")
+    assert "of which 8 may be used" in short and "inputs are cut at data.max_source_length (8 tokens)" in short
+    assert "of which 32 may be used" in long and "inputs are cut" not in long
 
 
 def test_a_sweep_from_the_command_line(grid_values: dict, write_recipe: Callable, tmp_path: Path) -> None:

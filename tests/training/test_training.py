@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
-from training_runs import changed, largest_difference, train, weights
+from training_runs import changed, kept_run, largest_difference, train, weights
 from transformers import AutoTokenizer
 
 from hyperformer_cli.errors import HyperformerError, InputError
 from hyperformer_cli.evaluation.evaluate_run import evaluate_run
 from hyperformer_cli.observer import Observer
 from hyperformer_cli.runs.opened import OpenedRun
+
+HARDLY_EVALUATED = {"every": 1000, "splits": ["validation"], "max_examples": 2}  # where only training matters
 
 
 @pytest.mark.parametrize(
@@ -40,7 +42,7 @@ def test_a_run_from_recipe_to_results(method: str, recipe_values: dict, tmp_path
 
 
 def test_no_file_of_a_run_is_a_pickle(recipe_values: dict, tmp_path: Path) -> None:
-    run = train(recipe_values, tmp_path / "r")
+    run = kept_run(recipe_values, tmp_path / "r")
     kinds = {path.suffix for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
     assert kinds == {".safetensors", ".json", ".jsonl", ".yaml"}
     for path in run.rglob("*.safetensors"):
@@ -48,10 +50,11 @@ def test_no_file_of_a_run_is_a_pickle(recipe_values: dict, tmp_path: Path) -> No
 
 
 def test_frozen_weights_stay_and_trained_ones_move(recipe_values: dict, tmp_path: Path) -> None:
-    run = train(recipe_values, tmp_path / "r")
+    run = kept_run(recipe_values, tmp_path / "r")
     names = weights(run).keys()
     assert all(name.startswith("bank.") or name.endswith("layer_norm.weight") for name in names)
-    start = train(changed(recipe_values, training={"max_steps": 1, "learning_rate": 1e-12}), tmp_path / "s")
+    barely = {"training": {"max_steps": 1, "learning_rate": 1e-12}, "evaluation": HARDLY_EVALUATED}
+    start = train(changed(recipe_values, **barely), tmp_path / "s")
     moved = {name: largest_difference({0: weights(run)[name]}, {0: weights(start)[name]}) for name in names}
     assert all(distance > 0 for distance in moved.values()), moved
 
@@ -62,6 +65,7 @@ def test_frozen_weights_stay_and_trained_ones_move(recipe_values: dict, tmp_path
 def test_micro_batches_do_not_matter(changes: dict, reduction: str, recipe_values: dict, tmp_path: Path) -> None:
     values = changed(recipe_values, data=changes, training={"loss_reduction": reduction, "max_steps": 4, "replicas": 2})
     values["model"] = {**values["model"], "config": {**values["model"]["config"], "dropout_rate": 0.0}}
+    values["evaluation"] = HARDLY_EVALUATED
     whole = train(changed(values, training={"micro_batch_size": 8}), tmp_path / "whole")
     cut = train(changed(values, training={"micro_batch_size": 2}), tmp_path / "cut")
     assert largest_difference(weights(whole), weights(cut)) < 1e-4  # Adam's steps are 3e-3
@@ -71,6 +75,7 @@ def test_micro_batches_do_not_matter(changes: dict, reduction: str, recipe_value
 def test_the_sum_is_averaged_over_replicas(protocol: str, recipe_values: dict, tmp_path: Path) -> None:
     """With clipping the scale of the gradient matters. A mean has no replicas."""
     values = changed(recipe_values, training={"log_every": 1, "max_steps": 1}, data={"protocol": protocol})
+    values["evaluation"] = HARDLY_EVALUATED
 
     def gradient_norm(replicas: int, reduction: str = "sum") -> float:
         folder = tmp_path / f"{reduction}-{replicas}"
@@ -86,7 +91,7 @@ def test_the_sum_is_averaged_over_replicas(protocol: str, recipe_values: dict, t
 
 
 def test_bfloat16_and_gradient_checkpointing_follow_float32(recipe_values: dict, tmp_path: Path) -> None:
-    values = changed(recipe_values, training={"log_every": 1})
+    values = changed(recipe_values, training={"log_every": 1}, evaluation=HARDLY_EVALUATED)
     values["model"] = {**values["model"], "config": {**values["model"]["config"], "dropout_rate": 0.0}}
 
     def losses(folder: str, **sections: Any) -> list[float]:

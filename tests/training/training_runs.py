@@ -2,18 +2,25 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from hyperformer_cli.config.loading import build_recipe
 from hyperformer_cli.observer import SILENT, Observer
+from hyperformer_cli.training.stopping import Stopped
 from hyperformer_cli.training.train_recipe import train_recipe
+
+_KEPT = tempfile.TemporaryDirectory(prefix="hyperformer-runs-")
+_RUNS: dict[str, Path] = {}  # in that folder, by recipe and by the step after which they were stopped
 
 
 def changed(values: dict[str, Any], **sections: Any) -> dict[str, Any]:
@@ -35,6 +42,27 @@ def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -
 
 def train(values: dict[str, Any], folder: Path, observer: Observer = SILENT, **sections: Any) -> Path:
     return train_recipe(build_recipe(changed(values, output_dir=str(folder), **sections)), observer).path
+
+
+def kept_run(values: dict[str, Any], folder: Path, stop_at: int | None = None, **sections: Any) -> Path:
+    """A copy of a run that is trained once per test session and recipe: for tests that begin where it ends.
+
+    Args:
+        values, sections: the recipe.
+        folder: the copy.
+        stop_at: the step after which the run was stopped by a signal; by default it has ended.
+    """
+    recipe = {**changed(values, **sections), "output_dir": ""}
+    key = json.dumps([recipe, stop_at], sort_keys=True)
+    if key not in _RUNS:
+        run = Path(_KEPT.name) / str(len(_RUNS))
+        if stop_at is None:
+            train(recipe, run)
+        else:
+            with pytest.raises(Stopped):
+                train(recipe, run, StopAt(stop_at))
+        _RUNS[key] = run
+    return shutil.copytree(_RUNS[key], folder)
 
 
 class StopAt(Observer):
