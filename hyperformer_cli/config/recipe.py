@@ -94,7 +94,8 @@ class SamplingSection(Section):
 class DataSection(Section):
     """Where examples come from and how they are cut. `source` is `hub`, `bundled` (the miniature) or a folder.
 
-    A folder holds `<task>/<split>.<format>`, the format parquet, jsonl, csv or tsv. `prompt` is for decoder-only
+    A folder holds `<task>/<split>.<format>`, the format parquet, jsonl, csv or tsv. `samples_per_task` keeps so many
+    training rows of every task, or of those that a mapping names; the others keep all. `prompt` is for decoder-only
     models: a text around `{input}`, behind which the target follows, or `chat` for the tokenizer's chat template.
     """
 
@@ -102,7 +103,7 @@ class DataSection(Section):
     protocol: Literal["paper", "reference"] = "paper"
     max_source_length: Positive = 128
     max_target_length: Positive = 128
-    samples_per_task: Positive | None = None
+    samples_per_task: Positive | dict[str, Positive | None] | None = None
     prompt: str | None = None
     sampling: SamplingSection = SamplingSection()
 
@@ -112,6 +113,11 @@ class DataSection(Section):
         if value is not None and value != "chat" and value.count("{input}") != 1:
             raise ValueError("write {input} once, where a task's input goes, or chat for the tokenizer's chat template")
         return value
+
+    def samples_of(self, task: str) -> int | None:
+        """How many training rows of a task are kept; None is all of them."""
+        samples = self.samples_per_task
+        return samples.get(task) if isinstance(samples, dict) else samples
 
     @model_validator(mode="after")
     def _reference_draws_as_it_does(self) -> "DataSection":
@@ -282,10 +288,17 @@ class Recipe(Section):
             raise ValueError("training.compile and training.shard_backbone do not go together; use one of them")
         if self.sweep is not None and self.sweep.select not in (None, *self.evaluation.splits):
             raise ValueError(f"sweep.select: {self.sweep.select} is not one of evaluation.splits")
+        self._check_samples()
         self._check_probabilities()
         if self.adapter.method == "finetune" and self.model.dtype != "float32":
             raise ValueError("model.dtype is that of frozen weights, and finetune freezes none; use training.precision")
         return self
+
+    def _check_samples(self) -> None:
+        samples, key = self.data.samples_per_task, "data.samples_per_task"
+        for task in samples if isinstance(samples, dict) else ():
+            if task not in self.task_names:
+                raise ValueError(f"{key}: the recipe has no task '{task}'; {did_you_mean(task, self.task_names)}")
 
     def _check_probabilities(self) -> None:
         given, key = self.data.sampling.probabilities, "data.sampling.probabilities"
