@@ -139,6 +139,10 @@ class TrainingSection(Section):
     `micro_batching: tokens` cuts a process's part of a step by length, so that little of what is computed is padding;
     `micro_batch_size` rows of full length are then the most that a micro-batch holds. `rows` cuts it as drawn.
 
+    `head_learning_rate_scale` multiplies the rate of the weights of the hypernetworks' heads. What a head generates is a
+    sum over its inputs, so Adam moves it about as many times as far as a stored weight as there are inputs; one over
+    that number (`adapter.projected_task_embedding_dim`) makes up for it, as in muP. `beta2` is AdamW's.
+
     On a GPU `tf32` multiplies float32 matrices faster and less exactly, and `deterministic: false` allows kernels whose
     sums depend on the order of threads: long inputs take less memory, and a resumed run is not bit for bit the same.
     `shard_backbone` divides the frozen backbone among the processes.
@@ -150,6 +154,8 @@ class TrainingSection(Section):
     micro_batching: Literal["tokens", "rows"] = "tokens"
     replicas: Positive = 1
     learning_rate: float = Field(default=3e-4, gt=0)
+    head_learning_rate_scale: float = Field(default=1.0, gt=0)
+    beta2: float = Field(default=0.999, gt=0, lt=1)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_steps: int = Field(default=500, ge=0, le=LARGEST)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
@@ -286,6 +292,10 @@ class Recipe(Section):
             )
         if self.training.shard_backbone and self.training.compile:
             raise ValueError("training.compile and training.shard_backbone do not go together; use one of them")
+        if self.training.head_learning_rate_scale != 1 and not self.adapter.has_hypernetwork:
+            raise ValueError(
+                f"training.head_learning_rate_scale: method '{self.adapter.method}' has no hypernetworks; leave it out"
+            )
         if self.sweep is not None and self.sweep.select not in (None, *self.evaluation.splits):
             raise ValueError(f"sweep.select: {self.sweep.select} is not one of evaluation.splits")
         self._check_samples()
