@@ -22,6 +22,8 @@ hyperformer report outputs/low_resource --plots figures --plot-format svg
 hyperformer report outputs --details --format markdown > results.md
 
 hyperformer report outputs/glue_* --format latex > tables.tex
+
+hyperformer report outputs/mini --compare "HyperFormer++ MINI"
 """
 
 
@@ -39,6 +41,10 @@ def report(
     plots: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Draw the figures into this folder.")] = None,
     plot_format: Annotated[Literal["png", "svg"], typer.Option(help="File format of the figures.")] = "png",
     details: Annotated[bool, typer.Option("--details", help="Figures per label, and of confusions.")] = False,
+    compare: Annotated[
+        str | None,
+        typer.Option(metavar="ROW|all", help="Differences from this row of Table 1 over shared seeds, with intervals."),
+    ] = None,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="List each task's nearest neighbours.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -63,7 +69,7 @@ def report(
         check_can_plot(plots)
     found = collect(runs)
     groups, left_out = group_runs(found.runs)
-    tables = build_tables(groups, found.fewshot, split, details)
+    tables = build_tables(groups, found.fewshot, split, details, compare)
     neighbours = _neighbours(groups, found.fewshot) if embeddings else []
     drawn = (
         []
