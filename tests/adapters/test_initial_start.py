@@ -54,6 +54,17 @@ def test_training_starts_at_the_backbone_and_moves(method: str, norm: bool) -> N
     assert not still  # nothing is stuck at its start
 
 
+def test_a_kaiming_projector_keeps_the_size_of_what_it_reads() -> None:
+    torch.manual_seed(0)
+    for init, low, high in (("paper", 0.0, 0.05), ("kaiming", 0.5, 2.0)):
+        projector = attached("hyperformer++", projector_init=init).bank.stacks["encoder"].site_embedding.projector
+        size = projector(torch.randn(500, projector[0].in_features)).std().item()
+        assert low < size < high
+    for method in ("adapters", "finetune"):
+        with pytest.raises(ValueError, match="does not use projector_init"):
+            AdapterConfig(method=method, tasks=["a"], projector_init="kaiming")
+
+
 def test_lora_has_a_start_of_its_own() -> None:
     with pytest.raises(ValueError, match="form 'lora' does not use init"):
         AdapterConfig(method="adapters", form="lora", tasks=["a"], init="zero")
