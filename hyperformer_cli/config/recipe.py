@@ -140,8 +140,8 @@ class TrainingSection(Section):
     `micro_batch_size` rows of full length are then the most that a micro-batch holds. `rows` cuts it as drawn.
 
     `head_learning_rate_scale` multiplies the rate of the weights of the hypernetworks' heads. What a head generates is
-    a sum over its inputs, so Adam moves it about as many times as far as a stored weight as there are inputs; one
-    over that number (`adapter.projected_task_embedding_dim`) makes up for it, as in muP. `beta2` is AdamW's.
+    a sum over its inputs, so Adam moves it further than a stored weight; muP divides by the number of inputs
+    (`adapter.projected_task_embedding_dim`). `beta2` is AdamW's.
 
     On a GPU `tf32` multiplies float32 matrices faster and less exactly, and `deterministic: false` allows kernels whose
     sums depend on the order of threads: long inputs take less memory, and a resumed run is not bit for bit the same.
