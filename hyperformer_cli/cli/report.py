@@ -82,6 +82,8 @@ def report(
             raise InputError(
                 "--controls: a report of its own; leave out --compare, --details, --embeddings and --plots"
             )
+        for line in [*(f"{folder}: not finished; left out" for folder in found.missing), *left_out]:
+            typer.echo(line, err=True)
         _show(_controls(groups, split or "validation"), form)
         return
     split = split or "test"
