@@ -4,8 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 LEVEL = 0.95
 FEWEST_FOR_INTERVAL = 5  # values; of fewer a bootstrap draws too few distinct samples
 _RESAMPLES, _BOOTSTRAP_SEED = 9999, 0
@@ -47,6 +45,7 @@ def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
     those with which it equals the t interval on average where values are normal (Hesterberg, 2015, "What teachers
     should know about the bootstrap", https://doi.org/10.1080/00031305.2015.1089789, the expanded percentile interval).
     """
+    import numpy as np  # late, as reports without comparisons need neither
     from scipy import stats
 
     if _are_equal(values):
