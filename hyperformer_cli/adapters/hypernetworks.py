@@ -136,7 +136,7 @@ class SiteEmbedding(nn.Module):
 class Projector(nn.Sequential):
     """Two linears with a ReLU between them: the paper's h_I and h'_I."""
 
-    def __init__(self, inputs: int, hidden: int, outputs: int, init: str = "paper"):
+    def __init__(self, inputs: int, hidden: int, outputs: int, init: str | None = "paper"):
         linears = nn.Linear(inputs, hidden), nn.Linear(hidden, outputs)
         super().__init__(linears[0], nn.ReLU(), linears[1])
         for linear in linears:
