@@ -38,7 +38,9 @@ class HypernetworkBank(nn.Module):
         sizes = config.embedding_sizes
         self.task_embedding = nn.Parameter(torch.randn(len(config.tasks), sizes.task))
         self.task_projector = (
-            Projector(sizes.task, sizes.hidden, sizes.projected) if config.project_task_embedding else nn.Identity()
+            Projector(sizes.task, sizes.hidden, sizes.projected, config.projector_init)
+            if config.project_task_embedding
+            else nn.Identity()
         )
         stacks = dict.fromkeys(group.stack for group in groups)
         self.stacks = nn.ModuleDict(
@@ -113,7 +115,9 @@ class SiteEmbedding(nn.Module):
         positions = sorted({site.position for site in sites})  # feed_forward 0, self_attention 1, as in the reference
         self.layer_embedding = nn.Embedding(1 + max(site.layer for site in sites), sizes.task)
         self.position_embedding = nn.Embedding(len(positions), sizes.task) if by_position else None
-        self.projector = Projector((3 if by_position else 2) * sizes.task, sizes.hidden, sizes.projected)
+        self.projector = Projector(
+            (3 if by_position else 2) * sizes.task, sizes.hidden, sizes.projected, config.projector_init
+        )
         self.norm = nn.LayerNorm(sizes.projected, eps=EMBEDDING_NORM_EPSILON)
         self.register_buffer("layer_ids", torch.tensor([site.layer for site in sites]), persistent=False)
         position_ids = torch.tensor([positions.index(site.position) for site in sites])
@@ -132,11 +136,14 @@ class SiteEmbedding(nn.Module):
 class Projector(nn.Sequential):
     """Two linears with a ReLU between them: the paper's h_I and h'_I."""
 
-    def __init__(self, inputs: int, hidden: int, outputs: int):
+    def __init__(self, inputs: int, hidden: int, outputs: int, init: str | None = "paper"):
         linears = nn.Linear(inputs, hidden), nn.Linear(hidden, outputs)
         super().__init__(linears[0], nn.ReLU(), linears[1])
         for linear in linears:
-            nn.init.normal_(linear.weight, std=INITIAL_STD)
+            if init == "kaiming":
+                nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+            else:
+                nn.init.normal_(linear.weight, std=INITIAL_STD)
             nn.init.zeros_(linear.bias)
 
 

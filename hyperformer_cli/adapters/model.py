@@ -17,7 +17,7 @@ from hyperformer_cli.adapters.attached import AttachedAdapters, Bank, check_bare
 from hyperformer_cli.adapters.banks import FrozenBank, StoredBank
 from hyperformer_cli.adapters.forms import AdapterWeights, make_form
 from hyperformer_cli.adapters.freezing import freeze, has_quantized
-from hyperformer_cli.adapters.hypernetworks import HypernetworkBank
+from hyperformer_cli.adapters.hypernetworks import GroupedLinear, HypernetworkBank
 from hyperformer_cli.adapters.merging import Mergeable, bare_copy, merge
 from hyperformer_cli.adapters.sites import AdapterSite
 from hyperformer_cli.adapters.stored import StoredModel, describe, static_description
@@ -281,6 +281,11 @@ class AdaptedModel(nn.Module):
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """What the method trains, by name; what checkpoints and `save_pretrained` hold."""
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    def head_weights(self) -> list[nn.Parameter]:
+        """The weights, without biases, of the hypernetworks' heads; none where adapters are stored."""
+        modules = () if self.bank is None else self.bank.modules()
+        return [module.weight for module in modules if isinstance(module, GroupedLinear)]
 
     def layer_norms(self) -> dict[str, nn.Parameter]:
         """The backbone's layer norms, trained or not, under the backbone's own names."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hyperformer_cli.reporting.collect import FewShot
     from hyperformer_cli.reporting.groups import Group
     from hyperformer_cli.reporting.table import Table
+    from hyperformer_cli.schema.section import SplitName
 
 EPILOG = """Examples:
 
@@ -23,6 +24,10 @@ hyperformer report outputs/low_resource --plots figures --plot-format svg
 hyperformer report outputs --details --format markdown > results.md
 
 hyperformer report outputs/glue_* --format latex > tables.tex
+
+hyperformer report outputs/mini --compare "HyperFormer++ MINI"
+
+hyperformer report outputs/quickstart --controls
 """
 
 
@@ -35,11 +40,20 @@ def report(
         Literal["text", "markdown", "latex", "csv", "json"], typer.Option("--format", help="Format of the tables.")
     ] = "text",
     split: Annotated[
-        Literal["train", "validation", "test"], typer.Option(help="The split whose scores are shown.")
-    ] = "test",
+        Literal["train", "validation", "test"] | None,
+        typer.Option(help="The split whose scores are shown; by default test, with --controls validation."),
+    ] = None,
     plots: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Draw the figures into this folder.")] = None,
     plot_format: Annotated[Literal["png", "svg"], typer.Option(help="File format of the figures.")] = "png",
     details: Annotated[bool, typer.Option("--details", help="Figures per label, and of confusions.")] = False,
+    compare: Annotated[
+        str | None,
+        typer.Option(metavar="ROW|all", help="Differences from this row of Table 1 over shared seeds, with intervals."),
+    ] = None,
+    controls: Annotated[
+        bool,
+        typer.Option("--controls", help="Evaluate again with exchanged and with random task vectors; trains nothing."),
+    ] = False,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="List each task's nearest neighbours.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -64,7 +78,17 @@ def report(
         check_can_plot(plots)
     found = collect(runs)
     groups, left_out = group_runs(found.runs)
-    tables = build_tables(groups, found.fewshot, split, details)
+    if controls:
+        if compare or details or embeddings or plots is not None:
+            raise InputError(
+                "--controls: a report of its own; leave out --compare, --details, --embeddings and --plots"
+            )
+        for line in [*(f"{folder}: not finished; left out" for folder in found.missing), *left_out]:
+            typer.echo(line, err=True)
+        _show(_controls(groups, split or "validation"), form)
+        return
+    split = split or "test"
+    tables = build_tables(groups, found.fewshot, split, details, compare)
     neighbours = _neighbours(groups, found.fewshot) if embeddings else []
     drawn = (
         []
@@ -83,13 +107,42 @@ def report(
         optional = {"embeddings": neighbours, "plots": [str(path) for path in drawn]}
         print_json(content | {key: value for key, value in optional.items() if value})
         return
+    _show(tables, form)
     if form == "text":
-        _print_text(tables, neighbours)
+        _print_neighbours(neighbours)
+    for path in drawn:
+        typer.echo(str(path), err=form != "text")  # a table that is piped into a file stays one
+
+
+def _show(tables: "Sequence[Table]", form: str) -> None:
+    from hyperformer_cli.cli.tables import stdout_console
+    from hyperformer_cli.reporting import formats
+
+    if form == "json":
+        print_json({"tables": formats.to_json(tables)})
+    elif form == "text":
+        console = stdout_console()
+        for made in tables:
+            console.print(*formats.to_text(made, console.width), "", sep="\n")
     else:
         write = {"markdown": formats.to_markdown, "latex": formats.to_latex, "csv": formats.to_csv}[form]
         typer.echo(write(tables), nl=False)
-    for path in drawn:
-        typer.echo(str(path), err=form != "text")  # a table that is piped into a file stays one
+
+
+def _controls(groups: "Sequence[Group]", split: "SplitName") -> "list[Table]":
+    from hyperformer_cli.cli.progress import make_observer
+    from hyperformer_cli.errors import InputError
+    from hyperformer_cli.reporting.controls import controls_table, why_not
+
+    reasons = {str(group.runs[0].folder): why_not(group.runs[0]) for group in groups}
+    usable = [group for group in groups if reasons[str(group.runs[0].folder)] is None]
+    refused = [f"{folder}: {reason}" for folder, reason in reasons.items() if reason is not None]
+    if not usable:
+        raise InputError(f"--controls: {'; '.join(refused) or 'no finished run'}")
+    for line in refused:
+        typer.echo(f"{line}; left out", err=True)
+    with make_observer() as observer:
+        return [controls_table(usable, split, observer)]
 
 
 def _neighbours(groups: "Sequence[Group]", fewshot: "Sequence[FewShot]") -> list[dict[str, Any]]:
@@ -102,13 +155,10 @@ def _neighbours(groups: "Sequence[Group]", fewshot: "Sequence[FewShot]") -> list
     return [{"name": own.name, "run": str(own.folder), "tasks": nearest_neighbours(own)} for own in found]
 
 
-def _print_text(tables: "Sequence[Table]", neighbours: list[dict[str, Any]]) -> None:
+def _print_neighbours(neighbours: list[dict[str, Any]]) -> None:
     from hyperformer_cli.cli.tables import stdout_console, table
-    from hyperformer_cli.reporting.formats import to_text
 
     console = stdout_console()
-    for made in tables:
-        console.print(*to_text(made, console.width), "", sep="\n")
     for own in neighbours:
         rows = [
             [task["task"] + (" (target)" if task["target"] else "")]

@@ -38,6 +38,7 @@ def _defaults(method: str, form: FormEntry) -> dict[str, Any]:
         "project_task_embedding": method == "hyperformer",
         "projected_task_embedding_dim": None,
         "projector_hidden_dim": 128,
+        "projector_init": "paper",
     }
 
 
@@ -137,6 +138,9 @@ class AdapterConfig(_WithOptions):
         project_task_embedding: whether a two-layer MLP common to all sites projects z.
         projected_task_embedding_dim: t, the size of what the hypernetworks' heads read.
         projector_hidden_dim: e, the hidden size of the projecting MLPs.
+        projector_init: how the weights of these MLPs start: `paper`, from N(0, 0.01^2), or `kaiming`, with which their
+            outputs are about as large as their inputs. A layer norm behind the paper's tiny outputs multiplies every
+            step, and tasks come to look alike within a few of them.
 
     Raises:
         ValueError: on an unknown method, form or field, a field that they do not use, or sizes that do not fit.
@@ -149,6 +153,7 @@ class AdapterConfig(_WithOptions):
     project_task_embedding: bool | None = None
     projected_task_embedding_dim: Positive | None = None
     projector_hidden_dim: Positive | None = None
+    projector_init: Literal["paper", "kaiming"] | None = None
 
     @model_validator(mode="before")
     @classmethod

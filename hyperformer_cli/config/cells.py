@@ -33,5 +33,8 @@ def part_recipes(recipe: Recipe) -> dict[str, Recipe]:
         own = {**common, "name": f"{recipe.name}/{task}", "tasks": [entry], "output_dir": str(folder)}
         if chosen is not None and chosen[0] != task:  # another task's metric chooses nothing here
             own["evaluation"] = {**common["evaluation"], "metric": AVERAGE}
+        samples = recipe.data.samples_per_task
+        if isinstance(samples, dict):
+            own["data"] = {**common["data"], "samples_per_task": {task: samples.get(task)}}
         parts[task] = build_recipe(own)
     return parts

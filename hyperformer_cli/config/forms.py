@@ -57,6 +57,9 @@ class BottleneckOptions(Section):
         layer_norm_before: an extra layer norm on the adapter's input.
         layer_norm_after: the paper's layer norm on the up-projected output.
         conditional_layer_norm: whether hypernetworks generate the adapters' layer norms too.
+        init: `paper`, or `zero`, with which training starts at the backbone itself: what is added to the sub-layer's
+            output is zero, because the scale of the layer norm behind the up-projection is, or without that norm the
+            up-projection.
     """
 
     reduction_factor: Positive = 32
@@ -64,6 +67,7 @@ class BottleneckOptions(Section):
     layer_norm_before: bool = False
     layer_norm_after: bool = True
     conditional_layer_norm: bool = True
+    init: Literal["paper", "zero"] = "paper"
 
 
 class LoraOptions(Section):

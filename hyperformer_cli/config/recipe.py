@@ -129,7 +129,8 @@ class DataSection(Section):
         max_source_length: tokens of an input, the end of the sequence included; the rest is cut off. The dry run shows
             how many are.
         max_target_length: tokens of a target, the end of the sequence included; a longer free text is cut in training.
-        samples_per_task: train on so many rows of each task, drawn with `seed`; null trains on all.
+        samples_per_task: train on so many rows of each task, drawn with `seed`, or of those that a mapping names; the
+            others keep all, as all do with null.
         prompt: only for decoder-only models: a text around `{input}`, behind which the target follows, or `chat` for
             the tokenizer's chat template. null takes the input alone.
         sampling: how training batches are drawn.
@@ -139,7 +140,7 @@ class DataSection(Section):
     protocol: Literal["paper", "reference"] = "paper"
     max_source_length: Positive = 128
     max_target_length: Positive = 128
-    samples_per_task: Positive | None = None
+    samples_per_task: Positive | dict[str, Positive | None] | None = None
     prompt: str | None = None
     sampling: SamplingSection = SamplingSection()
 
@@ -149,6 +150,11 @@ class DataSection(Section):
         if value is not None and value != "chat" and value.count("{input}") != 1:
             raise ValueError("write {input} once, where a task's input goes, or chat for the tokenizer's chat template")
         return value
+
+    def samples_of(self, task: str) -> int | None:
+        """How many training rows of a task are kept; None is all of them."""
+        samples = self.samples_per_task
+        return samples.get(task) if isinstance(samples, dict) else samples
 
     @model_validator(mode="after")
     def _reference_draws_as_it_does(self) -> "DataSection":
@@ -174,6 +180,10 @@ class TrainingSection(Section):
             paper's code sums over each GPU's rows and averages over its 4 GPUs, so the paper's recipes say 4. With
             `data.protocol: reference` it is also the number of processes that batches are drawn for.
         learning_rate: the highest rate, reached after the warm-up. The optimizer is AdamW without weight decay.
+        head_learning_rate_scale: times the rate, for the weights of the hypernetworks' heads. What a head generates is
+            a sum over its inputs, so Adam moves it further than a stored weight; muP divides by the number of inputs
+            (`adapter.projected_task_embedding_dim`).
+        beta2: of AdamW.
         schedule: how the learning rate falls after the warm-up, until `max_steps`: `linear` or `cosine` to 0, or
             `constant`.
         warmup_steps: steps in which the learning rate rises linearly from 0.
@@ -201,6 +211,8 @@ class TrainingSection(Section):
     micro_batching: Literal["tokens", "rows"] = "tokens"
     replicas: Positive = 1
     learning_rate: float = Field(default=3e-4, gt=0)
+    head_learning_rate_scale: float = Field(default=1.0, gt=0)
+    beta2: float = Field(default=0.999, gt=0, lt=1)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_steps: int = Field(default=500, ge=0, le=LARGEST)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
@@ -363,12 +375,23 @@ class Recipe(Section):
             )
         if self.training.shard_backbone and self.training.compile:
             raise ValueError("training.compile and training.shard_backbone do not go together; use one of them")
+        if self.training.head_learning_rate_scale != 1 and not self.adapter.has_hypernetwork:
+            raise ValueError(
+                f"training.head_learning_rate_scale: method '{self.adapter.method}' has no hypernetworks; leave it out"
+            )
         if self.sweep is not None and self.sweep.select not in (None, *self.evaluation.splits):
             raise ValueError(f"sweep.select: {self.sweep.select} is not one of evaluation.splits")
+        self._check_samples()
         self._check_probabilities()
         if self.adapter.method == "finetune" and self.model.dtype != "float32":
             raise ValueError("model.dtype is that of frozen weights, and finetune freezes none; use training.precision")
         return self
+
+    def _check_samples(self) -> None:
+        samples, key = self.data.samples_per_task, "data.samples_per_task"
+        for task in samples if isinstance(samples, dict) else ():
+            if task not in self.task_names:
+                raise ValueError(f"{key}: the recipe has no task '{task}'; {did_you_mean(task, self.task_names)}")
 
     def _check_probabilities(self) -> None:
         given, key = self.data.sampling.probabilities, "data.sampling.probabilities"

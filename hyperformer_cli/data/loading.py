@@ -115,7 +115,7 @@ def select_rows(task: Task, split: SplitName, data: DataSection, rows: int, seed
     Raises:
         InputError: the data set is too small to leave any.
     """
-    selected = split_rows(task, split, rows, data.protocol, data.samples_per_task, seed)
+    selected = split_rows(task, split, rows, data.protocol, data.samples_of(task.name), seed)
     if not selected:
         source = source_split_of(task, split)
         raise InputError(f"'{task.name}': the {rows} rows of its {source} split leave none for {split}")

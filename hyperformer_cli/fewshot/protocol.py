@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hyperformer_cli.config.fewshot import AUTO, PAPER, RANDOM, FewshotSection
-from hyperformer_cli.config.recipe import DataSection, Recipe
+from hyperformer_cli.config.recipe import DataSection, Recipe, TrainingSection
 from hyperformer_cli.data.splits import permutation, split_rows
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.runs.fewshot_files import FewShotTrial
@@ -79,11 +79,15 @@ def starting_task(task: Task, init_from: str, trained: Sequence[str]) -> str | N
 def settings_of(recipe: Recipe) -> dict[str, Any]:
     """What the outcome of a trial depends on besides the run, the task, the shots and the seed."""
     fewshot, training, evaluation = fewshot_section(recipe), recipe.training, recipe.evaluation
+    changed = {key: getattr(training, key) for key in ("head_learning_rate_scale", "beta2")}
+    usual = {key: TrainingSection.model_fields[key].default for key in changed}
     return {
         "start": fewshot.init_from,
         **fewshot.model_dump(include={"train", "max_steps", "batch_size", "learning_rate", "schedule", "warmup_steps"}),
         **training.model_dump(include={"label_smoothing", "loss_reduction", "max_grad_norm", "precision"}),
         **evaluation.model_dump(include={"max_examples", "num_beams"}),
         "method": None if evaluation.method == "generate" else evaluation.method,  # trials of earlier releases generate
+        # Trials of earlier releases have the usual values, and say nothing of them.
+        **{key: None if value == usual[key] else value for key, value in changed.items()},
         **recipe.data.model_dump(include={"protocol", "max_source_length", "max_target_length"}),
     }

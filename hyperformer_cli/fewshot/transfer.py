@@ -114,7 +114,9 @@ class Transfer:
         sampler = TemperatureSampler([len(examples)], size, seed=trial.seed)
         self.model.train()
         with self._trained_parts() as parameters:
-            optimizer, schedule = make_optimizer(parameters, self.settings)
+            optimizer, schedule = make_optimizer(
+                parameters, self.settings, self.recipe.training, self.model.head_weights()
+            )
             splits = {task_id: examples}
             make_step = OptimizerStep(self._loss_function, splits, optimizer, schedule, self.recipe)
             for step in range(self.settings.max_steps):

@@ -45,8 +45,9 @@ class Group:
 
     @property
     def size(self) -> int | None:
-        """Training examples per task; None is all of them."""
-        return self.recipe.data.samples_per_task
+        """Training examples per task; None is all of them, or a number of its own for some tasks."""
+        samples = self.recipe.data.samples_per_task
+        return None if isinstance(samples, dict) else samples
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -107,6 +108,8 @@ def low_resource_curves(groups: Sequence[Group]) -> list[Curve]:
     """Groups that share everything but the training size: at least two sizes, or the recipe says it is such a curve."""
     by_rest: dict[str, list[Group]] = {}
     for group in groups:
+        if isinstance(group.recipe.data.samples_per_task, dict):
+            continue  # a size per task is no point of a curve
         by_rest.setdefault(without_size(group), []).append(group)
     curves = [tuple(sorted(own, key=lambda group: (group.size is None, group.size))) for own in by_rest.values()]
     return [curve for curve in curves if len(curve) > 1 or is_table(curve[0], "low-resource")]

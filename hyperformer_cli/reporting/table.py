@@ -44,7 +44,7 @@ class Row:
 class Table:
     """A table. `row_heads` and `column_heads` say what the parts of the rows' and columns' names are."""
 
-    kind: str  # glue, few-shot, low-resource, ablation, labels or parameters
+    kind: str  # glue, comparison, few-shot, low-resource, ablation, labels or parameters
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]

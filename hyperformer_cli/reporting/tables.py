@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.reporting.collect import FewShot, Metric
+from hyperformer_cli.reporting.comparison import ALL, comparison_table, names_row
 from hyperformer_cli.reporting.fewshot import fewshot_tables
 from hyperformer_cli.reporting.groups import (
     SIZE,
@@ -21,7 +22,11 @@ from hyperformer_cli.reporting.table import Column, Row, Table, TableCell, over_
 
 
 def build_tables(
-    groups: Sequence[Group], fewshot: Sequence[FewShot], split: str, with_details: bool = False
+    groups: Sequence[Group],
+    fewshot: Sequence[FewShot],
+    split: str,
+    with_details: bool = False,
+    compare: str | None = None,
 ) -> list[Table]:
     """The tables these runs allow, in the paper's order. Runs scored on other tasks or metrics have their own tables.
 
@@ -30,6 +35,7 @@ def build_tables(
         fewshot: few-shot results, whose split is their own.
         split: of the scores.
         with_details: one table more per task, with figures per label.
+        compare: a row of Table 1 with which the others are compared, or `all`.
 
     Raises:
         InputError: there are runs and none has scores on the split.
@@ -45,12 +51,23 @@ def build_tables(
     ablations = [[group for group in family if is_table(group, "ablation")] for family in comparable]
     return [
         *(glue_table(own, split) for own in map(table_1_groups, comparable) if own),
+        *(_comparisons(list(map(table_1_groups, comparable)), split, compare) if compare else []),
         *fewshot_tables(fewshot),
         *(low_resource_table(curves, split) for curves in map(low_resource_curves, comparable) if curves),
         *(ablation_table(own, split) for own in ablations if own),
         *(label_tables(scored, split) if with_details else []),
         *([parameter_table(groups)] if groups else []),
     ]
+
+
+def _comparisons(families: Sequence[Sequence[Group]], split: str, compare: str) -> list[Table]:
+    """A table for every family of rows with at least two; a named row is of one of them."""
+    families = [own for own in families if len(own) > 1]
+    if not families:
+        raise InputError("--compare: fewer than two rows with scores on the same tasks and metrics")
+    if compare != ALL:
+        families = [own for own in families if names_row(own, compare)] or families[:1]  # which then says what there is
+    return [table for own in families if (table := comparison_table(own, split, compare)) is not None]
 
 
 def table_1_groups(family: Sequence[Group]) -> list[Group]:

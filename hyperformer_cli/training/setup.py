@@ -104,7 +104,9 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
     sampler = make_sampler(recipe, [len(split) for split in training], lengths)
     state = FolderState.observe(BackboneSource.from_recipe(recipe).folder)  # before it is read
     model = build_model(recipe, tokenizer)
-    optimizer, schedule = make_optimizer(model.trained_parameters().values(), recipe.training)
+    optimizer, schedule = make_optimizer(
+        model.trained_parameters().values(), recipe.training, heads=model.head_weights()
+    )
     sharded_sha256, wrapped_model = _distribute(recipe, model, state, accelerator)
     if recipe.training.compile:
         wrapped_model = cast(torch.nn.Module, torch.compile(wrapped_model))

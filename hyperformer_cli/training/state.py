@@ -53,7 +53,7 @@ def save_checkpoint(run: Path, state: RunState, setup: Setup, keep: int) -> None
     optimizer, source = setup.optimizer.state_dict(), setup.model.source
     if accelerator.is_main_process:
         write_tensors(folder / "trained.safetensors", parameters)
-        write_tensors(folder / "optimizer.safetensors", _by_name(parameters, optimizer["state"]))
+        write_tensors(folder / "optimizer.safetensors", _by_name(_in_optimizer(setup), optimizer["state"]))
         if state.best is not None and state.best["step"] != state.step:
             best = run / "best" / WEIGHTS_FILE
             if not best.is_file():
@@ -104,7 +104,7 @@ def _restore(checkpoint: Checkpoint, scalars: Mapping[str, Any], setup: Setup) -
     parameters, groups = setup.model.trained_parameters(), setup.optimizer.state_dict()["param_groups"]
     copy_tensors(checkpoint.file("trained"), parameters)
     groups = [own | stored for own, stored in zip(groups, scalars["optimizer"], strict=True)]
-    moments = _by_number(parameters, read_tensors(checkpoint.file("optimizer")))
+    moments = _by_number(_in_optimizer(setup), read_tensors(checkpoint.file("optimizer")))
     setup.optimizer.load_state_dict({"state": moments, "param_groups": groups})
     # Checkpoints of earlier releases hold a part of the schedule's state.
     setup.schedule.load_state_dict({**setup.schedule.state_dict(), **scalars["scheduler"]})
@@ -169,6 +169,12 @@ def restore_best(checkpoint: Checkpoint, run: RunFolder, state: RunState, setup:
         pass
     write_weights(run.best, setup.description, read_tensors(copy), setup.tokenization.tokenizer)
     return True
+
+
+def _in_optimizer(setup: Setup) -> list[str]:
+    """The names of the trained parameters in the order in which torch numbers them: group by group."""
+    names = {id(parameter): name for name, parameter in setup.model.trained_parameters().items()}
+    return [names[id(parameter)] for group in setup.optimizer.param_groups for parameter in group["params"]]
 
 
 def _by_name(parameters: Iterable[str], state: Mapping[int, Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from hyperformer_cli.config.fewshot import FewshotSection
+from hyperformer_cli.config.loading import load_recipe
 from hyperformer_cli.config.recipe import DataSection
 from hyperformer_cli.errors import InputError
-from hyperformer_cli.fewshot.protocol import draw, starting_task, training_rows, trials_of
+from hyperformer_cli.fewshot.protocol import draw, settings_of, starting_task, training_rows, trials_of
 from hyperformer_cli.runs.fewshot_files import FewShotTrial
 from hyperformer_cli.tasks.registry import get_task
 
@@ -51,3 +52,11 @@ def test_the_papers_starts(task: str, start: str) -> None:
         starting_task(get_task(task), "paper", ["rte"])
     with pytest.raises(InputError, match="did you mean 'mnli'"):
         starting_task(get_task(task), "mnly", glue)
+
+
+def test_a_transfers_settings_name_the_rates_that_are_not_the_usual_ones() -> None:
+    recipe = load_recipe("mini/fewshot")
+    usual = settings_of(recipe)
+    assert (usual["head_learning_rate_scale"], usual["beta2"]) == (None, None)  # as trials of earlier releases
+    changed = settings_of(load_recipe("mini/fewshot", ["training.head_learning_rate_scale=0.5", "training.beta2=0.98"]))
+    assert (changed["head_learning_rate_scale"], changed["beta2"]) == (0.5, 0.98)

@@ -32,6 +32,15 @@ def test_stopped_and_started_again_is_the_same_run(step: int, recipe_values: dic
     assert_same_run(whole, train(recipe_values, tmp_path / "cut"))
 
 
+def test_heads_with_a_rate_of_their_own_keep_their_moments(recipe_values: dict, tmp_path: Path) -> None:
+    """The optimizer then has two groups, and numbers the parameters in another order than the model."""
+    recipe_values["training"]["head_learning_rate_scale"] = 0.1
+    whole = train(recipe_values, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        train(recipe_values, tmp_path / "cut", StopAt(5))
+    assert_same_run(whole, train(recipe_values, tmp_path / "cut"))
+
+
 def test_stopped_in_an_evaluation(recipe_values: dict, tmp_path: Path) -> None:
     whole = kept_run(recipe_values, tmp_path / "whole")
     with pytest.raises(Stopped):

@@ -1,10 +1,14 @@
 """The paper's adapter (Section 2.1): `LN(U(activation(D(x)))) + x` on a sub-layer's output.
 
 It sits after self-attention and after the feed-forward in every layer of every stack, before dropout and residual.
+
+As in the paper, what a new adapter adds is not zero: the layer norm brings the output of small random weights to unit
+variance, times a scale that starts at one if it is stored, and at about 0.01 sqrt(t) if a head generates it. With
+`init: zero` the scale starts at zero. The up-projection cannot: the slope of the layer norm at zero is 1 / sqrt(1e-5).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -80,16 +84,20 @@ class Bottleneck:
             "up_weight": TensorSpec((hidden, bottleneck)),
             "up_bias": TensorSpec((hidden,), torch.zeros),
         }
+        from_zero: dict[str, Any] = {"start": torch.zeros, "head_std": 0.0} if self.options.init == "zero" else {}
+        if not self.options.layer_norm_after:
+            specs |= {name: replace(specs[name], **from_zero) for name in ("up_weight", "up_bias")}
         norms = {"pre_norm": self.options.layer_norm_before, "post_norm": self.options.layer_norm_after}
         for norm in (name for name, wanted in norms.items() if wanted):
             for part, start in (("scale", torch.ones), ("shift", torch.zeros)):
-                specs[f"{norm}_{part}"] = TensorSpec(
+                spec = TensorSpec(
                     (hidden,),
                     start,
                     per_task=False,
                     generated=self.options.conditional_layer_norm,
                     parameter=f"{norm}.{part}",
                 )
+                specs[f"{norm}_{part}"] = replace(spec, **from_zero) if norm == "post_norm" else spec
         return specs
 
     def arithmetic(self) -> dict[str, Any]:
