@@ -19,6 +19,7 @@ from hyperformer_cli.tasks.task import Task
 from hyperformer_cli.tasks.template import template_parts
 
 _SUFFIXES = (".parquet", ".jsonl", ".csv", ".tsv")
+_PARQUET_ROWS = 65_536  # read at a time
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _from_file(task: Task, path: Path) -> Rows:
 
 def _read(path: Path, task: Task) -> pa.Table:
     if path.suffix == ".parquet":
-        return parquet.read_table(path)
+        return _read_parquet(path)
     block = max(1 << 20, min(path.stat().st_size, 2**31 - 1))  # bytes, in which a row must fit
     if path.suffix == ".jsonl":
         fields = [] if task.messages else template_parts(task.template + (task.target or ""))
@@ -163,6 +164,12 @@ def _read(path: Path, task: Task) -> pa.Table:
         parse_options=csv.ParseOptions(**layout),
         convert_options=csv.ConvertOptions(column_types=dict.fromkeys(text, pa.string())),
     )
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    """The whole file, part by part on one core: `read_table` takes twice the memory of what it returns."""
+    with parquet.ParquetFile(path, pre_buffer=False) as file:
+        return pa.Table.from_batches(file.iter_batches(_PARQUET_ROWS, use_threads=False), file.schema_arrow)
 
 
 def _is_text(kind: pa.DataType) -> bool:

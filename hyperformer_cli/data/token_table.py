@@ -1,25 +1,25 @@
-"""Tables of token ids, made in bounded memory: ids are spooled to disk as they come, never kept as Python lists.
+"""Tables of token ids, made in bounded memory: every part is on disk before the next one is made.
 
-A file is a header with the SHA-256 of all that follows, which is an Arrow file with one chunk per column.
+A file is a header with the SHA-256 of all that follows, which is an Arrow file.
 """
 
 import hashlib
 import logging
-import tempfile
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from hyperformer_cli.errors import InputError
-from hyperformer_cli.storage.atomic import atomic_path, writing
+from hyperformer_cli.storage.atomic import atomic_path
 
 _HEADER = b"hyperformer tokens".ljust(32)  # then the SHA-256
 _START = len(_HEADER) + hashlib.sha256().digest_size  # of the Arrow file: it must be aligned to 64 bytes, and is
-_MOST_TOKENS = 2**31 - 1  # that Arrow's lists can hold
+_IDS = pa.list_(pa.int32())
+_SCHEMA = pa.schema({"input_ids": _IDS, "target_ids": _IDS, "target": pa.string()})
 _log = logging.getLogger(__name__)
 
 
@@ -32,28 +32,20 @@ class TokenizedRows(NamedTuple):
 
 
 def write_token_table(path: Path, parts: Iterable[TokenizedRows]) -> None:
-    """Writes `input_ids` and `target_ids` (lists of int32) and `target` (text) of all rows.
+    """Writes `input_ids` and `target_ids` (lists of int32) and `target` (text) of all rows, one chunk for each part.
 
     Raises:
-        InputError: more tokens than a table can hold.
         OSError: they cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with writing(path), _Spool(path.parent) as inputs, _Spool(path.parent) as target_ids:
-        texts = []
-        for part in parts:
-            inputs.add(part.input_ids)
-            target_ids.add(part.target_ids)
-            texts.append(pa.array(part.targets, pa.string()))
-        target = pa.chunked_array(texts, pa.string()).combine_chunks()
-        table = pa.table({"input_ids": inputs.array(), "target_ids": target_ids.array(), "target": target})
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            file.write(bytes(_START))
-            sink = _HashedFile(file)
-            with pa.ipc.new_file(pa.PythonFile(sink, "w"), table.schema) as writer:
-                writer.write_table(table)
-            file.seek(0)
-            file.write(_HEADER + sink.digest.digest())
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(bytes(_START))
+        sink = _HashedFile(file)
+        with pa.ipc.new_file(pa.PythonFile(sink, "w"), _SCHEMA) as writer:
+            for part in parts:
+                columns = [_lists(part.input_ids), _lists(part.target_ids), pa.array(part.targets, pa.string())]
+                writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
+        file.seek(0)
+        file.write(_HEADER + sink.digest.digest())
 
 
 def read_token_table(path: Path) -> pa.Table | None:
@@ -76,38 +68,38 @@ def read_token_table(path: Path) -> pa.Table | None:
     return None
 
 
-class _Spool:
-    """Lists of ids in a file without a name, which is gone when the block ends."""
+class IdLists:
+    """A column of lists of ids, and where in its chunks each row lies."""
 
-    def __init__(self, folder: Path):
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
-        self._lengths: list[np.ndarray] = []
-        self._total = 0
+    def __init__(self, column: pa.ChunkedArray):
+        self._offsets = [chunk.offsets.to_numpy() for chunk in column.chunks]
+        self._ids = [chunk.values.to_numpy() for chunk in column.chunks]
+        self._starts = [0, *accumulate(len(chunk) for chunk in column.chunks)]  # the first row of each chunk
 
-    def __enter__(self) -> "_Spool":
-        return self
+    def __getitem__(self, row: int) -> np.ndarray:
+        chunk = bisect_right(self._starts, row) - 1
+        offsets, row = self._offsets[chunk], row - self._starts[chunk]
+        return self._ids[chunk][offsets[row] : offsets[row + 1]]
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    def lengths(self) -> np.ndarray:
+        """Ids of every row."""
+        return np.concatenate([np.zeros(0, np.int32), *map(np.diff, self._offsets)])
 
-    def add(self, rows: Sequence[Sequence[int]]) -> None:
-        lengths = np.fromiter(map(len, rows), np.int32, len(rows))
-        count = int(lengths.sum())
-        self._total += count
-        if self._total > _MOST_TOKENS:
-            raise InputError(
-                f"more than {_MOST_TOKENS:,} tokens in one split; divide the task's file into several tasks"
-            )
-        self._lengths.append(lengths)
-        self._file.write(np.fromiter(chain.from_iterable(rows), np.int32, count).tobytes())
+    def last(self) -> np.ndarray:
+        """The last id of every row, of which none is empty."""
+        return np.concatenate(
+            [
+                np.zeros(0, np.int32),
+                *(ids[offsets[1:] - 1] for ids, offsets in zip(self._ids, self._offsets, strict=True)),
+            ]
+        )
 
-    def array(self) -> pa.Array:
-        """All lists, their ids mapped from the file."""
-        self._file.flush()
-        offsets = np.zeros(sum(map(len, self._lengths)) + 1, np.int32)
-        np.cumsum(np.concatenate([*self._lengths, np.zeros(0, np.int32)]), out=offsets[1:])
-        ids = np.memmap(self._file, np.int32, "r") if self._total else np.zeros(0, np.int32)
-        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(ids))
+
+def _lists(rows: Sequence[Sequence[int]]) -> pa.Array:
+    offsets = np.zeros(len(rows) + 1, np.int32)
+    np.cumsum(np.fromiter(map(len, rows), np.int32, len(rows)), out=offsets[1:])
+    ids = np.fromiter(chain.from_iterable(rows), np.int32, offsets[-1])
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(ids))
 
 
 class _HashedFile:

@@ -1,10 +1,11 @@
-"""Token ids of a whole split in two flat arrays, kept on disk under the hash of all that determines them."""
+"""Token ids of a whole split, kept on disk under the hash of all that determines them."""
 
 import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from transformers import PreTrainedTokenizerBase
 
 from hyperformer_cli.data.encoding import Encoding
 from hyperformer_cli.data.sources import Rows
-from hyperformer_cli.data.token_table import TokenizedRows, read_token_table, write_token_table
+from hyperformer_cli.data.token_table import IdLists, TokenizedRows, read_token_table, write_token_table
 from hyperformer_cli.errors import HyperformerError, InputError, WriteError
 from hyperformer_cli.storage.cache import cache_root
 from hyperformer_cli.tasks.conversation import Conversation
 from hyperformer_cli.tasks.task import Task
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _log = logging.getLogger(__name__)
 _CHUNK = 4096  # rows tokenised at a time
 
@@ -30,7 +31,7 @@ class TokenizedSplit:
     """Examples of one task's split.
 
     Attributes:
-        table: columns `input_ids` and `target_ids` (lists of int32) and `target` (text), one chunk each.
+        table: columns `input_ids` and `target_ids` (lists of int32) and `target` (text).
         rows: which of the table's rows, in order.
         fingerprint, commit: of the rows that were tokenised; see `data.sources.Rows`.
     """
@@ -48,24 +49,25 @@ class TokenizedSplit:
         return replace(self, rows=self.rows[np.asarray(indices, dtype=np.int64)])
 
     def input_ids(self, index: int) -> np.ndarray:
-        return self._slice("input_ids", index)
+        return self._inputs[self.rows[index]]
 
     def target_ids(self, index: int) -> np.ndarray:
-        return self._slice("target_ids", index)
+        return self._targets[self.rows[index]]
 
     def targets(self) -> list[str]:
         return self.table["target"].take(pa.array(self.rows)).to_pylist()
 
     def input_lengths(self) -> np.ndarray:
         """Tokens of every example's input."""
-        return np.diff(self._offsets("input_ids"))[self.rows]
+        return self._inputs.lengths()[self.rows]
 
-    def _slice(self, column: str, index: int) -> np.ndarray:
-        offsets, row = self._offsets(column), self.rows[index]
-        return self.table[column].chunk(0).values.to_numpy()[offsets[row] : offsets[row + 1]]
+    @cached_property
+    def _inputs(self) -> IdLists:
+        return IdLists(self.table["input_ids"])
 
-    def _offsets(self, column: str) -> np.ndarray:
-        return self.table[column].chunk(0).offsets.to_numpy()
+    @cached_property
+    def _targets(self) -> IdLists:
+        return IdLists(self.table["target_ids"])
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,7 @@ class Tokenization:
 
     def _name_cut_targets(self, task: Task, rows: Rows, table: pa.Table) -> None:
         """Logs how many targets are too long, and so have no end token."""
-        if not table.num_rows:
-            return
-        targets = table["target_ids"].chunk(0)
-        ends = targets.values.to_numpy()[targets.offsets.to_numpy()[1:] - 1]
-        if cut := self.encoding.count_cut(ends):
+        if cut := self.encoding.count_cut(IdLists(table["target_ids"]).last()):
             _log.warning(
                 "%s: %d of %d targets of task '%s' are longer than %d tokens and lose their end; raise "
                 "data.max_target_length (or the task's max_target_length)",

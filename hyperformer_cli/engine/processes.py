@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import pickle
 import secrets
@@ -9,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
@@ -57,19 +58,20 @@ def launch() -> str:
     return " ".join(f"{name}={os.environ[name]}" for name in variables if name in os.environ)
 
 
-def check_same(accelerator: Accelerator, facts: Mapping[str, str]) -> None:
+def check_same(accelerator: Accelerator, facts: Mapping[str, Any]) -> None:
     """Compares what should be the same in all processes.
 
     Args:
         accelerator: of all of them.
-        facts: such as a digest of the recipe, under the words by which a message calls it.
+        facts: such as the recipe, under the words by which a message calls them. What is not text is compared, and
+            shown, by a digest of its JSON.
 
     Raises:
         InputError: in every process, if one differs from the first.
     """
     if accelerator.num_processes == 1:
         return
-    first, *others = gather_object([dict(facts)])
+    first, *others = gather_object([{name: _short(fact) for name, fact in facts.items()}])
     for rank, own in enumerate(others, start=1):
         for name in facts:
             if own.get(name) != first.get(name):
@@ -78,6 +80,12 @@ def check_same(accelerator: Accelerator, facts: Mapping[str, str]) -> None:
                     f"{first.get(name)} in process 0. Two runs at one MASTER_ADDR and MASTER_PORT mix like this, and "
                     "nodes with other files"
                 )
+
+
+def _short(fact: Any) -> str:
+    if isinstance(fact, str):
+        return fact
+    return hashlib.sha256(json.dumps(fact, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def check_shared(accelerator: Accelerator, folder: Path) -> None:

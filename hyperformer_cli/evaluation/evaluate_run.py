@@ -5,6 +5,7 @@ from typing import Any
 
 from hyperformer_cli.data.loading import load_splits
 from hyperformer_cli.engine.devices import make_accelerator
+from hyperformer_cli.engine.processes import check_same, code_version, launch
 from hyperformer_cli.engine.scoring import Evaluator, all_details, all_scores, averages
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.evaluation.prediction_file import prediction_records
@@ -12,6 +13,7 @@ from hyperformer_cli.observer import SILENT, Observer
 from hyperformer_cli.runs.opened import OpenedRun
 from hyperformer_cli.runs.results import merge_cells
 from hyperformer_cli.schema.section import SPLITS, SplitName
+from hyperformer_cli.storage.manifest import read_manifest
 from hyperformer_cli.storage.records import RecordWriter
 from hyperformer_cli.tasks.metrics import check_libraries
 
@@ -76,6 +78,8 @@ def _evaluate_model(
     chosen = [task for name, task in run.tasks.items() if not tasks or name in tasks]
     check_libraries(metric for task in chosen for metric in task.metrics)
     accelerator = make_accelerator(run.recipe.training)
+    weights = {"recipe": run.recipe.as_dict(), "weights": read_manifest(run.weights_folder)}
+    check_same(accelerator, {"start": launch(), **weights, **code_version()})
     model, settings = run.model.to(accelerator.device), run.recipe.evaluation
     evaluator = Evaluator(model, run.tokenization, accelerator, settings, observer, predictions is not None)
     scores: list[dict[str, Any]] = []
@@ -83,6 +87,7 @@ def _evaluate_model(
     average: dict[str, dict[str, float]] = {}
     for split in splits:
         data = load_splits(run.recipe, chosen, split, run.tokenization)
+        check_same(accelerator, {"content of the data": {name: rows.fingerprint for name, rows in data.items()}})
         found = evaluator.evaluate(chosen, split, data)
         scores += [score.as_dict() for score in all_scores(found)]
         average[split] = {key: round(value, 4) for key, value in averages(all_scores(found)).items()}

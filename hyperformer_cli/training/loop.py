@@ -5,8 +5,6 @@ that was killed must continue bit for bit.
 """
 
 import contextlib
-import hashlib
-import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -58,7 +56,7 @@ def train(recipe: Recipe, observer: Observer = SILENT) -> RunFolder:
     run = RunFolder(Path(recipe.output_dir))
     accelerator = make_accelerator(recipe.training, run.path, recipe.training.report_to)
     observer = observer if accelerator.is_main_process else SILENT
-    check_same(accelerator, {"start": launch(), "recipe": _digest(recipe.as_dict()), **code_version()})
+    check_same(accelerator, {"start": launch(), "recipe": recipe.as_dict(), **code_version()})
     check_shared(accelerator, run.path)
     if first_does(accelerator, run.is_complete):
         run.claim(recipe)
@@ -67,7 +65,7 @@ def train(recipe: Recipe, observer: Observer = SILENT) -> RunFolder:
     if run.results_file.is_file():
         observer.reported(f"{run.results_file} is damaged; the run is evaluated again")
     setup = prepare(recipe, accelerator)  # before the folder exists: a recipe that cannot run leaves nothing behind
-    check_same(accelerator, {"content of the data": _digest(setup.fingerprints())})
+    check_same(accelerator, {"content of the data": setup.fingerprints()})
     with contextlib.ExitStack() as stack:
         stack.enter_context(ends_with_the_others(accelerator))
 
@@ -83,10 +81,6 @@ def train(recipe: Recipe, observer: Observer = SILENT) -> RunFolder:
         stack.callback(trackers.finish)
         Training(recipe, setup, run, observer, stop, trackers).run_to_the_end()
     return run
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Training:

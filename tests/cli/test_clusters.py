@@ -58,6 +58,17 @@ def test_ranks_of_different_runs_refuse_to_train(
     assert not (tmp_path / "run").exists()
 
 
+def test_ranks_that_evaluate_different_runs_refuse(recipe: Path, tmp_path: Path) -> None:
+    for seed in "12":
+        ended = finish([start_task(["train", recipe, f"seed={seed}", f"output_dir=run-{seed}"], 0, 1, tmp_path)])
+        assert ended[0][0] == 0, ended
+    same = finish([start_task(["eval", "run-1"], rank, 2, tmp_path) for rank in range(2)])
+    assert [code for code, *_ in same] == [0, 0], same
+    for code, output, errors in finish([start_task(["eval", f"run-{rank + 1}"], rank, 2, tmp_path) for rank in (0, 1)]):
+        assert code == 2 and not output and "Traceback" not in errors
+        assert "the processes do not belong together: the recipe is" in errors
+
+
 def test_a_folder_that_the_nodes_do_not_share_is_refused_at_once(
     recipe: Path, tmp_path: Path, recipe_values: dict[str, Any]
 ) -> None:

@@ -7,11 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from hyperformer_cli.data import token_table
-from hyperformer_cli.data.token_table import TokenizedRows, read_token_table, write_token_table
-from hyperformer_cli.errors import InputError
+from hyperformer_cli.data.token_table import IdLists, TokenizedRows, read_token_table, write_token_table
 
 
 def test_what_is_read_is_what_was_given(tmp_path: Path) -> None:
@@ -24,7 +21,11 @@ def test_what_is_read_is_what_was_given(tmp_path: Path) -> None:
     write_token_table(tmp_path / "new" / "x.tokens", parts)
     table = read_token_table(tmp_path / "new" / "x.tokens")
     assert table is not None and table.to_pydict() == {"input_ids": inputs, "target_ids": target_ids, "target": targets}
-    assert all(table[name].num_chunks == 1 for name in table.column_names)
+    for ids, column in ((inputs, "input_ids"), (target_ids, "target_ids")):
+        lists = IdLists(table[column])
+        assert [lists[row].tolist() for row in range(1000)] == ids
+        assert lists.lengths().tolist() == [len(each) for each in ids]
+    assert IdLists(table["target_ids"]).last().tolist() == [1] * 1000
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["x.tokens"]
 
 
@@ -32,6 +33,7 @@ def test_no_rows_are_a_table_too(tmp_path: Path) -> None:
     write_token_table(tmp_path / "x.tokens", [])
     table = read_token_table(tmp_path / "x.tokens")
     assert table is not None and table.num_rows == 0
+    assert IdLists(table["input_ids"]).lengths().tolist() == IdLists(table["target_ids"]).last().tolist() == []
 
 
 def test_memory_does_not_hold_the_ids(tmp_path: Path) -> None:
@@ -51,11 +53,4 @@ def test_memory_does_not_hold_the_ids(tmp_path: Path) -> None:
     assert peak < 6e6
     table = read_token_table(tmp_path / "x.tokens")
     assert table is not None
-    assert np.array_equal(table["input_ids"].chunk(0).values.to_numpy()[-100:], np.arange(300, 400))
-
-
-def test_more_tokens_than_a_table_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(token_table, "_MOST_TOKENS", 9)
-    with pytest.raises(InputError, match="more than 9 tokens"):
-        write_token_table(tmp_path / "x.tokens", [TokenizedRows([[1] * 5, [1] * 5], [[1], [1]], ["0", "0"])])
-    assert list(tmp_path.iterdir()) == []
+    assert np.array_equal(IdLists(table["input_ids"])[parts * 1000 - 1], np.arange(300, 400))
