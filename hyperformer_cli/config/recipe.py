@@ -183,7 +183,7 @@ class TrainingSection(Section):
         head_learning_rate_scale: times the rate, for the weights of the hypernetworks' heads. What a head generates is
             a sum over its inputs, so Adam moves it further than a stored weight; muP divides by the number of inputs
             (`adapter.projected_task_embedding_dim`).
-        beta2: of AdamW.
+        beta2: AdamW's decay of the mean of squared gradients.
         schedule: how the learning rate falls after the warm-up, until `max_steps`: `linear` or `cosine` to 0, or
             `constant`.
         warmup_steps: steps in which the learning rate rises linearly from 0.

@@ -174,7 +174,12 @@ def test_a_refused_push_keeps_the_folder(fault: str, run: Path, loopback: Hub) -
 
 @pytest.mark.parametrize(
     ("fault", "message"),
-    [("401", "answered 401"), ("503", "answered 503"), ("reset", "cannot be reached"), ("hang", "cannot be reached")],
+    [
+        ("401", "answered 401"),
+        ("503", "answered 503"),
+        ("reset", "cannot be reached"),
+        pytest.param("hang", "cannot be reached", marks=pytest.mark.slow),  # two minutes of waiting
+    ],
 )
 def test_a_hub_that_will_not_take_it_is_noticed_before_the_export(
     fault: str, message: str, run: Path, loopback: Hub, monkeypatch: pytest.MonkeyPatch

@@ -60,7 +60,7 @@ def check(run: Path, commands: Callable[[list], list[Result]], name: str) -> Non
     assert wrong[0]["code"] == 2 and name in wrong[0]["err"]
 
 
-@pytest.mark.parametrize("method", ["adapters", "hyperformer++"])
+@pytest.mark.parametrize("method", ["hyperformer++", pytest.param("adapters", marks=pytest.mark.slow)])
 def test_an_adapter_form_is_one_file_and_one_entry(method: str, recipe_values: dict[str, Any], tmp_path: Path) -> None:
     adapter = {"method": method, "form": "learned_scale", "initial_scale": 0.5}
     run = tmp_path / "run"
