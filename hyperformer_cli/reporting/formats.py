@@ -87,7 +87,7 @@ def _cell_texts(cell: TableCell | None, column: Column) -> tuple[str, str, str]:
     if cell is None:
         return "", "", ""
     write = column.number_format.format
-    figure = write(cell.mean) if cell.std is None else f"{write(cell.mean)} ± {write(cell.std)} ({cell.n})"
+    figure = write(cell.mean) if cell.std is None else f"{write(cell.mean)} ± {write(cell.std).lstrip('+')} ({cell.n})"
     if cell.difference is None:
         return figure, str(cell.printed or ""), ""
     # Adding zero to the rounded number turns -0.00 into +0.00.

@@ -128,6 +128,7 @@ def test_every_format_shows_the_comparison(tmp_path: Path) -> None:
         result = CliRunner().invoke(app, ["report", str(tmp_path), "--compare", NAMES[0], "--format", form])
         assert result.exit_code == 0, result.output
         assert "omparison" in result.output or "Distinguished" in result.output
+        assert "± +" not in result.output  # a spread has no sign
     found = next(one for one in json.loads(result.stdout)["tables"] if one["table"] == "comparison")
     assert found["rows"][0]["cells"]["p (Holm)"]["mean"] < 0.05 and found["notes"][0].startswith("Distinguished at 5%")
     refused = CliRunner().invoke(app, ["report", str(tmp_path / "adapters"), "--compare", "all"])
