@@ -251,7 +251,8 @@ class EvaluationSection(Section):
             outside them. Tasks without labels are always generated.
         num_beams: width of beam search; 1 is greedy. null takes each task's own: 4 for the paper's translations, else
             1.
-        batch_size: examples per forward pass and process. Only memory and speed depend on it.
+        batch_size: examples of full length per forward pass and process, or up to twice as many short ones. Only memory
+            and speed depend on it.
         max_examples: evaluate the first so many examples of each split; null evaluates all.
     """
 

@@ -26,7 +26,7 @@ def to_text(table: Table, width: int) -> list[RenderableType]:
     """Title, table and notes for a console of `width` columns. A wider table is split between its columns."""
     shown = table.transposed() if table.transpose_text else table
     parts: list[RenderableType] = [Text(table.title, style="bold")]
-    for number, block in enumerate(_blocks(shown, width)):
+    for number, block in enumerate(_blocks(shown, width) if table.rows else ()):
         parts += [Text(""), block] if number else [block]
     return parts + [Text(note) for note in _notes(table)]
 

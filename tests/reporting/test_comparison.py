@@ -117,6 +117,10 @@ def test_other_data_and_other_seeds_are_not_compared(tmp_path: Path) -> None:
     write_rows(tmp_path, {"adapters_dagger": {1: 60.0, 2: 61.0}}, "data.samples_per_task.mini_rte=50")
     table = comparison(tmp_path, NAMES[0])
     assert not table.rows
+    for form in ("text", "markdown", "latex", "csv", "json"):
+        result = CliRunner().invoke(app, ["report", str(tmp_path), "--compare", NAMES[0], "--format", form])
+        assert result.exit_code == 0, result.output
+        assert form == "csv" or "share no seeds" in " ".join(result.output.split())
     text = " ".join(table.notes)
     assert "share no seeds" in text
     assert "samples_per_task.mini_rte=100 and data.samples_per_task.mini_rte=50 differ" in text
