@@ -7,30 +7,31 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hyperformer_cli.config import recipe as recipe_module
+from hyperformer_cli.config import sections
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.config.fewshot import FewshotSection
 from hyperformer_cli.config.forms import FORMS
 from hyperformer_cli.config.json_schema import FILE, recipe_schema
+from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.schema.docstrings import key_meanings, summary
 from hyperformer_cli.schema.section import Section
 from hyperformer_cli.tasks.task import Task
 
 ROOT = Path(__file__).parents[1]
 SECTIONS: dict[str, type[Section]] = {
-    "": recipe_module.Recipe,
-    "model": recipe_module.ModelSection,
+    "": Recipe,
+    "model": sections.ModelSection,
     "adapter": AdapterConfig,
     **{f"adapter, form: {name}": entry.options for name, entry in FORMS.items()},
-    "data": recipe_module.DataSection,
-    "data.sampling": recipe_module.SamplingSection,
-    "training": recipe_module.TrainingSection,
-    "evaluation": recipe_module.EvaluationSection,
-    "sweep": recipe_module.SweepSection,
+    "data": sections.DataSection,
+    "data.sampling": sections.SamplingSection,
+    "training": sections.TrainingSection,
+    "evaluation": sections.EvaluationSection,
+    "sweep": sections.SweepSection,
     "fewshot": FewshotSection,
     "tasks (a definition)": Task,
-    "paper": recipe_module.PaperRow,
-    "paper.parameters": recipe_module.PrintedParameters,
+    "paper": sections.PaperRow,
+    "paper.parameters": sections.PrintedParameters,
 }
 _FORM_OPTIONS = {key for entry in FORMS.values() for key in entry.options.model_fields}
 INTRODUCTION = """# Recipe reference

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hyperformer_cli.config.loading import build_recipe
-from hyperformer_cli.config.recipe import AVERAGE, Recipe
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.config.sections import AVERAGE
 
 
 def cell_folder(folder: str | Path, values: Mapping[str, object]) -> Path:

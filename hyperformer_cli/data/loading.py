@@ -10,7 +10,8 @@ from hyperformer_cli.backbones import hub
 from hyperformer_cli.backbones.layouts import Layout
 from hyperformer_cli.backbones.source import recipe_family
 from hyperformer_cli.bundled import folder_of
-from hyperformer_cli.config.recipe import DataSection, Recipe
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.config.sections import DataSection
 from hyperformer_cli.data.encoding import DEFAULT_PROMPT, Encoding, OneSequence, TwoSequences
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.data.splits import source_split_of, split_rows

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hyperformer_cli.config.recipe import DataSection
+from hyperformer_cli.config.sections import DataSection
 from hyperformer_cli.data.encoding import Encoding
 from hyperformer_cli.data.examined import UNLIMITED, Examined, examine_rows, examine_tokens
 from hyperformer_cli.data.loading import select_rows

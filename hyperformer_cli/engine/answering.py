@@ -16,7 +16,7 @@ from accelerate import Accelerator
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.layouts import Ids
-from hyperformer_cli.config.recipe import EvaluationSection
+from hyperformer_cli.config.sections import EvaluationSection
 from hyperformer_cli.data.inference_batches import BatchLimits, plan_batches
 from hyperformer_cli.data.loading import longest_target
 from hyperformer_cli.data.tokenization import Tokenization

@@ -10,7 +10,7 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs
 
-from hyperformer_cli.config.recipe import TrainingSection
+from hyperformer_cli.config.sections import TrainingSection
 from hyperformer_cli.engine.processes import refuse_other_engines
 from hyperformer_cli.engine.together import COLLECTIVE_TIMEOUT
 from hyperformer_cli.errors import InputError

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
 from hyperformer_cli.config.fewshot import FewshotSection
-from hyperformer_cli.config.recipe import TrainingSection
+from hyperformer_cli.config.sections import TrainingSection
 
 EPSILON = 1e-8
 BETAS = (0.9, 0.999)

@@ -9,7 +9,7 @@ from accelerate.utils import gather_object
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.layouts import Ids
-from hyperformer_cli.config.recipe import EvaluationSection
+from hyperformer_cli.config.sections import EvaluationSection
 from hyperformer_cli.data.tokenization import Tokenization, TokenizedSplit
 from hyperformer_cli.engine.answering import Answering, Question
 from hyperformer_cli.engine.answers import Answer

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from hyperformer_cli.config.fewshot import AUTO, PAPER, RANDOM, FewshotSection
-from hyperformer_cli.config.recipe import DataSection, Recipe, TrainingSection
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.config.sections import DataSection, TrainingSection
 from hyperformer_cli.data.splits import permutation, split_rows
 from hyperformer_cli.errors import InputError, did_you_mean
 from hyperformer_cli.runs.fewshot_files import FewShotTrial

@@ -8,7 +8,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from hyperformer_cli.adapters.model import AdaptedModel
-from hyperformer_cli.config.recipe import EvaluationSection
+from hyperformer_cli.config.sections import EvaluationSection
 from hyperformer_cli.data.tokenization import Tokenization
 from hyperformer_cli.engine.answering import Answering, Question
 from hyperformer_cli.engine.answers import Answer, label_scores

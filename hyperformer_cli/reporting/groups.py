@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hyperformer_cli.config.recipe import PaperRow, Recipe
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.config.sections import PaperRow
 from hyperformer_cli.engine.averages import mean_of_metrics_and_tasks
 from hyperformer_cli.reporting.collect import LabelFigures, Metric, Run
 from hyperformer_cli.reporting.table import TableCell, over_seeds

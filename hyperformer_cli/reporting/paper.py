@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from hyperformer_cli.config.loading import load_recipe, shipped_recipes
-from hyperformer_cli.config.recipe import PaperRow, PrintedParameters, Recipe
+from hyperformer_cli.config.recipe import Recipe
+from hyperformer_cli.config.sections import PaperRow, PrintedParameters
 from hyperformer_cli.reporting.collect import Metric
 from hyperformer_cli.reporting.groups import Group, differing, is_miniature, override, settings
 from hyperformer_cli.reporting.table import TableCell

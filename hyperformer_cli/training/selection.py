@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from hyperformer_cli.config.recipe import EvaluationSection
+from hyperformer_cli.config.sections import EvaluationSection
 from hyperformer_cli.engine.scoring import Score
 from hyperformer_cli.tasks.metrics import oriented
 

@@ -7,7 +7,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.config.loading import build_recipe
-from hyperformer_cli.config.recipe import TrainingSection
+from hyperformer_cli.config.sections import TrainingSection
 from hyperformer_cli.engine.optimizer import make_optimizer
 from hyperformer_cli.errors import InputError
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from hyperformer_cli.bundled import model_folder
 from hyperformer_cli.cli.main import app
-from hyperformer_cli.config.recipe import DataSection
+from hyperformer_cli.config.sections import DataSection
 from hyperformer_cli.data.encoding import TwoSequences
 from hyperformer_cli.data.loading import load_split
 from hyperformer_cli.data.report import TaskReport, report_on_rows, report_on_tokens, summary

@@ -14,7 +14,7 @@ from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.backbones.identity import frozen_hash
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.config.loading import build_recipe
-from hyperformer_cli.config.recipe import TrainingSection
+from hyperformer_cli.config.sections import TrainingSection
 from hyperformer_cli.data.sampling import TemperatureSampler
 from hyperformer_cli.engine import loss
 from hyperformer_cli.engine.devices import make_accelerator

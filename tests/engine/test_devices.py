@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hyperformer_cli.config.loading import build_recipe
-from hyperformer_cli.config.recipe import TrainingSection
+from hyperformer_cli.config.sections import TrainingSection
 from hyperformer_cli.engine import devices
 from hyperformer_cli.engine.devices import (
     describe_devices,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperformer_cli.config.recipe import TrainingSection
+from hyperformer_cli.config.sections import TrainingSection
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.engine.processes import code_version, first_does
 from hyperformer_cli.errors import InputError

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from hyperformer_cli.config.loading import build_recipe
-from hyperformer_cli.config.recipe import TrainingSection
+from hyperformer_cli.config.sections import TrainingSection
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.engine.step import LossFunction, OptimizerStep, PreparedStep
 from hyperformer_cli.training.setup import Setup, prepare

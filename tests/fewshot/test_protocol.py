@@ -5,7 +5,7 @@ import torch
 
 from hyperformer_cli.config.fewshot import FewshotSection
 from hyperformer_cli.config.loading import load_recipe
-from hyperformer_cli.config.recipe import DataSection
+from hyperformer_cli.config.sections import DataSection
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.fewshot.protocol import draw, settings_of, starting_task, training_rows, trials_of
 from hyperformer_cli.runs.fewshot_files import FewShotTrial

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperformer_cli.config.recipe import TrainingSection
+from hyperformer_cli.config.sections import TrainingSection
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.training import stopping
 from hyperformer_cli.training.stopping import Stopped, StopRequest

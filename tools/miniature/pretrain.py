@@ -3,6 +3,9 @@
 Span corruption (T5's objective, Raffel et al. 2020, https://arxiv.org/abs/1910.10683) on generated prose, mixed with
 the tasks of `auxiliary`. The same seed gives the same weights on the same machine; it uses one thread, because the
 number of threads changes the order of sums.
+
+`--version-1.1 --to FOLDER` makes a model that is not bundled, for docs/experiments.md: T5 1.1's architecture, with a
+gated feed-forward and an output matrix of its own, pretrained by span corruption alone.
 """
 
 import argparse
@@ -17,7 +20,7 @@ import torch
 from transformers import Adafactor, PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
 
 from hyperformer_cli.bundled import model_folder
-from tools.miniature.auxiliary import BROAD, HARD, Example, Mixture, examples
+from tools.miniature.auxiliary import BROAD, HARD, Example, Mixture, examples, prose
 from tools.miniature.tokenizer import SENTINELS, build_tokenizer
 
 BATCH, POOL = 64, 32
@@ -40,25 +43,27 @@ class Round:
 
 
 ROUNDS = (Round(BROAD, 4500, 1e-2, told=1.0), Round(HARD, 4200, 1e-2, told=0.5))
+VERSION_1_1_ROUNDS = (Round(((prose, 1),), 6000, 1e-2, told=1.0),)
 
 Ids = list[int]
 Sample = tuple[Ids, Ids, Ids]
 
 
-def new_model(vocabulary: int) -> T5ForConditionalGeneration:
+def new_model(vocabulary: int, version_1_1: bool = False) -> T5ForConditionalGeneration:
     """An untrained nano T5: 128 wide, four encoder layers, two decoder layers."""
     config = T5Config(
         vocab_size=vocabulary,
         d_model=128,
         d_kv=32,
-        d_ff=384,
+        d_ff=256 if version_1_1 else 384,  # as many weights, with the gate's
         num_heads=4,
         num_layers=4,
         num_decoder_layers=2,
         relative_attention_num_buckets=32,
         relative_attention_max_distance=64,
         dropout_rate=0.0,
-        feed_forward_proj="relu",
+        feed_forward_proj="gated-gelu" if version_1_1 else "relu",
+        tie_word_embeddings=not version_1_1,
         decoder_start_token_id=0,
         pad_token_id=0,
         eos_token_id=1,
@@ -139,12 +144,12 @@ def rate(step: int, of: Round) -> float:
     return of.learning_rate * min(1.0, (step + 1) / WARMUP, descent)
 
 
-def pretrain(folder: Path, rounds: Sequence[Round] = ROUNDS, seed: int = 0) -> None:
+def pretrain(folder: Path, rounds: Sequence[Round] = ROUNDS, seed: int = 0, version_1_1: bool = False) -> None:
     """Trains a nano T5 and writes it, in half precision, with its tokenizer."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
-    model = new_model(len(tokenizer))
+    model = new_model(len(tokenizer), version_1_1)
     for number, each in enumerate(rounds):
         train(model, tokenizer, each, seed + number)
         model.half().float()  # a round starts from what would have been written
@@ -180,5 +185,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Pretrain the bundled nano T5.")
     parser.add_argument("--to", type=Path, default=model_folder(), help="where to write it")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--version-1.1", dest="version_1_1", action="store_true", help="T5 1.1, for the experiments")
     options = parser.parse_args()
-    pretrain(options.to, seed=options.seed)
+    if options.version_1_1 and options.to == model_folder():
+        parser.error("--version-1.1 needs --to FOLDER: the bundled model is a T5 of version 1.0")
+    pretrain(options.to, VERSION_1_1_ROUNDS if options.version_1_1 else ROUNDS, options.seed, options.version_1_1)
