@@ -1,13 +1,23 @@
 """Families of small tasks: nested, balanced, true by an independent reading of the text, and a recipe that loads."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from hyperformer_cli.config.loading import load_recipe
-from hyperformer_cli.config.recipe_tasks import recipe_tasks
+from hyperformer_cli.config.recipe_tasks import recipe_tasks, target_tasks
 from hyperformer_cli.data.sources import load_rows
-from tools.miniature.families import PROPERTIES, questions, rows, write
+from tools.miniature.families import (
+    KEPT_OUT,
+    OTHER_SKILLS,
+    PROPERTIES,
+    SHARED_SKILLS,
+    questions,
+    rows,
+    write,
+    write_few_shot,
+)
 from tools.miniature.lexicon import HELD_OUT, TRAINING, Lexicon
 
 
@@ -66,3 +76,15 @@ def test_the_recipe_that_is_written_loads_with_its_data(tmp_path: Path) -> None:
     assert [task.name for task in tasks[:12]] == list(PROPERTIES) and recipe.data.samples_per_task is None
     assert load_rows(tasks[13], "train", "bundled").table.num_rows == 20
     assert tasks[13].template == "sentence1: {sentence1} sentence2: {sentence2}"
+
+
+def test_the_few_shot_recipe_keeps_two_properties_out_of_training(tmp_path: Path) -> None:
+    recipe = load_recipe(write_few_shot(tmp_path, 20))
+    trained = {task.name for task in recipe_tasks(recipe)}
+    targets = {task.name: task.similar_to for task in target_tasks(recipe)}
+    assert len(trained) == 20 and not any(kept in name for kept in KEPT_OUT for name in trained)
+    assert targets == SHARED_SKILLS | OTHER_SKILLS and not trained & set(targets) and set(targets.values()) <= trained
+    asked = {name: set(re.split("_and_|_or_", name)) for name in targets}
+    assert all(asked[name] <= trained for name in SHARED_SKILLS)
+    assert all(asked[name] <= set(KEPT_OUT) for name in OTHER_SKILLS)
+    assert load_rows(target_tasks(recipe)[0], "train", "bundled").table.num_rows == 20

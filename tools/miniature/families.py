@@ -7,14 +7,19 @@ those of 96. Training and validation rows use the words of `lexicon.TRAINING`, t
 
 Writes `FOLDER/data/<task>/<split>.parquet` and `FOLDER/families_<tasks>.yaml`, a recipe that extends `mini/hyperpp`.
 The same arguments write the same rows.
+
+`--few-shot` keeps two properties out of training and writes `FOLDER/families_fewshot.yaml` in place of it: training on
+the first 24 tasks without those about either property, and as targets two tasks whose properties were trained on, in
+other combinations, and two tasks about the properties kept out.
 """
 
 import argparse
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pyarrow as pa
 import yaml
@@ -35,6 +40,12 @@ from tools.miniature.lexicon import HELD_OUT, TRAINING
 
 EVALUATED = {"validation": 100, "test": 200}  # rows per task
 LABELS = ("0", "1")
+STEPS_PER_TASK = 50  # of 32 examples: 16 passes over 100 rows
+
+KEPT_OUT = ("passive", "object_animal")  # properties that no task of the few-shot recipe's training asks about
+# Targets, and the trained task that each is most like; those about a property kept out are like none.
+SHARED_SKILLS = {"negated_and_past": "negated", "subject_plural_or_fronted": "subject_plural"}
+OTHER_SKILLS = {"passive": "negated", "object_animal": "subject_plural"}
 
 
 @dataclass(frozen=True)
@@ -94,15 +105,20 @@ def questions(count: int) -> list[Question]:
     Raises:
         ValueError: there are not so many.
     """
+    every = questions_available()
+    if not 1 <= count <= len(every):
+        raise ValueError(f"there are 1 to {len(every)} tasks")
+    return every[:count]
+
+
+def questions_available() -> list[Question]:
+    """Every task there is."""
     alone = [Question(name, 1, holds) for name, holds in PROPERTIES.items()]
     same = [Question(f"same_{name}", 2, _same(holds)) for name, holds in PROPERTIES.items()]
     pairs = [pair for pair in itertools.combinations(PROPERTIES, 2) if pair not in _IMPOSSIBLE]
     both = [Question(f"{one}_and_{other}", 1, _both(one, other)) for one, other in pairs]
     either = [Question(f"{one}_or_{other}", 1, _either(one, other)) for one, other in pairs]
-    every = [*alone, *same, *both, *either]
-    if not 1 <= count <= len(every):
-        raise ValueError(f"there are 1 to {len(every)} tasks")
-    return every[:count]
+    return [*alone, *same, *both, *either]
 
 
 # A name has no number, kind or adjective.
@@ -149,39 +165,68 @@ def rows(question: Question, split: str, count: int) -> list[dict[str, str | int
 def write(folder: Path, tasks: int, training_rows: int) -> Path:
     """Writes the data of so many tasks and a recipe that trains on them; returns the recipe's path."""
     chosen = questions(tasks)
+    _write_data(folder, chosen, training_rows)
+    comment = (
+        f"# {tasks} tasks of {training_rows} rows that share words and rules, from tools/miniature/families.py.\n"
+        "# Another method: adapter={method: adapters, reduction_factor: 4} output_dir=...\n"
+    )
+    return _write_recipe(folder / f"families_{tasks}.yaml", comment, chosen, {})
+
+
+def write_few_shot(folder: Path, training_rows: int) -> Path:
+    """Writes the data and the recipe of a few-shot transfer from 20 tasks to four; returns the recipe's path."""
+    everything = {question.name: question for question in questions_available()}
+    trained = [question for question in questions(24) if not any(name in question.name for name in KEPT_OUT)]
+    similar = SHARED_SKILLS | OTHER_SKILLS
+    _write_data(folder, [*trained, *(everything[name] for name in similar)], training_rows)
+    comment = (
+        f"# {len(trained)} tasks, and a transfer to {', '.join(SHARED_SKILLS)}, which ask about properties that were\n"
+        f"# trained on, and to {', '.join(OTHER_SKILLS)}, which do not. From tools/miniature/families.py.\n"
+    )
+    transfer = {
+        "target_tasks": [{**_task(everything[name]), "similar_to": like} for name, like in similar.items()],
+        "sizes": [16, 100],
+        "seeds": [1, 2, 3, 4, 5],
+        "max_steps": 100,
+        "batch_size": 32,
+        "learning_rate": 3e-4,
+    }
+    return _write_recipe(folder / "families_fewshot.yaml", comment, trained, {"fewshot": transfer, "sweep": None})
+
+
+def _write_data(folder: Path, chosen: Sequence[Question], training_rows: int) -> None:
     for question in chosen:
         for split, count in {"train": training_rows, **EVALUATED}.items():
             path = folder / "data" / question.name / f"{split}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
             parquet.write_table(pa.Table.from_pylist(rows(question, split, count)), path)
-    recipe = folder / f"families_{tasks}.yaml"
-    recipe.write_text(_recipe(chosen, training_rows), encoding="utf-8")
-    return recipe
 
 
-def _recipe(chosen: list[Question], training_rows: int) -> str:
-    tasks = [
-        {
-            "name": question.name,
-            "files": {split: f"data/{question.name}/{split}.parquet" for split in ("train", *EVALUATED)},
-            "template": question.template,
-            "labels": list(LABELS),
-            "label_names": ["no", "yes"],
-        }
-        for question in chosen
-    ]
+def _task(question: Question) -> dict[str, Any]:
+    return {
+        "name": question.name,
+        "files": {split: f"data/{question.name}/{split}.parquet" for split in ("train", *EVALUATED)},
+        "template": question.template,
+        "prefix": question.name.replace("_", " "),  # the nano models' tokenizer knows no underscore
+        "labels": list(LABELS),
+        "label_names": ["no", "yes"],
+    }
+
+
+def _write_recipe(path: Path, comment: str, trained: Sequence[Question], more: dict[str, Any]) -> Path:
+    steps = STEPS_PER_TASK * len(trained)
     values = {
         "extends": "mini/hyperpp",
-        "name": f"families_{len(chosen)}",
+        "name": path.stem,
         "paper": None,
-        "tasks": tasks,
-        "data": {"samples_per_task": None},
+        "tasks": [_task(question) for question in trained],
+        "data": {"samples_per_task": None, "sampling": {"mixed_batches": True}},
+        "training": {"max_steps": steps, "save_every": steps},
+        "evaluation": {"every": steps},
+        **more,
     }
-    comment = (
-        f"# {len(chosen)} tasks of {training_rows} rows that share words and rules, from tools/miniature/families.py.\n"
-        "# Another method: adapter={method: adapters, reduction_factor: 4} output_dir=...\n"
-    )
-    return comment + yaml.safe_dump(values, sort_keys=False)
+    path.write_text(comment + yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    return path
 
 
 if __name__ == "__main__":
@@ -189,5 +234,9 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tasks", type=int, default=24, help="how many")
     parser.add_argument("--rows", type=int, default=100, help="training rows of each")
-    arguments = parser.parse_args()
-    print(write(arguments.folder, arguments.tasks, arguments.rows))
+    parser.add_argument("--few-shot", action="store_true", help="a transfer to new tasks")
+    options = parser.parse_args()
+    if options.few_shot:
+        print(write_few_shot(options.folder, options.rows))
+    else:
+        print(write(options.folder, options.tasks, options.rows))
