@@ -366,6 +366,20 @@ class AdaptedModel(nn.Module):
             options["context_fn"] = self._adapters.recompute_contexts
         self.backbone.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
 
+    def compile_layers(self, backend: str = "inductor") -> None:
+        """Compiles every layer of the backbone, with its adapters, by `torch.compile`.
+
+        A layer is compiled for its first length and once more for all others; its adapters are tensors that it is
+        given, so that tasks need no graphs of their own. Within `torch.compiler.set_stance("force_eager")` the layers
+        run as they are.
+        """
+        layers = [layer for stack in self.family.stacks for layer in self.family.layers(self.backbone, stack)]
+        limits, graphs = torch._dynamo.config, 8 * len(layers)  # counted over all layers, whose code is the same
+        limits.recompile_limit = max(limits.recompile_limit, graphs)
+        limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, graphs)
+        for layer in layers:
+            layer.compile(backend=backend)
+
     @contextmanager
     def _adapters_of(
         self, task: str | None, task_ids: Tensor | Sequence[int] | None, inputs: Mapping[str, Any]

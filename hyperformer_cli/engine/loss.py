@@ -27,8 +27,7 @@ def batch_losses(
         wrapped: called in the model's place, such as the model in DDP.
     """
     inputs = model.family.layout.forward_inputs(model.backbone, batch)
-    called = model if wrapped is None else wrapped  # a compiled model has no truth value
-    logits = called(**inputs, task_ids=task_ids, use_cache=False).logits
+    logits = (wrapped or model)(**inputs, task_ids=task_ids, use_cache=False).logits
     return label_smoothed_loss(logits, batch["labels"], smoothing)
 
 

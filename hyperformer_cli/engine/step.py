@@ -78,8 +78,7 @@ class RowLosses(NamedTuple):
 class LossFunction:
     """The forward pass of training: from examples to the losses of their rows.
 
-    `wrapped_model` is what accelerate or torch.compile made of the model; else the model itself. `pad_id` fills
-    up rows.
+    `wrapped_model` is what accelerate made of the model; else the model itself. `pad_id` fills up rows.
     """
 
     model: AdaptedModel

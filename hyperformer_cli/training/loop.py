@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hyperformer_cli.adapters.counting import count_model
 from hyperformer_cli.config.recipe import Recipe
 from hyperformer_cli.data.report import report_on_tokens, summary
@@ -237,8 +239,11 @@ class Training:
 
     def _evaluate(self, split: SplitName) -> list[TaskEvaluation]:
         start = time.perf_counter()
+        # Layers are compiled for training steps; the shapes of generated answers would need graphs of their own.
+        eager = torch.compiler.set_stance("force_eager") if self.recipe.training.compile else contextlib.nullcontext()
         try:
-            found = self.evaluator.evaluate(self.setup.tasks, split, self.setup.data[split])
+            with eager:
+                found = self.evaluator.evaluate(self.setup.tasks, split, self.setup.data[split])
         except EvaluationStopped:  # here, where the model has its own bank again
             self._save_and_stop()
         self.state.seconds["evaluation"] += time.perf_counter() - start

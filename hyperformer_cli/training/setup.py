@@ -35,7 +35,7 @@ class Setup:
 
     Attributes:
         model: not wrapped.
-        wrapped_model: what accelerate and torch.compile made of it.
+        wrapped_model: what accelerate made of it.
         data: examples by split and task.
         backbone_state: of the folder that the backbone was loaded from, if it was.
         sharded_sha256: hash of the frozen weights where they have been divided among the processes since.
@@ -107,9 +107,9 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Setup:
     optimizer, schedule = make_optimizer(
         model.trained_parameters().values(), recipe.training, heads=model.head_weights()
     )
-    sharded_sha256, wrapped_model = _distribute(recipe, model, state, accelerator)
     if recipe.training.compile:
-        wrapped_model = cast(torch.nn.Module, torch.compile(wrapped_model))
+        model.compile_layers()
+    sharded_sha256, wrapped_model = _distribute(recipe, model, state, accelerator)
     torch.manual_seed(recipe.seed + accelerator.process_index)  # dropout differs between processes
     return Setup(
         accelerator, text_to_ids, tasks, data, sampler, model, wrapped_model, optimizer, schedule, state, sharded_sha256
