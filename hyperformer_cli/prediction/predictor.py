@@ -1,69 +1,44 @@
 """Predictions of one model: batches of its tasks, sorted by length, answered in the order of the requests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-from accelerate import Accelerator
-
-from hyperformer_cli.adapters.model import AdaptedModel
-from hyperformer_cli.config.sections import EvaluationSection
-from hyperformer_cli.data.tokenization import Tokenization
 from hyperformer_cli.engine.answering import Answering, Question
 from hyperformer_cli.engine.answers import Answer, label_scores
 from hyperformer_cli.engine.devices import make_accelerator
 from hyperformer_cli.errors import InputError
 from hyperformer_cli.prediction.requests import Request
 from hyperformer_cli.runs.opened import OpenedRun
-from hyperformer_cli.tasks.task import Task
 
 Prediction = dict[str, Any]  # one line of output
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained model and its tasks.
+    """A trained model and its tasks, `answering` requests; `with_likelihoods` there gives labels scores here."""
 
-    Attributes:
-        model: in evaluation mode, on the accelerator's device.
-        tasks: tasks of the model, by name.
-        tokenization: that of training.
-        accelerator: gives device and precision.
-        settings: batch size and beams.
-        with_scores: whether labels get scores.
-    """
-
-    model: AdaptedModel
-    tasks: Mapping[str, Task]
-    tokenization: Tokenization
-    accelerator: Accelerator
-    settings: EvaluationSection
-    with_scores: bool = True
+    answering: Answering
 
     def predict(self, requests: Sequence[Request]) -> list[Prediction]:
         """One prediction per request, in their order."""
-        texts, limit = [request.text for request in requests], self.tokenization.max_source_length
-        inputs = self.tokenization.encoding.inputs(texts, limit)
+        texts, limit = [request.text for request in requests], self.answering.tokenization.max_source_length
+        inputs = self.answering.tokenization.encoding.inputs(texts, limit)
         questions = [Question(request.task, len(ids)) for request, ids in zip(requests, inputs, strict=True)]
         found: dict[int, Prediction] = {}
-        with self.model.frozen_adapters():
-            for numbers, answers in self._answering.answer(questions, inputs.__getitem__):
+        with self.answering.model.frozen_adapters():
+            for numbers, answers in self.answering.answer(questions, inputs.__getitem__):
                 for i, answer in zip(numbers, answers, strict=True):
                     found[i] = self._describe(requests[i], answer)
         return [found[i] for i in range(len(requests))]
 
-    @cached_property
-    def _answering(self) -> Answering:
-        return Answering(self.model, self.tasks, self.tokenization, self.accelerator, self.settings, self.with_scores)
-
     def _describe(self, request: Request, answer: Answer) -> Prediction:
-        task, text = self.tasks[request.task], answer.text
+        task, text = self.answering.tasks[request.task], answer.text
         found: Prediction = {"id": request.id, "task": request.task, "prediction": text}
         value = task.parse_prediction(text)
         if task.labels:
             found["label"] = task.label_names[value] if isinstance(value, int) else None
-            if self.with_scores:
+            if self.answering.with_likelihoods:
                 found["scores"] = label_scores(task, answer.log_likelihoods)
         elif task.is_regression:
             found |= {"label": None, "value": value}
@@ -86,4 +61,4 @@ def make_predictor(run: OpenedRun, with_scores: bool = True) -> Predictor:
         raise InputError(
             f"{run.weights_folder}: {infinite[0]} is not finite: {len(infinite)} of {len(trained)} tensors"
         )
-    return Predictor(model, run.tasks, run.tokenization, accelerator, run.recipe.evaluation, with_scores)
+    return Predictor(Answering(model, run.tasks, run.tokenization, accelerator, run.recipe.evaluation, with_scores))

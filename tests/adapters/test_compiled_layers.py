@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from tests.backbones.tiny_backbones import tiny_backbone, token_ids
 from torch._dynamo.utils import counters
 
 from hyperformer_cli.adapters.model import AdaptedModel
 from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.engine.loss import batch_losses
+from tests.backbones.tiny_backbones import tiny_backbone, token_ids
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_mixed_batches_say_what_each_task_says_alone(joint: Path) -> None:
 def test_what_else_is_in_the_stream_lengthens_no_answer(joint: Path, beams: int) -> None:
     run = OpenedRun(joint)
     whole = make_predictor(run)
-    tokenizer = whole.tokenization.tokenizer
+    tokenizer = whole.answering.tokenization.tokenizer
     words = [piece.removeprefix("▁") for piece in sorted(tokenizer.get_vocab()) if piece.startswith("▁")]
     short = [word for word in words if len(tokenizer(word)["input_ids"]) == 2][:2]  # a piece and the end of sequence
     tasks = {
@@ -115,7 +115,7 @@ def test_what_else_is_in_the_stream_lengthens_no_answer(joint: Path, beams: int)
         "cola": get_task("cola").model_copy(update={"labels": short}),
     }  # the other tasks' labels may have more pieces
     settings = run.recipe.evaluation.model_copy(update={"num_beams": beams})
-    predictor = Predictor(whole.model, tasks, whole.tokenization, whole.accelerator, settings, with_scores=True)
+    predictor = Predictor(replace(whole.answering, tasks=tasks, settings=settings))
     requests = [
         Request(i, row["task"], tasks[row["task"]].input_text(row, False)) for i, row in enumerate(mixed_rows(24))
     ]
@@ -127,17 +127,15 @@ def test_what_else_is_in_the_stream_lengthens_no_answer(joint: Path, beams: int)
 
 def test_long_label_texts_are_scored_whole(joint: Path) -> None:
     run = OpenedRun(joint)
-    predictor, labels = make_predictor(run), ["the old cat sees", "the old cat finds"]
-    short = replace(predictor.tokenization, max_target_length=3)
+    answering, labels = make_predictor(run).answering, ["the old cat sees", "the old cat finds"]
+    short = replace(answering.tokenization, max_target_length=3)
     scores = []
-    for tokenization, limit in ((predictor.tokenization, None), (short, 20)):
+    for tokenization, limit in ((answering.tokenization, None), (short, 20)):
         tasks = {
             **run.tasks,
             "cola": get_task("cola").model_copy(update={"labels": labels, "max_target_length": limit}),
         }
-        whole = Predictor(
-            predictor.model, tasks, tokenization, predictor.accelerator, run.recipe.evaluation, with_scores=True
-        )
+        whole = Predictor(replace(answering, tasks=tasks, tokenization=tokenization))
         scores.append(whole.predict([Request(0, "cola", "sentence: the cat sees")])[0]["scores"])
     assert scores[0] == scores[1] and len(set(scores[0].values())) == 2
 
