@@ -192,7 +192,7 @@ class TrainingSection(Section):
             same. `false` allows faster ones on a GPU, which need less memory for long inputs.
         device: `auto` takes a GPU if there is one, else Apple's MPS, else the CPU.
         compile: compile every layer with `torch.compile` for training steps: once for the first length and once for
-            all others, whatever the task. Slow to start; see docs/benchmarks.md.
+            all others, whatever the task. Slow to start and no gain on a CPU; see docs/benchmarks.md.
         shard_backbone: divide the frozen backbone among the processes (FSDP), if it does not fit into one GPU.
         save_every: steps between checkpoints, from which a stopped run continues.
         keep_checkpoints: how many of the latest checkpoints are kept. The best weights are kept in any case.
