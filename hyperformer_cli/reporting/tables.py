@@ -201,5 +201,6 @@ def _as_number(total: str) -> float | str:
 
 def _benchmark(groups: Sequence[Group]) -> str:
     if all(is_miniature(group.recipe) for group in groups):
-        return "Miniature"
+        tasks = {task for group in groups for task in group.recipe.task_names}
+        return "Miniature" if all(task.startswith("mini_") for task in tasks) else "Scores"  # one's own are no benchmark
     return "GLUE" if any(group.paper is not None for group in groups) else "Scores"

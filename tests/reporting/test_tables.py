@@ -228,3 +228,14 @@ def test_runs_of_other_tasks_have_tables_of_their_own(tmp_path: Path) -> None:
     assert kinds == ["glue", "glue", "parameters"]
     with pytest.raises(InputError, match="no run has scores on split 'train'; they have test, validation"):
         tables(*runs, split="train")
+
+
+@pytest.mark.parametrize(
+    ("tasks", "title"),
+    [("[mini_cola,mini_mrpc]", "Miniature, test, per cent"), ("[mini_cola,tickets]", "Scores, test, per cent")],
+)
+def test_tasks_of_ones_own_are_not_called_a_benchmark(tasks: str, title: str, tmp_path: Path) -> None:
+    own = {"name": "tickets", "path": "bundled", "template": "{body}", "label_column": "priority", "labels": ["0", "1"]}
+    named = tasks.replace("tickets", json.dumps(own))
+    write_run(tmp_path / "run", "mini/hyperpp", f"tasks={named}", "data.samples_per_task=null", "sweep=null")
+    assert tables(tmp_path / "run")["glue"].title == title
