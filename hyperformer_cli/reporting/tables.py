@@ -202,5 +202,6 @@ def _as_number(total: str) -> float | str:
 def _benchmark(groups: Sequence[Group]) -> str:
     if all(is_miniature(group.recipe) for group in groups):
         tasks = {task for group in groups for task in group.recipe.task_names}
-        return "Miniature" if all(task.startswith("mini_") for task in tasks) else "Scores"  # one's own are no benchmark
+        is_bundled = all(task.startswith("mini_") for task in tasks)  # one's own beside them are no benchmark
+        return "Miniature" if is_bundled else "Scores"
     return "GLUE" if any(group.paper is not None for group in groups) else "Scores"
