@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from hyperformer_cli.engine.averages import mean_of_metrics_and_tasks
+from hyperformer_cli.errors import InputError
 from hyperformer_cli.reporting.collect import Run, collect
+from hyperformer_cli.reporting.groups import differing, settings
 
 Curve = dict[float, list[Run]]  # runs by the key's value, from the smallest
 
@@ -24,28 +26,41 @@ def curve(folder: Path, key: str) -> Curve:
     """The finished runs at a folder and below, by the value of a dotted key of their recipes.
 
     Raises:
-        InputError: there are none.
-        ValueError: the key's value in a recipe is neither a number nor a list.
+        InputError: there are none, the key's value in a recipe is neither a number nor a list, or runs at one value of
+            the key differ in more than the seed.
     """
     found: Curve = {}
     for run in collect([folder]).runs:
-        found.setdefault(_number(run.recipe.as_dict(), key), []).append(run)
+        found.setdefault(_number(run, key), []).append(run)
+    for value, runs in found.items():
+        if differing([settings(run.recipe) for run in runs]) or len({run.recipe.seed for run in runs}) < len(runs):
+            raise InputError(
+                f"{folder}: runs at {key} {value:g} differ in more than the seed; name a folder of one kind"
+            )
     return dict(sorted(found.items()))
 
 
-def _number(value: Any, key: str) -> float:
+def _number(run: Run, key: str) -> float:
+    value: Any = run.recipe.as_dict()
     for part in key.split("."):
-        value = value[part] if isinstance(value, dict) else None
+        value = value.get(part) if isinstance(value, dict) else None
     if isinstance(value, list):
         return len(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{key}: {value!r} is neither a number nor a list")
+        raise InputError(f"{run.folder}: {key}: {value!r} is neither a number nor a list")
     return value
 
 
 def score(run: Run, split: str, tasks: Sequence[str] = ()) -> float:
-    """The mean of metrics of a run on a split, over the given tasks; without any, over all."""
-    found = [(task, metric, value) for (task, metric), value in run.scores[split].items() if not tasks or task in tasks]
+    """The mean of metrics of a run on a split, over the given tasks; without any, over all.
+
+    Raises:
+        InputError: the run has no such scores.
+    """
+    scores = run.scores.get(split, {}).items()
+    found = [(task, metric, value) for (task, metric), value in scores if not tasks or task in tasks]
+    if not found or set(tasks) - {task for task, _, _ in found}:
+        raise InputError(f"{run.folder}: no scores on {split} of {', '.join(tasks) or 'any task'}")
     return mean_of_metrics_and_tasks(found)["metrics"]
 
 
@@ -117,8 +132,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--to", type=Path, help="an SVG")
     options = parser.parse_args(arguments)
     named = [argument.partition("=")[::2] for argument in options.curves]
-    curves = {name: curve(Path(folder), options.key) for name, folder in named}
+    if not all(folder for _, folder in named):
+        parser.error("curves are NAME=FOLDER")
     tasks = options.tasks.split(",") if options.tasks else []
+    try:
+        show({name: curve(Path(folder), options.key) for name, folder in named}, tasks, options)
+    except InputError as error:
+        parser.error(str(error))
+
+
+def show(curves: Mapping[str, Curve], tasks: Sequence[str], options: argparse.Namespace) -> None:
+    """Prints the tables and writes the figure that the command line asks for."""
     print(scores_table(curves, options.key, options.split, tasks))
     if options.within is not None:
         for name, of in curves.items():

@@ -53,8 +53,8 @@ class ActiveAdapters:
         weights = self._weights[site]
         if self._rows is None:
             return weights
-        beams, rest = divmod(batch, len(self._rows))
-        if rest:
+        beams = batch // len(self._rows)
+        if beams * len(self._rows) != batch:
             raise ValueError(f"{len(self._rows)} task ids for a batch of {batch}")
         key = (site, beams)
         if key in self._gathered:

@@ -367,16 +367,17 @@ class AdaptedModel(nn.Module):
         self.backbone.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
 
     def compile_layers(self, backend: str = "inductor") -> None:
-        """Compiles every layer of the backbone, with its adapters, by `torch.compile`.
+        """Compiles every layer of the backbone, with its adapters, by `torch.compile`; what is around them stays eager.
 
-        A layer is compiled for its first length and once more for all others; its adapters are tensors that it is
-        given, so that tasks need no graphs of their own. Within `torch.compiler.set_stance("force_eager")` the layers
-        run as they are.
+        A layer gets a few graphs: for its first batch, for other lengths, for other numbers of rows, and for rows of
+        several tasks beside those of one. A task needs none of its own, for adapters are tensors that a layer is given.
+        Raises torch's limits on the number of graphs, for the whole process. Within
+        `torch.compiler.set_stance("force_eager")` the layers run as they are.
         """
         layers = [layer for stack in self.family.stacks for layer in self.family.layers(self.backbone, stack)]
         limits, graphs = torch._dynamo.config, 8 * len(layers)  # counted over all layers, whose code is the same
-        limits.recompile_limit = max(limits.recompile_limit, graphs)
-        limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, graphs)
+        limits.cache_size_limit = max(limits.cache_size_limit, graphs)  # the names that torch 2.6 knows
+        limits.accumulated_cache_size_limit = max(limits.accumulated_cache_size_limit, graphs)
         for layer in layers:
             layer.compile(backend=backend)
 

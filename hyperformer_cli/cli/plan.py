@@ -67,7 +67,7 @@ def _print_plan(found: dict[str, Any]) -> None:
     from hyperformer_cli.cli.tables import stdout_console, table
 
     console, parameters = stdout_console(), found["parameters"]
-    columns = ("task", "train", "validation", "test", "share of steps")
+    columns = ("task", "train", "validation", "test", "share of examples")
     rows = [
         (task, *(sizes[split] for split in columns[1:4]), f"{100 * sizes['share_of_steps']:.1f} %")
         for task, sizes in found["tasks"].items()

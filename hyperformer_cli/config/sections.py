@@ -97,11 +97,11 @@ class SamplingSection(Section):
     Attributes:
         temperature: a task with n rows is drawn with a probability proportional to n^(1/temperature) (paper,
             Section 3). 1 draws tasks by their size; large values draw all equally often.
-        probabilities: the share of optimizer steps that some tasks get, by name, such as `{tickets: 0.5}`. The other
-            tasks divide the rest by the temperature.
+        probabilities: the share of optimizer steps (of examples, with `mixed_batches`) that some tasks get, by name,
+            such as `{tickets: 0.5}`. The other tasks divide the rest by the temperature.
         mixed_batches: draw a task for every example and not for every batch. The paper's batches hold one task each.
-        length_grouping: put examples of similar length into one batch, so that less of it is padding. The paper draws
-            uniformly.
+        length_grouping: put examples of a task that are of similar length into one batch, so that less of it is
+            padding. The paper draws uniformly.
     """
 
     temperature: float = Field(default=10, gt=0)
@@ -191,8 +191,8 @@ class TrainingSection(Section):
         deterministic: only use kernels that give the same sums every time, so that a resumed run is bit for bit the
             same. `false` allows faster ones on a GPU, which need less memory for long inputs.
         device: `auto` takes a GPU if there is one, else Apple's MPS, else the CPU.
-        compile: compile every layer with `torch.compile` for training steps: once for the first length and once for
-            all others, whatever the task. Slow to start and no gain on a CPU; see docs/benchmarks.md.
+        compile: compile every layer with `torch.compile` for training steps: a few times at the start, for lengths,
+            rows and mixed tasks, and then no more. Slow to start and no gain on a CPU; see docs/benchmarks.md.
         shard_backbone: divide the frozen backbone among the processes (FSDP), if it does not fit into one GPU.
         save_every: steps between checkpoints, from which a stopped run continues.
         keep_checkpoints: how many of the latest checkpoints are kept. The best weights are kept in any case.

@@ -1,7 +1,7 @@
 """Which examples an optimizer step sees.
 
 One step's global batch holds one task, drawn with probability proportional to n_task^(1/temperature) (paper, Section
-3). A sampler returns the whole batch of a step and every rank computes its slice of it, so that all ranks see the same
+3), unless batches are mixed: then every row draws its own. A sampler returns the whole batch of a step and every rank computes its slice of it, so that all ranks see the same
 task, and two ranks with 16 examples each train on the same batch as one rank with 32.
 """
 
@@ -78,8 +78,8 @@ class TemperatureSampler:
         temperature: 1 draws tasks by size, infinity evenly.
         seed: seed of all draws.
         mixed_batches: every row draws its own task.
-        lengths: number of tokens of every example of each task. If given, a batch holds examples of similar lengths;
-            every example is still equally likely.
+        lengths: number of tokens of every example of each task. If given, a task's examples in a batch have similar
+            lengths; every example is still equally likely.
         probabilities: of some tasks, by id, in place of those that sizes and temperature give.
     """
 

@@ -117,7 +117,7 @@ def device_warnings(accelerator: Accelerator, settings: TrainingSection, paramet
             f"no GPU is used for a backbone of {parameters / 1e6:,.0f} million parameters: a step on the CPU takes "
             "many times what it takes on a GPU"
         )
-    if kind == "mps" or (kind == "cuda" and not settings.deterministic):
+    if settings.compile or kind == "mps" or (kind == "cuda" and not settings.deterministic):
         found.append("a run that is stopped and resumed is not promised to end bit for bit as an undisturbed one")
     return found
 

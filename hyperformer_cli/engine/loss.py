@@ -27,7 +27,8 @@ def batch_losses(
         wrapped: called in the model's place, such as the model in DDP.
     """
     inputs = model.family.layout.forward_inputs(model.backbone, batch)
-    logits = (wrapped or model)(**inputs, task_ids=task_ids, use_cache=False).logits
+    called = model if wrapped is None else wrapped  # a module with a length may have no truth value
+    logits = called(**inputs, task_ids=task_ids, use_cache=False).logits
     return label_smoothed_loss(logits, batch["labels"], smoothing)
 
 

@@ -16,7 +16,11 @@ Prediction = dict[str, Any]  # one line of output
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained model and its tasks, `answering` requests; `with_likelihoods` there gives labels scores here."""
+    """A trained model and its tasks.
+
+    Attributes:
+        answering: the model, and how it answers; labels get scores if `answering.with_likelihoods`.
+    """
 
     answering: Answering
 

@@ -9,9 +9,9 @@ from hyperformer_cli.data.sampling import task_distribution
 TEMPERATURE = 10.0
 BATCH = 32
 _PASSES = 10  # over the new task's rows
-_FEWEST_UPDATES = 500  # in which the new task is seen: with fewer the bundled model stays near the majority
+_FEWEST_UPDATES = 500  # batches' worth of its examples: with fewer the bundled model stays near the majority
 _MOST_STEPS = 20_000
-_OWN_SHARE = 0.5  # of the steps, where a recipe can say so
+_OWN_SHARE = 0.5  # of the examples, where a recipe can say so
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Settings:
 def starting_settings(model: str, rows: Sequence[int], length: int) -> Settings:
     """Settings for a model and tasks with so many training rows, the new one first, and inputs of so many tokens.
 
-    The steps give the new task ten passes over its rows, and 500 steps or more, whatever trains beside it.
+    The steps give the new task ten passes over its rows, and 500 batches' worth or more, whatever trains beside it.
     """
     own_share = _OWN_SHARE if len(rows) > 1 else None
     share = own_share or float(task_distribution(rows, TEMPERATURE)[0])

@@ -76,6 +76,7 @@ def recipe_text(
         probability, drawn = "", f"by size^(1/{TEMPERATURE:g})"
     else:
         probability = f"probabilities: {_flow({name: settings.own_share})}, "
+    mixed = "false" if is_alone else "true"
     per_step = "" if is_alone else f"; each row of a batch draws its task, {drawn}"
     kept = (
         "the nano T5 of the package, to try things out" if is_nano else "a name on the hub, or a folder; stays frozen"
@@ -97,7 +98,7 @@ data:
   source: {source}  # of tasks without files of their own
   max_source_length: {length}  # tokens of an input; fits the data, and what is longer is cut
   max_target_length: 16
-  sampling: {{temperature: {TEMPERATURE:g}, {probability}mixed_batches: true, length_grouping: true}}
+  sampling: {{temperature: {TEMPERATURE:g}, {probability}mixed_batches: {mixed}, length_grouping: true}}
 training:
   max_steps: {settings.max_steps}  # ten passes over the rows of {name} or more{per_step}
   batch_size: {BATCH}

@@ -14,7 +14,7 @@ _FALLEN = 0.97  # a loss that has not fallen to this share of what it was has no
 _SHARE_OUTSIDE = 0.01  # of the answers, of which nothing need be said
 
 _TRY_LEARNING = (
-    "try more training.max_steps, a learning rate three times higher or lower, or a larger share of the steps "
+    "try more training.max_steps, a learning rate three times higher or lower, or a larger share of the examples "
     "(data.sampling.probabilities)"
 )
 

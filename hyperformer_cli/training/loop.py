@@ -1,7 +1,7 @@
 """Training, from recipe to results: prepare, (resume,) step, log, evaluate, save, and score the best weights.
 
-The loop is our own because one optimizer step holds one task, its loss is summed over the global batch, and a run
-that was killed must continue bit for bit.
+The loop is our own because one optimizer step holds one task (unless batches are mixed), its loss is summed over the
+global batch, and a run that was killed must continue bit for bit.
 """
 
 import contextlib
@@ -240,9 +240,9 @@ class Training:
     def _evaluate(self, split: SplitName) -> list[TaskEvaluation]:
         start = time.perf_counter()
         # Layers are compiled for training steps; the shapes of generated answers would need graphs of their own.
-        eager = torch.compiler.set_stance("force_eager") if self.recipe.training.compile else contextlib.nullcontext()
+        stance = torch.compiler.set_stance("force_eager") if self.recipe.training.compile else contextlib.nullcontext()
         try:
-            with eager:
+            with stance:
                 found = self.evaluator.evaluate(self.setup.tasks, split, self.setup.data[split])
         except EvaluationStopped:  # here, where the model has its own bank again
             self._save_and_stop()

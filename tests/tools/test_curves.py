@@ -22,9 +22,20 @@ def test_a_curve_is_the_mean_over_seeds(runs: Path) -> None:
     assert list(found) == [1e-4, 3e-4, 1e-3, 3e-3] and all(len(own) == 2 for own in found.values())
     assert means(found, "test") == {1e-4: 62, 3e-4: 72, 1e-3: 71, 3e-3: 50}
     assert means(found, "validation", ["mini_rte"])[3e-4] == 62
-    assert list(curve(runs, "tasks")) == [6]
-    with pytest.raises(ValueError, match="neither a number nor a list"):
-        curve(runs, "name")
+    assert list(curve(runs / "1e-3-1", "tasks")) == [6]
+
+
+def test_what_makes_no_curve_is_refused(runs: Path, capsys: pytest.CaptureFixture) -> None:
+    for arguments, message in (
+        (["name", f"a={runs}"], "neither a number nor a list"),
+        (["training.rate", f"a={runs}"], "neither a number nor a list"),
+        (["tasks", f"a={runs}"], "differ in more than the seed"),
+        (["training.learning_rate", f"a={runs}", "--tasks", "mini_cola,rte"], "no scores on test of mini_cola, rte"),
+        (["training.learning_rate", str(runs)], "NAME=FOLDER"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main(arguments)
+        assert message in capsys.readouterr().err
 
 
 def test_the_range_ends_where_the_curve_falls() -> None:

@@ -232,11 +232,13 @@ def _write_recipe(path: Path, comment: str, trained: Sequence[Question], more: d
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--tasks", type=int, default=24, help="how many")
+    parser.add_argument("--tasks", type=int, help="how many; 24 by default")
     parser.add_argument("--rows", type=int, default=100, help="training rows of each")
     parser.add_argument("--few-shot", action="store_true", help="a transfer to new tasks")
     options = parser.parse_args()
+    if options.few_shot and options.tasks is not None:
+        parser.error("--few-shot trains on 20 tasks; leave --tasks out")
     if options.few_shot:
         print(write_few_shot(options.folder, options.rows))
     else:
-        print(write(options.folder, options.tasks, options.rows))
+        print(write(options.folder, options.tasks or 24, options.rows))

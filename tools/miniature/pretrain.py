@@ -187,6 +187,6 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--version-1.1", dest="version_1_1", action="store_true", help="T5 1.1, for the experiments")
     options = parser.parse_args()
-    if options.version_1_1 and options.to == model_folder():
+    if options.version_1_1 and options.to.resolve() == model_folder().resolve():
         parser.error("--version-1.1 needs --to FOLDER: the bundled model is a T5 of version 1.0")
     pretrain(options.to, VERSION_1_1_ROUNDS if options.version_1_1 else ROUNDS, options.seed, options.version_1_1)
