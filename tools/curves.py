@@ -147,9 +147,8 @@ def show(curves: Mapping[str, Curve], tasks: Sequence[str], options: argparse.Na
     if options.within is not None:
         for name, of in curves.items():
             low, high = range_within(means(of, options.split, tasks), options.within)
-            print(
-                f"\n{name}: at most {options.within:g} below its best from {low:g} to {high:g}, {high / low:.3g} times"
-            )
+            times = f", {high / low:.3g} times" if low else ""
+            print(f"\n{name}: at most {options.within:g} below its best from {low:g} to {high:g}{times}")
     if options.parameters:
         print(f"\n{parameters_table(curves, options.key)}")
     if options.to:

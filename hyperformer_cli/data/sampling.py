@@ -1,8 +1,9 @@
 """Which examples an optimizer step sees.
 
 One step's global batch holds one task, drawn with probability proportional to n_task^(1/temperature) (paper, Section
-3), unless batches are mixed: then every row draws its own. A sampler returns the whole batch of a step and every rank computes its slice of it, so that all ranks see the same
-task, and two ranks with 16 examples each train on the same batch as one rank with 32.
+3), unless batches are mixed: then every row draws its own. A sampler returns the whole batch of a step and every rank
+computes its slice of it, so that all ranks see the same task, and two ranks with 16 examples each train on the same
+batch as one rank with 32.
 """
 
 import math
