@@ -13,7 +13,7 @@ from hyperformer_cli.data.loading import check_prefixes
 from hyperformer_cli.data.sources import load_rows
 from hyperformer_cli.errors import InputError
 from tools.miniature.auxiliary import BROAD, HARD, examples, sentences_of_tests
-from tools.miniature.pretrain import Round, cut_gaps, pretrain
+from tools.miniature.pretrain import Round, cut_gaps, new_model, pretrain
 from tools.miniature.rows import MINIATURE
 from tools.miniature.tokenizer import build_tokenizer, pieces
 
@@ -90,3 +90,10 @@ def test_the_tokenizer_tells_the_tasks_prefixes_apart(tokenizer):
     unknown = [MINIATURE[name].model_copy(update={"prefix": f"mini_{name}"}) for name in ("mini_cola", "mini_rte")]
     with pytest.raises(InputError, match="'mini_cola' and 'mini_rte' apart"):
         check_prefixes(unknown, tokenizer)
+
+
+def test_a_gate_costs_no_weights():
+    usual, gated = new_model(670), new_model(670, gated=True)
+    layers = [model.encoder.block[0].layer[-1].DenseReluDense for model in (usual, gated)]
+    weights = [sum(p.numel() for p in layer.parameters()) for layer in layers]
+    assert weights[0] == weights[1] and hasattr(layers[1], "wi_0") and not hasattr(layers[0], "wi_0")

@@ -4,8 +4,8 @@ Span corruption (T5's objective, Raffel et al. 2020, https://arxiv.org/abs/1910.
 the tasks of `auxiliary`. The same seed gives the same weights on the same machine; it uses one thread, because the
 number of threads changes the order of sums.
 
-`--version-1.1 --to FOLDER` makes a model that is not bundled, for docs/experiments.md: T5 1.1's architecture, with a
-gated feed-forward and an output matrix of its own, pretrained by span corruption alone.
+`--gated --to FOLDER` makes a model that is not bundled, for docs/experiments.md: with the gated feed-forward of T5 1.1,
+and pretrained by span corruption alone, as T5 1.1 was. Unlike there, its output matrix is that of its embeddings.
 """
 
 import argparse
@@ -43,27 +43,27 @@ class Round:
 
 
 ROUNDS = (Round(BROAD, 4500, 1e-2, told=1.0), Round(HARD, 4200, 1e-2, told=0.5))
-VERSION_1_1_ROUNDS = (Round(((prose, 1),), 6000, 1e-2, told=1.0),)
+SPAN_CORRUPTION = (Round(((prose, 1),), 6000, 1e-2, told=1.0),)
 
 Ids = list[int]
 Sample = tuple[Ids, Ids, Ids]
 
 
-def new_model(vocabulary: int, version_1_1: bool = False) -> T5ForConditionalGeneration:
+def new_model(vocabulary: int, gated: bool = False) -> T5ForConditionalGeneration:
     """An untrained nano T5: 128 wide, four encoder layers, two decoder layers."""
     config = T5Config(
         vocab_size=vocabulary,
         d_model=128,
         d_kv=32,
-        d_ff=256 if version_1_1 else 384,  # as many weights, with the gate's
+        d_ff=256 if gated else 384,  # as many weights, with the gate's
         num_heads=4,
         num_layers=4,
         num_decoder_layers=2,
         relative_attention_num_buckets=32,
         relative_attention_max_distance=64,
         dropout_rate=0.0,
-        feed_forward_proj="gated-gelu" if version_1_1 else "relu",
-        tie_word_embeddings=not version_1_1,
+        feed_forward_proj="gated-gelu" if gated else "relu",
+        tie_word_embeddings=not gated,  # transformers ties them in any case; this leaves the logits unscaled
         decoder_start_token_id=0,
         pad_token_id=0,
         eos_token_id=1,
@@ -144,12 +144,12 @@ def rate(step: int, of: Round) -> float:
     return of.learning_rate * min(1.0, (step + 1) / WARMUP, descent)
 
 
-def pretrain(folder: Path, rounds: Sequence[Round] = ROUNDS, seed: int = 0, version_1_1: bool = False) -> None:
+def pretrain(folder: Path, rounds: Sequence[Round] = ROUNDS, seed: int = 0, gated: bool = False) -> None:
     """Trains a nano T5 and writes it, in half precision, with its tokenizer."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
-    model = new_model(len(tokenizer), version_1_1)
+    model = new_model(len(tokenizer), gated)
     for number, each in enumerate(rounds):
         train(model, tokenizer, each, seed + number)
         model.half().float()  # a round starts from what would have been written
@@ -185,8 +185,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Pretrain the bundled nano T5.")
     parser.add_argument("--to", type=Path, default=model_folder(), help="where to write it")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--version-1.1", dest="version_1_1", action="store_true", help="T5 1.1, for the experiments")
+    parser.add_argument("--gated", action="store_true", help="a model for the experiments")
     options = parser.parse_args()
-    if options.version_1_1 and options.to.resolve() == model_folder().resolve():
-        parser.error("--version-1.1 needs --to FOLDER: the bundled model is a T5 of version 1.0")
-    pretrain(options.to, VERSION_1_1_ROUNDS if options.version_1_1 else ROUNDS, options.seed, options.version_1_1)
+    if options.gated and options.to.resolve() == model_folder().resolve():
+        parser.error("--gated needs --to FOLDER: the bundled model is not gated")
+    pretrain(options.to, SPAN_CORRUPTION if options.gated else ROUNDS, options.seed, options.gated)
