@@ -9,7 +9,7 @@ from hyperformer_cli.config.adapter import AdapterConfig
 from hyperformer_cli.engine.loss import batch_losses
 from tests.backbones.tiny_backbones import tiny_backbone, token_ids
 
-# Task ids, longest source, longest target: another length, other rows, one task in place of several, then all again.
+# Task ids, longest source, longest target: another length, other rows, one task in place of several.
 BATCHES = (
     ([0, 1, 2, 3], 6, 4),
     ([0, 1, 1, 2], 7, 5),
@@ -35,7 +35,7 @@ def test_few_graphs_serve_every_batch(model_type: str, adapter: dict) -> None:
         models.append(AdaptedModel.attach(tiny_backbone(model_type), config).train())
     models[1].compile_layers(backend="eager")
     graphs = []
-    for task_ids, source, target in BATCHES:
+    for task_ids, source, target in BATCHES * 2:
         rows = range(len(task_ids))
         batch = models[0].family.layout.training_batch(
             token_ids(*(source - i % 2 for i in rows)), token_ids(*(target - i % 2 for i in rows), seed=3), pad_id=0
@@ -48,8 +48,8 @@ def test_few_graphs_serve_every_batch(model_type: str, adapter: dict) -> None:
         graphs.append(counters["stats"]["unique_graphs"])
         assert not counters["graph_break"]
     layers = sum(len(models[1].family.layers(models[1].backbone, stack)) for stack in models[1].family.stacks)
-    assert graphs[0] == layers and set(graphs) <= {0, layers}
-    assert graphs[-2:] == [0, 0] and sum(graphs) <= 5 * layers
+    assert graphs[0] == layers and sum(graphs) <= 6 * layers
+    assert not any(graphs[len(BATCHES) :])
     for own, other in zip(models[1].parameters(), models[0].parameters(), strict=True):
         torch.testing.assert_close(own.grad, other.grad)
     torch._dynamo.reset()
