@@ -23,8 +23,10 @@ BATCHES = (
 
 @pytest.mark.parametrize(
     ("model_type", "adapter"),
-    [("t5", {"method": "hyperformer++"}), ("llama", {"method": "adapters", "form": "lora", "rank": 2})],
-    ids=["t5", "llama-lora"],
+    [
+        pytest.param("t5", {"method": "hyperformer++"}, id="t5", marks=pytest.mark.slow),
+        pytest.param("llama", {"method": "adapters", "form": "lora", "rank": 2}, id="llama-lora"),
+    ],
 )
 def test_few_graphs_serve_every_batch(model_type: str, adapter: dict) -> None:
     torch._dynamo.reset()
