@@ -107,6 +107,11 @@ def test_lengths_and_steps_fit_the_data_and_training_takes_them(data: Path) -> N
     assert recipe.training.max_steps * share * recipe.training.batch_size > 10 * found["tasks"]["tickets"]["train"]
 
 
+@pytest.mark.parametrize("beside", [["mini_sst2"], []])
+def test_several_tasks_are_mixed_in_a_batch(beside: list[str], data: Path) -> None:
+    assert begin(data, beside=beside).recipe.data.sampling.mixed_batches == bool(beside)
+
+
 def test_nothing_is_written_over(data: Path) -> None:
     done = begin(data)
     assert all(file.is_file() for file in done.files)
